@@ -1,0 +1,52 @@
+"""The names inside a run folder: the only place that knows them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ostinato.errors import ConfigError
+
+
+class RunDir:
+    """A run folder; makes paths, creates nothing."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.provenance = self.path / "provenance.json"
+        self.fingerprint = self.path / "fingerprint.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.results = self.path / "results.json"
+        self.log = self.path / "train.log"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best"
+
+    def checkpoint(self, step: int) -> Path:
+        """Folder of the checkpoint after `step` optimizer steps."""
+        return self.checkpoints / f"step_{step:08d}"
+
+    @classmethod
+    def existing(cls, path: str | Path) -> "RunDir":
+        """Opens a run folder that must be there.
+
+        Raises:
+            ConfigError: no such folder, or no run in it.
+        """
+        run = cls(path)
+        if not run.path.is_dir():
+            raise ConfigError([f"run={path}: no such folder"])
+        if not run.config.is_file():
+            raise ConfigError([f"run={path}: holds no config.yaml, so it is not a run folder"])
+        return run
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON whole or not at all: to a temporary name, flushed to disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,61 @@
+"""Randomness as a function of (seed, purpose, counters), and the determinism level. Draws nothing itself."""
+
+import hashlib
+import os
+import random
+
+import numpy as np
+import torch
+
+from ostinato.config import Determinism, SeedsConfig
+
+
+def derive_seed(seed: int, purpose: str, *counters: int) -> int:
+    """Maps (seed, purpose, counters) to a seed of 63 bits; the same for ever, on every machine.
+
+    Args:
+        seed: the user's seed, 0 included.
+        purpose: what the numbers are for, e.g. "dropout".
+        *counters: where in the run, e.g. step and micro-batch.
+    """
+    text = "/".join([str(seed), purpose, *map(str, counters)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class Seeds:
+    """The streams of one run: the user's seed, with single purposes overridden."""
+
+    def __init__(self, seed: int, overrides: SeedsConfig) -> None:
+        self._seed = seed
+        self._overrides = overrides
+
+    def derive(self, purpose: str, *counters: int) -> int:
+        """Seed of a purpose ("head", "order", "dropout", "split", "subsample") at the given counters."""
+        own: int | None = getattr(self._overrides, purpose)
+        return derive_seed(self._seed if own is None else own, purpose, *counters)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and torch (all devices), so that no library starts from the clock."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def set_environment() -> None:
+    """Sets what libraries read only once, when they start: call before the first CUDA or tokenizer work."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers after a parallel tokenizer dead-lock
+
+
+def set_determinism(level: Determinism) -> None:
+    """Chooses deterministic algorithms (cuDNN included) and switches TF32 and autotuning off.
+
+    With `strict`, torch raises RuntimeError naming the operation that has no deterministic implementation.
+    """
+    set_environment()
+    torch.use_deterministic_algorithms(level is not Determinism.off, warn_only=level is Determinism.warn)
+    torch.backends.cudnn.deterministic = level is not Determinism.off
+    torch.backends.cudnn.benchmark = False  # autotuning may pick another kernel on every start
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
