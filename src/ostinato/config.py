@@ -156,7 +156,7 @@ class TrainingConfig:
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3
     """Passes over the training split; fractions are allowed."""
     seed: Seed = 42
-    """Seed of everything random (`${seed}`)."""
+    """Seed of everything random; takes the value of `seed`."""
     seeds: SeedsConfig = dataclasses.field(default_factory=SeedsConfig)
     """One seed per purpose, to vary one alone."""
     warmup_ratio: Rate = 0.1

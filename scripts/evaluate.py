@@ -1,0 +1,26 @@
+"""Score a finished run on any split or file: python scripts/evaluate.py run=outputs/<run> split=test"""
+
+import json
+import sys
+from pathlib import Path
+
+from ostinato.cli import command, load_run
+from ostinato.config import EvaluateConfig
+
+
+@command("evaluate")
+def main(config: EvaluateConfig) -> None:
+    """Prints the figures as JSON."""
+    run, run_config = load_run(config.run)
+    from ostinato.run import evaluate
+    from ostinato.run_dir import write_json
+
+    figures = evaluate(config, run, run_config)
+    if config.output:
+        write_json(Path(config.output), figures)
+    json.dump(figures, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Checkpoints on optimizer-step boundaries: atomic, verified by digest, the newest kept.
+
+A checkpoint is weights, optimizer state and integers. There is no generator state to save: randomness is a function of the step.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim import Optimizer
+
+from ostinato.run_dir import RunDir, write_json
+
+log = logging.getLogger(__name__)
+
+_WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.pt", "state.json"
+
+
+@dataclass
+class TrainState:
+    """Where a training stands, beside its weights: all integers and figures that decide how it goes on.
+
+    Attributes:
+        step: optimizer steps done.
+        best: best monitored validation figure so far, None before the first evaluation.
+        best_step: the step that it was reached at.
+        without_improvement: evaluations since then.
+        validation: every evaluation so far: {"step": ..., figure: ...}.
+    """
+
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    without_improvement: int = 0
+    validation: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer: Optimizer, keep: int) -> Path:
+    """Writes the checkpoint of `state.step` under a temporary name, flushes it to disk, renames it, and drops older ones.
+
+    Raises:
+        OSError: disk full or folder not writable; earlier checkpoints stay.
+    """
+    target = run.checkpoint(state.step)
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, temporary / _WEIGHTS)
+        torch.save(optimizer.state_dict(), temporary / _OPTIMIZER)
+        digests = {name: _sha256(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
+        write_json(temporary / _STATE, {"state": asdict(state), "sha256": digests})
+        for path in (temporary / _WEIGHTS, temporary / _OPTIMIZER, temporary):
+            _flush(path)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+        _flush(run.checkpoints)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in _folders(run)[keep:]:
+        shutil.rmtree(old)
+    return target
+
+
+def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainState | None:
+    """Loads the newest whole checkpoint into model and optimizer; names a damaged one and takes the one before.
+
+    Returns:
+        The state to go on from, or None when there is no whole checkpoint.
+    """
+    for folder in _folders(run):
+        try:
+            record: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+            for name, digest in record["sha256"].items():
+                if _sha256(folder / name) != digest:
+                    raise ValueError(f"{name} does not have the digest recorded in {_STATE}")
+            state = TrainState(**record["state"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is damaged and passed over: %s", folder, error)
+            continue
+        model.load_state_dict(load_file(folder / _WEIGHTS))
+        optimizer.load_state_dict(torch.load(folder / _OPTIMIZER, weights_only=True))
+        return state
+    return None
+
+
+def _folders(run: RunDir) -> list[Path]:
+    return sorted(run.checkpoints.glob("step_*"), reverse=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

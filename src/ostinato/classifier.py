@@ -1,0 +1,109 @@
+"""A trained classifier in a program of your own: load, predict. Trains nothing, changes nothing on disk."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from ostinato.batching import plan_evaluation
+from ostinato.collate import pad_rows
+from ostinato.config import Device, Precision, Task
+from ostinato.device import choose
+from ostinato.errors import ConfigError
+from ostinato.metrics import probabilities
+from ostinato.run_dir import RunDir
+
+_CHUNK_BATCHES = 16  # texts are sorted by length within chunks of this many batches: little padding, flat memory
+
+
+class TextClassifier:
+    """A sequence classifier with its tokenizer.
+
+    Example:
+        >>> TextClassifier.load("outputs/<run>").predict(["Oil prices rose"])
+        [{"label": "crude", "score": 0.98, "scores": {"crude": 0.98, ...}}]
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
+        self.model = model.to(device).eval()
+        self.tokenizer = tokenizer
+        self.device = device
+        self.labels = [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
+        self.task = _task_of(model)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: Device | str = Device.auto) -> "TextClassifier":
+        """Loads the best weights of a run, or any folder with a sequence classifier of transformers.
+
+        Args:
+            folder: run folder, its `best/`, or another Hugging Face folder.
+            device: auto, cpu, cuda or mps.
+
+        Raises:
+            ConfigError: nothing to load there.
+        """
+        best = RunDir(folder).best
+        source = best if best.is_dir() else Path(folder)
+        if not (source / "config.json").is_file():
+            raise ConfigError([f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"])
+        model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        return cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
+
+    def predict(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, batch_size: int = 64
+    ) -> list[dict[str, Any]]:
+        """Labels texts.
+
+        Args:
+            texts: the texts.
+            text_pairs: second texts, for models trained on pairs.
+            batch_size: texts per batch.
+
+        Returns:
+            One dict per text, in order: `label`, `score` and all `scores` (single_label); `labels` above 0.5 and all `scores`
+            (multi_label); `value` (regression).
+        """
+        pairs = zip(texts, text_pairs, strict=True) if text_pairs is not None else ((text, None) for text in texts)
+        return list(self.predict_stream(pairs, batch_size))
+
+    def predict_stream(self, pairs: Iterable[tuple[str, str | None]], batch_size: int = 64) -> Iterator[dict[str, Any]]:
+        """Labels an endless stream of (text, second text or None) in flat memory; see `predict`."""
+        rows = iter(pairs)
+        while chunk := list(islice(rows, batch_size * _CHUNK_BATCHES)):
+            for values in probabilities(self.task, self._logits(chunk, batch_size)):
+                yield self._describe(values)
+
+    def _logits(self, chunk: list[tuple[str, str | None]], batch_size: int) -> NDArray[np.float32]:
+        texts = [text for text, _ in chunk]
+        seconds = None if chunk[0][1] is None else [second for _, second in chunk]
+        encoded = self.tokenizer(texts, seconds, truncation=True, return_attention_mask=False)
+        lengths = np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int32)
+        logits = np.empty((len(chunk), len(self.labels)), dtype=np.float32)
+        with torch.inference_mode():
+            for indices in plan_evaluation(lengths, batch_size):
+                rows = {name: [column[i] for i in indices] for name, column in encoded.items()}
+                inputs = {k: v.to(self.device) for k, v in pad_rows(rows, self.tokenizer.pad_token_id).items()}
+                logits[indices] = self.model(**inputs).logits.float().cpu().numpy()
+        return logits
+
+    def _describe(self, values: NDArray[np.float64]) -> dict[str, Any]:
+        if self.task is Task.regression:
+            return {"value": float(values[0])}
+        scores = {name: float(value) for name, value in zip(self.labels, values, strict=True)}
+        if self.task is Task.multi_label:
+            return {"labels": [name for name, value in scores.items() if value > 0.5], "scores": scores}
+        best = self.labels[int(np.argmax(values))]
+        return {"label": best, "score": scores[best], "scores": scores}
+
+
+def _task_of(model: PreTrainedModel) -> Task:
+    problem = model.config.problem_type
+    if problem is None:
+        return Task.regression if model.config.num_labels == 1 else Task.single_label
+    return Task(problem.removesuffix("_classification"))

@@ -1,0 +1,103 @@
+"""The door: one decorator turns `main(config, folder)` into a Hydra command.
+
+A user's mistakes end with one line each and exit code 2, before a run folder is made. Beyond this module, `composition` and
+`scripts/` nobody sees Hydra or OmegaConf.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from dotenv import load_dotenv
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from ostinato.composition import CONF, SCHEMAS, find_problems, mask_environment, masked, register_schemas, to_config
+from ostinato.config import RunConfig
+from ostinato.errors import UserError
+from ostinato.run_dir import RunDir
+
+log = logging.getLogger("ostinato")
+
+
+def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], None]]:
+    """Makes a Hydra command of `main(config, folder)`.
+
+    Args:
+        name: the primary config under `conf/`, which also chooses the typed definition.
+
+    Returns:
+        A decorator. `main` gets the validated config and, for training, the run folder; it returns what a sweep optimises.
+    """
+
+    def decorate(main: Callable[..., float | None]) -> Callable[[], None]:
+        def entry() -> None:
+            load_dotenv(CONF.parent / ".env")
+            register_schemas()
+            _check(name, sys.argv[1:])
+            job = _Job(name, main)
+            hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
+            sys.exit(job.exit_code)
+
+        return entry
+
+    return decorate
+
+
+def _check(name: str, argv: list[str]) -> None:
+    arguments = get_args_parser().parse_args(argv)
+    if arguments.cfg:
+        mask_environment()
+    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+        return
+    problems = find_problems(name, arguments.overrides, arguments.multirun)
+    if problems:
+        sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+        sys.exit(2)
+
+
+class _Job:
+    """One call of a command's `main`; in a sweep, a failing job lets the others run and is remembered in the exit code."""
+
+    def __init__(self, name: str, main: Callable[..., float | None]) -> None:
+        self._name = name
+        self._main = main
+        self.exit_code = 0
+
+    def __call__(self, cfg: DictConfig) -> float | None:
+        try:
+            config = to_config(cfg, SCHEMAS[self._name])
+            if self._name != "train":
+                return self._main(config)
+            run = RunDir(HydraConfig.get().runtime.output_dir)
+            resolved = masked(cfg)
+            OmegaConf.save(OmegaConf.create(resolved), run.config)
+            return self._main(config, run, resolved)
+        except UserError as error:
+            log.error("%s", error)
+            return self._failed(2)
+        except Exception:
+            log.exception("stopped by an error of the program or of a library")
+            return self._failed(1)
+
+    def _failed(self, exit_code: int) -> float:
+        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+            sys.exit(exit_code)
+        self.exit_code = exit_code
+        return float("nan")
+
+
+def load_run(path: str) -> tuple[RunDir, RunConfig]:
+    """Opens a finished run and reads back its config.
+
+    Raises:
+        ConfigError: no such run, or a config that this version does not understand.
+    """
+    run = RunDir.existing(path)
+    cfg: Any = OmegaConf.load(run.config)
+    return run, to_config(OmegaConf.merge(OmegaConf.structured(RunConfig), cfg), RunConfig)

@@ -1,0 +1,286 @@
+"""From command-line overrides to a validated config: finds every mistake in them and says it in one line each.
+
+Hydra stops at the first mistake and pydantic sees only what Hydra let through; here each override is looked at alone, then the
+composition is tried without the wrong ones, then all values are validated together.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from ostinato import config as schemas
+from ostinato.errors import ConfigError
+
+CONF = Path(__file__).parents[2] / "conf"
+SCHEMAS: dict[str, type] = {
+    "train": schemas.RunConfig,
+    "evaluate": schemas.EvaluateConfig,
+    "predict": schemas.PredictConfig,
+}
+_T = TypeVar("_T")
+
+
+def register_schemas() -> None:
+    """Tells Hydra the typed definitions and the help texts made from them."""
+    store = ConfigStore.instance()
+    for command, schema in SCHEMAS.items():
+        name = "run_schema" if command == "train" else f"{command}_schema"
+        store.store(name=name, node=schema)
+        store.store(group="hydra/help", name=command, node=_help(command, schema))
+
+
+def reference(command: str) -> list[tuple[str, str, str]]:
+    """Every key of a command as (key, default, documentation)."""
+    return list(schemas.fields(SCHEMAS[command]))
+
+
+def _help(command: str, schema: type) -> dict[str, str]:
+    keys = reference(command)
+    width = max(len(key) for key, _, _ in keys)
+    lines = "\n".join(f"  {key:<{width}}  {doc} [{default}]" for key, default, doc in keys)
+    groups = "Groups (group=option)\n\n$APP_CONFIG_GROUPS\n" if command == "train" else ""
+    usage = f"{schema.__doc__}\n\n  python scripts/{command}.py key=value ...\n"
+    return {
+        "app_name": command,
+        "header": "",
+        "footer": "",
+        "template": f"{usage}\n{groups}Keys [default; presets may differ]\n\n{lines}\n\n"
+        "--cfg job prints the composed config, --hydra-help the flags, -m runs a sweep.\n",
+    }
+
+
+def find_problems(command: str, overrides: list[str], multirun: bool) -> list[str]:
+    """Every mistake in a command line, one line each, in the order typed; empty when there is none."""
+    problems: list[str] = []
+    parsed: list[Override] = []
+    with _hydra(CONF):
+        for text in overrides:
+            try:
+                override = OverridesParser.create().parse_override(text)
+            except HydraException as error:
+                problems.append(f"{text}: not of the form key=value ({_first_line(error)})")
+                continue
+            problem = _problem_of(override, text, SCHEMAS[command], multirun)
+            if problem:
+                problems.append(problem)
+            else:
+                parsed.append(override)
+        for variation in _variations(parsed):
+            problems += [p for p in _problems_together(command, variation) if p not in problems]
+    return problems
+
+
+def _problem_of(override: Override, text: str, schema: type, multirun: bool) -> str | None:
+    key = override.key_or_group
+    if key.startswith("hydra") or override.is_delete():
+        return None
+    if override.is_sweep_override() and not multirun:
+        return f"{text}: several values make a sweep; add -m"
+    options = _options(key)
+    if options:
+        values = [str(v) for v in _values(override) if v is not None]
+        names = [n for v in values for n in (v.strip("[]").split(",") if v.startswith("[") else [v])]
+        wrong = next((n.strip() for n in names if n.strip() not in options), None)
+        return None if wrong is None else f"{text}: no such {key}{_did_you_mean(wrong, options)}; there is {_list(options)}"
+    keys = [k for k, _, _ in schemas.fields(schema)]
+    groups = {k.rsplit(".", 1)[0] for k in keys if "." in k} if not override.is_add() else set()
+    if key in keys or key in groups or key.startswith("model.architecture."):
+        return None
+    return f"{text}: no such key{_did_you_mean(key, [*keys, *_groups()])}"
+
+
+def _problems_together(command: str, overrides: list[str]) -> list[str]:
+    problems = []
+    remaining = list(overrides)
+    while True:
+        try:
+            cfg = compose(command, overrides=remaining, return_hydra_config=True)
+            break
+        except (HydraException, OmegaConfBaseException) as error:
+            culprit = _culprit(error, remaining)
+            if culprit is None:
+                return [*problems, _first_line(error)]
+            problems.append(f"{culprit}: {_plain(error)}{_documentation(command, culprit.split('=')[0])}")
+            remaining.remove(culprit)
+    HydraConfig.instance().set_config(cfg)
+    OmegaConf.set_struct(cfg, False)
+    cfg.pop("hydra")
+    try:
+        to_config(cfg, SCHEMAS[command])
+    except ConfigError as error:
+        problems += error.problems
+    return problems
+
+
+def to_config(cfg: DictConfig, schema: type[_T]) -> _T:
+    """Resolves and validates a composed config.
+
+    Raises:
+        ConfigError: every missing, unresolvable or impossible value.
+    """
+    command = next(c for c, s in SCHEMAS.items() if s is schema)
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    problems = [f"{key} is missing{_documentation(command, key)}" for key in missing]
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError([*problems, f"{error.full_key or '?'}: {_first_line(error)}"]) from None
+    try:
+        result: _T = TypeAdapter(schema).validate_python(values)
+    except ValidationError as error:
+        for item in error.errors():
+            problem = _invalid(cfg, command, item)
+            # A linked value (training.seed takes seed's) is wrong once.
+            if problem is not None and not any(problem.startswith(f"{key} is missing") for key in missing):
+                problems.append(problem)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return result
+
+
+def _invalid(cfg: DictConfig, command: str, item: Any) -> str | None:
+    parts = [str(p) for p in item["loc"]]
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    known = [k for k, _, _ in schemas.fields(SCHEMAS[command])]
+    while parts and ".".join(parts) not in known and len(parts) > 1:
+        parts.pop()  # an item of a list, or a branch of a union
+    key = ".".join(parts)
+    node = OmegaConf.to_container(cfg, resolve=False)
+    for part in parts:
+        node = node.get(part) if isinstance(node, dict) else None
+    if node == "???" or (isinstance(node, str) and re.fullmatch(r"\$\{\w[\w.]*\}", node)):
+        return None
+    message = item["msg"].removeprefix("Input ").replace("should", "must")
+    value = node.value if hasattr(node, "value") else node
+    return f"{key}={value}: {message}{_documentation(command, key)}"
+
+
+def masked(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain data, in which what comes from the environment stays a `${oc.env:...}` reference."""
+    reveal = OmegaConf.to_container(cfg, resolve=False)
+    copy = cfg.copy()
+    with _environment_masked():
+        return _resolve(copy, reveal, "")
+
+
+def _resolve(cfg: Any, raw: Any, key: str) -> Any:
+    if isinstance(raw, dict):
+        return {name: _resolve(cfg, value, f"{key}.{name}".lstrip(".")) for name, value in raw.items()}
+    if isinstance(raw, list):
+        return [_resolve(cfg, value, f"{key}[{index}]") for index, value in enumerate(raw)]
+    if not (isinstance(raw, str) and "${" in raw):
+        return raw.value if hasattr(raw, "value") else raw
+    try:
+        value = OmegaConf.select(cfg, key)
+    except OmegaConfBaseException:
+        return raw  # a number from the environment: the mask has no number's form
+    value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    return value.value if hasattr(value, "value") else value
+
+
+@contextmanager
+def _environment_masked() -> Iterator[None]:
+    from omegaconf.resolvers import oc
+
+    mask_environment()
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+
+
+def mask_environment() -> None:
+    """Makes `${oc.env:NAME}` resolve to itself: for everything that is shown."""
+    OmegaConf.register_new_resolver("oc.env", lambda *a: "${oc.env:" + ",".join(map(str, a)) + "}", replace=True)
+
+
+@contextmanager
+def _hydra(conf: Path) -> Iterator[None]:
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
+        try:
+            yield
+        finally:
+            HydraConfig.instance().cfg = None
+
+
+def _values(override: Override) -> list[Any]:
+    if not override.is_choice_sweep():
+        return [override.get_value_element_as_str()]
+    return list(override.sweep_string_iterator())
+
+
+def _variations(overrides: list[Override]) -> Iterator[list[str]]:
+    """The command line with each swept value once: every value is looked at, not every combination."""
+    fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
+    swept = [[f"{o.input_line.split('=', 1)[0]}={v}" for v in _values(o)] for o in overrides if o.is_choice_sweep()]
+    first = [choices[0] for choices in swept]
+    yield [*fixed, *first]
+    for index, choices in enumerate(swept):
+        for choice in choices[1:]:
+            yield [*fixed, *first[:index], choice, *first[index + 1 :]]
+
+
+def _groups() -> list[str]:
+    return [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
+
+
+def _options(group: str) -> list[str]:
+    return GlobalHydra.instance().config_loader().get_group_options(group) if group in _groups() else []
+
+
+def _culprit(error: Exception, overrides: list[str]) -> str | None:
+    text = f"{error} {error.__cause__ or ''}"
+    by_name = next((o for o in overrides if o in text), None)
+    key = re.search(r"full_key: (\S+)", text)
+    return by_name or next((o for o in overrides if key and o.lstrip("+").split("=")[0] == key[1]), None)
+
+
+_PLAIN: list[tuple[str, Callable[[re.Match[str]], str]]] = [
+    (r"could not be converted to Float", lambda m: "must be a number"),
+    (r"could not be converted to Integer", lambda m: "must be a whole number"),
+    (r"is not a valid bool", lambda m: "must be true or false"),
+    (r"Invalid value '(.*)', expected one of \[(.*)\]", lambda m: f"must be one of {m[2]}{_did_you_mean(m[1], m[2].split(', '))}"),
+]
+
+
+def _plain(error: BaseException) -> str:
+    text = f"{error} {error.__cause__ or ''}"
+    for pattern, say in _PLAIN:
+        match = re.search(pattern, text)
+        if match:
+            return say(match)
+    return _first_line(error.__cause__ or error)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _documentation(command: str, key: str) -> str:
+    return next((f" ({doc.rstrip('.')})" for k, _, doc in schemas.fields(SCHEMAS[command]) if k == key), "")
+
+
+def _did_you_mean(word: str, candidates: list[str]) -> str:
+    near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
+    if not near:  # `lr` for `training.lr`
+        near = [c for c in candidates if c.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]][:1]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names)

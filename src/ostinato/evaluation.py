@@ -1,0 +1,63 @@
+"""Logits of a split, in row order, each row exactly once; and their figures. Draws no random number, changes no weight."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+from transformers import PreTrainedModel
+
+from ostinato.batching import plan_evaluation
+from ostinato.collate import collate
+from ostinato.config import Task
+from ostinato.device import Compute
+from ostinato.errors import TrainingDiverged
+from ostinato.metrics import Scores, score
+from ostinato.tokenise import TokenisedSplit
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A split under a model: fp32 logits [num_rows, num_labels] in row order, and what they are worth."""
+
+    logits: NDArray[np.float32]
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores splits, always in the same way: the same batches, device and precision."""
+
+    task: Task
+    labels: Sequence[str]
+    pad_token_id: int
+    batch_size: int
+    compute: Compute
+    bar: Progress
+
+    def score(self, model: PreTrainedModel, split: TokenisedSplit) -> Evaluated:
+        """Scores a split; the model's mode stays as it was.
+
+        Raises:
+            TrainingDiverged: the model's outputs are NaN or infinite.
+        """
+        logits = self._logits(model, split)
+        if not np.isfinite(logits).all():
+            raise TrainingDiverged(f"the model's outputs on {split.name} are no numbers any more; lower training.lr")
+        return Evaluated(logits, score(self.task, logits, split.labels, self.labels))
+
+    def _logits(self, model: PreTrainedModel, split: TokenisedSplit) -> NDArray[np.float32]:
+        logits = np.empty((len(split.lengths), model.config.num_labels), dtype=np.float32)
+        progress = self.bar.add_task(f"scoring {split.name}", total=len(logits), status="")
+        was_training = model.training
+        model.eval()
+        with torch.inference_mode(), self.compute.autocast():
+            for indices in plan_evaluation(split.lengths, self.batch_size):
+                batch = collate(split, indices, self.pad_token_id).to(self.compute.device)
+                logits[indices] = model(**batch.inputs).logits.float().cpu().numpy()
+                self.bar.advance(progress, len(indices))
+        model.train(was_training)
+        self.bar.remove_task(progress)
+        return logits

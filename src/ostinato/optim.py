@@ -1,0 +1,78 @@
+"""AdamW with its parameter groups, and the learning rate as a pure function of the step."""
+
+import math
+import re
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+from ostinato.config import Schedule, TrainingConfig
+
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
+
+
+def build_optimizer(model: nn.Module, cfg: TrainingConfig) -> AdamW:
+    """Makes AdamW, fused into one kernel per step.
+
+    Matrices decay, biases and norms do not. Each group carries `peak_lr`: the highest rate that it sees, lower by
+    `layer_lr_decay` for each layer below the head.
+    """
+    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    num_layers = 1 + max((layer for name, _ in parameters if (layer := _layer(name)) is not None), default=0)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in parameters:
+        groups.setdefault((_depth(name, num_layers), parameter.ndim >= 2), []).append(parameter)
+    settings = [
+        {
+            "params": members,
+            "weight_decay": cfg.weight_decay if decays else 0.0,
+            "peak_lr": cfg.lr * cfg.layer_lr_decay ** (num_layers + 1 - depth),
+        }
+        for (depth, decays), members in groups.items()
+    ]
+    return AdamW(settings, lr=cfg.lr, betas=cfg.betas, eps=cfg.eps, fused=True)
+
+
+def set_lr(optimizer: AdamW, factor: float) -> None:
+    """Sets each group's learning rate to `factor` times its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+def lr_factor(step: int, total_steps: int, warmup_ratio: float, schedule: Schedule) -> float:
+    """Learning rate of a step as a share of the peak, in (0, 1].
+
+    Args:
+        step: optimizer step, counted from zero.
+        total_steps: steps of the whole training.
+        warmup_ratio: share of the steps over which the rate rises linearly.
+        schedule: what follows; `linear` and `cosine` would reach zero one step after the last.
+    """
+    warmup = math.ceil(warmup_ratio * total_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, total_steps - warmup)
+    if schedule is Schedule.constant:
+        return 1.0
+    if schedule is Schedule.linear:
+        return 1.0 - progress
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def _layer(name: str) -> int | None:
+    match = _LAYER.search(name)
+    return int(match[1]) if match else None
+
+
+def _depth(name: str, num_layers: int) -> int:
+    """0 for embeddings, 1.. for encoder layers, num_layers + 1 for what lies above them."""
+    layer = _layer(name)
+    if layer is not None:
+        return layer + 1
+    return 0 if "embedding" in name else num_layers + 1
+
+
+def clip_gradients(model: nn.Module, max_norm: float | None) -> torch.Tensor:
+    """Scales gradients down to an L2 norm of `max_norm` (null: measures only); returns the norm before, on the device."""
+    return torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf if max_norm is None else max_norm)

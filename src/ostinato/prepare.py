@@ -1,0 +1,59 @@
+"""From a config to everything that training and evaluation start from: data, tokens, classifier, loss, device."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ostinato.config import RunConfig
+from ostinato.data import TextData, load_data
+from ostinato.device import Compute, choose
+from ostinato.loss import Loss, build_loss
+from ostinato.model import build_classifier, load_tokenizer
+from ostinato.seeding import Seeds, seed_everything, set_determinism
+from ostinato.tokenise import TokenisedSplit, tokenise
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run starts from; a function of its config, data and environment."""
+
+    data: TextData
+    tokenizer: PreTrainedTokenizerBase
+    train: TokenisedSplit
+    val: TokenisedSplit
+    test: TokenisedSplit | None
+    model: PreTrainedModel
+    loss: Loss
+    compute: Compute
+    seeds: Seeds
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Seeds everything, then loads data and model.
+
+    Raises:
+        UserError: whatever is wrong with the data, the model or the machine's devices.
+    """
+    training = config.training
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
+    set_determinism(training.determinism)
+    seed_everything(training.seed)
+    seeds = Seeds(training.seed, training.seeds)
+    compute = choose(training.device, training.precision)
+    data = load_data(config.data, seeds)
+    for warning in data.warnings:
+        log.warning("%s", warning)
+    tokenizer = load_tokenizer(config.model, data.train.rows["text"])
+    train, val, test = (
+        split and tokenise(split, tokenizer, config.model.max_length, config.data.num_workers)
+        for split in (data.train, data.val, data.test)
+    )
+    assert train is not None and val is not None
+    model = build_classifier(config.model, tokenizer, data.labels, data.task, seeds.derive("head")).to(compute.device)
+    loss = build_loss(data.task, training, train.labels, data.labels)
+    return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds)

@@ -1,0 +1,73 @@
+"""One optimizer step over its micro-batches. Knows nothing of epochs, files or trackers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from ostinato.collate import Batch
+from ostinato.device import Compute
+from ostinato.loss import Loss
+from ostinato.optim import clip_gradients
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step leaves to be recorded.
+
+    Attributes:
+        loss: mean loss of the step's rows before the update, scalar on the device.
+        grad_norm: L2 norm of the gradient before clipping, scalar on the device.
+        num_rows: rows of the step.
+        num_tokens: real tokens of the step.
+    """
+
+    loss: Tensor
+    grad_norm: Tensor
+    num_rows: int
+    num_tokens: int
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: AdamW,
+    loss: Loss,
+    batches: Sequence[Batch],
+    compute: Compute,
+    max_grad_norm: float | None,
+    scaler: torch.amp.GradScaler,
+    dropout_seed: Callable[[int], int],
+) -> StepResult:
+    """Computes gradients over all micro-batches and updates the weights once.
+
+    Each micro-batch's loss sum is divided by the weight of the whole step, so that unequal micro-batches stay unbiased. The
+    generator that dropout draws from is seeded before each of them: nothing drawn before can move a result.
+
+    Args:
+        model: the classifier, in training mode.
+        optimizer: with its learning rates already set.
+        loss: the loss of the run.
+        batches: the micro-batches.
+        compute: device and precision.
+        max_grad_norm: clip to this L2 norm; None never clips.
+        scaler: gradient scaler; disabled unless fp16.
+        dropout_seed: seed of a micro-batch, by its number.
+    """
+    weight = sum(loss.weight(batch.labels) for batch in batches)
+    total = torch.zeros((), device=compute.device)
+    for number, batch in enumerate(batches):
+        torch.manual_seed(dropout_seed(number))
+        on_device = batch.to(compute.device)
+        with compute.autocast():
+            logits = model(**on_device.inputs).logits
+        part = loss.total(logits, on_device.labels) / weight
+        scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+        total += part.detach()
+    scaler.unscale_(optimizer)
+    grad_norm = clip_gradients(model, max_grad_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return StepResult(total, grad_norm.detach(), sum(b.num_rows for b in batches), sum(b.num_tokens for b in batches))
