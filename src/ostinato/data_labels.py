@@ -25,7 +25,7 @@ class LabelFormat:
             ValueError: no label of this task; says why.
         """
         if value is None or (isinstance(value, float) and math.isnan(value)):
-            raise ValueError("the label is missing; give it one or take the row out")
+            raise ValueError("the label is missing (some test splits hide theirs); give it one or take the row out")
         if self.task is Task.regression:
             return _number(value)
         if self.task is Task.single_label:

@@ -1,6 +1,6 @@
-"""From rows as read to rows to train on: labels made uniform, texts in a memory-mapped Arrow file, digests beside them.
+"""From rows as read to rows to train on: uniform labels, texts in a memory-mapped Arrow file, digests beside them.
 
-Promises: the same rows give the same content, whatever file format they came from; memory stays flat, a few numbers per row.
+Promises: the same rows give the same content, whatever file format they came from; memory stays flat.
 """
 
 import hashlib
@@ -20,9 +20,10 @@ from datasets import Dataset, concatenate_datasets
 from datasets.table import InMemoryTable
 from numpy.typing import NDArray
 
-from ostinato.assets import cache_dir
+from ostinato.assets import cache_folder
 from ostinato.config import Task
-from ostinato.data_files import Row, RowSource
+from ostinato.data_files import RowSource
+from ostinato.data_formats import Row
 from ostinato.data_labels import LabelFormat, natural_sorted
 from ostinato.errors import DataError
 
@@ -61,7 +62,10 @@ class Rows:
         """The given rows, in that order, as another split; texts are not copied."""
         arrays = ("targets", "label_keys", "text_keys", "empty", "digests")
         return replace(
-            self, name=name, table=self.table.select(indices), **{field: getattr(self, field)[indices] for field in arrays}
+            self,
+            name=name,
+            table=self.table.select(indices),
+            **{field: getattr(self, field)[indices] for field in arrays},
         )
 
     @property
@@ -71,7 +75,11 @@ class Rows:
 
 
 def scan(
-    name: str, sources: Iterable[RowSource], label_format: LabelFormat, with_pair: bool, labels: Sequence[str] | None = None
+    name: str,
+    sources: Iterable[RowSource],
+    label_format: LabelFormat,
+    with_pair: bool,
+    labels: Sequence[str] | None = None,
 ) -> Rows:
     """Reads rows once, checks each, and stores their texts in the cache under the hash of their content.
 
@@ -83,24 +91,18 @@ def scan(
         labels: the classes that may occur, in order; None takes those that occur, natural-sorted.
 
     Raises:
-        DataError: an unusable row, a source without rows, a class that is not among `labels`, or a full disk.
+        DataError: an unusable row, a source without rows, a class that is not among `labels`.
+        AssetError: the cache cannot be written.
     """
     scanner = _Scanner(label_format, with_pair, labels)
-    folder = cache_dir() / "rows"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
-            file = Path(temporary) / "rows.arrow"
-            with pa.OSFile(str(file), "wb") as stream, pa.ipc.new_stream(stream, scanner.schema) as writer:
-                for source in sources:
-                    for batch in scanner.batches(source):
-                        writer.write_batch(batch)
-            # Named by content: two processes that store the same rows replace each other's file by an equal one.
-            stored = file.replace(folder / f"{scanner.sha256}.arrow")
-    except OSError as error:
-        raise DataError(
-            f"cannot store rows under {folder} ({error.strerror or error}); free disk space, or set OSTINATO_CACHE to another folder"
-        ) from error
+    with cache_folder("rows") as folder, tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
+        file = Path(temporary) / "rows.arrow"
+        with pa.OSFile(str(file), "wb") as stream, pa.ipc.new_stream(stream, scanner.schema) as writer:
+            for source in sources:
+                for batch in scanner.batches(source):
+                    writer.write_batch(batch)
+        # Named by content: two processes that store the same rows replace each other's file by an equal one.
+        stored = file.replace(folder / f"{scanner.sha256}.arrow")
     return scanner.rows(name, Dataset.from_file(str(stored)))
 
 
@@ -111,7 +113,7 @@ class _Scanner:
         self._format = label_format
         self._labels = labels
         self._label_sets: dict[tuple[str, ...], int] = {}
-        self._label_keys = array("f" if label_format.task is Task.regression else "q")
+        self._label_keys: array[Any] = array("f" if label_format.task is Task.regression else "q")
         self._text_keys = array("Q")
         self._empty = bytearray()
         self._digests = bytearray()
@@ -123,7 +125,9 @@ class _Scanner:
         before = len(self._text_keys)
         rows = iter(source.rows)
         while texts := [self._take(source.name, row) for row in islice(rows, _BATCH)]:
-            yield pa.record_batch([pa.array(column, pa.string()) for column in zip(*texts, strict=True)], schema=self.schema)
+            yield pa.record_batch(
+                [pa.array(column, pa.string()) for column in zip(*texts, strict=True)], schema=self.schema
+            )
         if len(self._text_keys) == before:
             raise DataError(f"{source.name}: holds no rows")
 
@@ -134,7 +138,9 @@ class _Scanner:
             self._label_keys.append(label if isinstance(label, float) else self._label_key(label))
             content = json.dumps([label, *texts], ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise DataError(f"{source}, {row.where}: holds half a character ({error.object[error.start]!r}); mend the text") from None
+            raise DataError(
+                f"{source}, {row.where}: holds half a character ({error.object[error.start]!r}); mend the text"
+            ) from None
         except ValueError as error:
             raise DataError(f"{source}, {row.where}: {error}") from None
         # Normalised text holds no \x1f (it is white space), so that it parts the texts of a pair.
@@ -151,7 +157,9 @@ class _Scanner:
                 if self._labels is not None and name not in self._labels:
                     near = get_close_matches(name, self._labels, n=1)
                     guess = f" (did you mean {near[0]!r}?)" if near else ""
-                    raise ValueError(f"the label {name!r} does not occur in train{guess}; mend it or add such rows to train")
+                    raise ValueError(
+                        f"the label {name!r} does not occur in train{guess}; mend it or add such rows to train"
+                    )
             self._label_sets[names] = len(self._label_sets)
         return self._label_sets[names]
 
@@ -162,7 +170,9 @@ class _Scanner:
     def rows(self, name: str, texts: Dataset) -> Rows:
         """Puts the collected numbers beside the stored texts."""
         label_keys = np.frombuffer(self._label_keys, self._label_keys.typecode)
-        labels = tuple(natural_sorted({n for names in self._label_sets for n in names}) if self._labels is None else self._labels)
+        labels = tuple(
+            natural_sorted({n for names in self._label_sets for n in names}) if self._labels is None else self._labels
+        )
         targets = label_keys if self._format.task is Task.regression else self._targets(labels)[label_keys]
         column = pa.array(targets) if targets.ndim == 1 else _list_array(targets)
         table = concatenate_datasets([texts, Dataset(InMemoryTable.from_arrays([column], ["label"]))], axis=1)

@@ -27,3 +27,19 @@ class AssetError(UserError):
 
 class TrainingDiverged(UserError):
     """A loss or gradient that is no number any more; names step and learning rate."""
+
+
+class ResumeRefused(ConfigError):
+    """A run that would not go on as it began; nothing of it was touched."""
+
+
+class Interrupted(Exception):
+    """A training that a signal ended at a step boundary, with a checkpoint.
+
+    Attributes:
+        exit_code: 128 and the signal's number, as shells have it.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        self.exit_code = 128 + signal
+        super().__init__(message)

@@ -1,6 +1,5 @@
 """The tokenizer and the classifier: found, loaded, and the head initialised from its own seed."""
 
-import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,8 +22,11 @@ from transformers.utils import logging as transformers_logging
 from ostinato import assets
 from ostinato.config import ModelConfig, Task
 from ostinato.errors import ConfigError
+from ostinato.run_dir import RunDir
 
-log = logging.getLogger(__name__)
+# Reports of new head weights and bars for milliseconds say nothing that a user asked for.
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
 
 _DROPOUT = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout", "seq_classif_dropout", "pooler_dropout")
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
@@ -100,15 +102,15 @@ def build_classifier(
         return model
 
 
-def load_trained(folder: Path, attention: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Loads a classifier that was trained here, in fp32, with its tokenizer.
+def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Loads the best weights of a run, in fp32, with their tokenizer.
 
     Raises:
-        ConfigError: nothing whole to load there.
+        ConfigError: nothing there, or weights that are not those that the run recorded.
     """
-    cfg = ModelConfig(name=str(folder.resolve()), attention=attention)
-    if not (folder / "config.json").is_file():
-        raise ConfigError([f"run={folder.parent}: holds no trained model (no best/); has the run finished?"])
+    if not (run.best / "config.json").is_file():
+        raise ConfigError([f"run={run.path}: holds no trained model (no best/); has the run finished?"])
+    cfg = ModelConfig(name=str(run.best.resolve()))
     model = _load(AutoModelForSequenceClassification, cfg, attn_implementation=attention, dtype=torch.float32)
     return model.eval(), _load(AutoTokenizer, cfg)
 
@@ -142,9 +144,6 @@ def _architecture(cfg: ModelConfig) -> PreTrainedConfig:
 
 def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
     source = locate(cfg.name)
-    # Its report of new head weights and its progress bars say nothing that the user did not ask for.
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     try:
         return loader.from_pretrained(source, revision=cfg.revision or "main", **options)
     except (OSError, ValueError) as error:

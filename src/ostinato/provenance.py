@@ -1,5 +1,6 @@
 """What ran, on what, with which data. Reads the machine; changes nothing."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -19,10 +20,12 @@ def environment() -> dict[str, Any]:
     return {
         "command": [sys.executable, *sys.argv],
         "git": _git(),
+        "code": _code(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {d.name.lower(): d.version for d in importlib.metadata.distributions() if d.name},
-        "cpu": {"model": _cpu_model(), "capability": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()},
+        "threads": torch.get_num_threads(),
+        "cpu": {"model": _cpu_model(), "capability": torch.backends.cpu.get_cpu_capability()},
         "gpu": _gpu(),
         "determinism": {
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
@@ -46,6 +49,15 @@ def _git() -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return commit and {"commit": commit.strip(), "diff": ask("diff", "HEAD") or ""}
+
+
+def _code() -> str:
+    """SHA-256 of the package's own source."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _cpu_model() -> str:

@@ -3,23 +3,29 @@
 import datetime
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from rich.progress import Progress
 
 from ostinato import figures
 from ostinato.config import EvaluateConfig, RunConfig, Task
 from ostinato.data import load_data, load_split
 from ostinato.device import choose
-from ostinato.errors import ConfigError, UserError
+from ostinato.drift import config_drift, environment_drift
+from ostinato.errors import ConfigError, Interrupted, ResumeRefused, UserError
 from ostinato.evaluation import Evaluated, Scorer
+from ostinato.fingerprint import digest_array, digest_weights, read_steps
+from ostinato.interruption import stop_on_signals
 from ostinato.metrics import probabilities
 from ostinato.model import load_trained
 from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
-from ostinato.run_dir import RunDir, write_json
+from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_json
 from ostinato.seeding import Seeds
 from ostinato.tokenise import TokenisedSplit, tokenise
 from ostinato.trackers import Trackers, build
@@ -32,7 +38,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any]) -> float:
     """Trains and scores, and leaves the run folder complete, whatever happens.
 
     Args:
-        config: the run's config.
+        config: the run's config; `resume.run` set: goes on from the folder's newest whole checkpoint.
         run: its folder, already made.
         resolved: the config as plain data to be shown, secrets as references.
 
@@ -41,53 +47,94 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any]) -> float:
 
     Raises:
         UserError: whatever is wrong with config, data, model or learning rate; also in `results.json`.
+        ResumeRefused: the run would not go on as it began; its folder is as it was.
+        Interrupted: a signal stopped it; a checkpoint is written.
     """
-    trackers = build(config.tracker, run)
-    results: dict[str, Any] = {"name": config.name, "status": "failed", "started": _now()}
-    final: dict[str, float] = {}
+    with stop_on_signals() as stop, progress_bar() as bar, _outcome(run, config.name) as outcome:
+        resuming = config.resume.run is not None and run.config.is_file()
+        if not resuming:
+            write_config(run, resolved)
+        prepared = prepare(config)
+        training = Training(config, run, prepared, _scorer(config, prepared, bar), stop)
+        initial_weights = digest_weights(prepared.model.state_dict())
+        provenance = environment() | _identity(prepared)
+        if resuming:
+            provenance["resumed"] = _admit(config, run, resolved, provenance)
+            training.resume()
+            write_config(run, resolved)
+        write_json(run.provenance, provenance)
+        outcome.trackers = build(config.tracker, run, training.state.step)
+        outcome.trackers.start(resolved, provenance)
+        training.run(outcome.trackers)
+        _score_best(config, run, training, outcome, initial_weights)
+        return float(training.state.best or 0.0)
+
+
+@dataclass
+class _Outcome:
+    """What a run leaves when it ends, however it ends."""
+
+    results: dict[str, Any]
+    final: dict[str, float] = field(default_factory=dict)
+    trackers: Trackers = field(default_factory=Trackers)
+
+
+@contextmanager
+def _outcome(run: RunDir, name: str) -> Iterator[_Outcome]:
+    """Writes `results.json` and closes the trackers at the end; a refused resume touches nothing."""
+    outcome = _Outcome({"name": name, "status": "finished", "started": _now()})
     before = time.perf_counter()
     try:
-        prepared = prepare(config)
-        trackers.start(resolved, _write_provenance(run, prepared))
-        with progress_bar() as bar:
-            scorer = Scorer(
-                prepared.data.task,
-                prepared.data.labels,
-                prepared.tokenizer.pad_token_id,
-                config.training.eval_batch_size,
-                prepared.compute,
-                bar,
-            )
-            training = Training(config, run, prepared, trackers, scorer)
-            training.run()
-            final = _score_best(config, run, training, scorer, trackers, results)
-        results["status"] = "finished"
-        return float(training.state.best or 0.0)
-    except BaseException as error:
-        results["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        results["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        yield outcome
+    except ResumeRefused:
         raise
-    finally:
-        results |= {"finished": _now(), "seconds": round(time.perf_counter() - before, 3)}
-        write_json(run.results, results)
-        trackers.finish(results["status"], final)
+    except BaseException as error:
+        told = isinstance(error, UserError | Interrupted)
+        outcome.results |= {
+            "status": "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed",
+            "error": str(error) if told else f"{type(error).__name__}: {error}",
+        }
+        _close(run, outcome, before)
+        raise
+    _close(run, outcome, before)
 
 
-def _score_best(
-    config: RunConfig, run: RunDir, training: Training, scorer: Scorer, trackers: Trackers, results: dict[str, Any]
-) -> dict[str, float]:
-    """Scores validation and test with the best weights as they stand on disk; fills `results`, returns the flat figures."""
-    prepared, state = training.prepared, training.state
-    model, _ = load_trained(run.best, config.model.attention)
+def _close(run: RunDir, outcome: _Outcome, before: float) -> None:
+    outcome.results |= {"finished": _now(), "seconds": round(time.perf_counter() - before, 3)}
+    write_json(run.results, outcome.results)
+    outcome.trackers.finish(outcome.results["status"], outcome.final)
+
+
+def _admit(
+    config: RunConfig, run: RunDir, resolved: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Compares what the run began with to what it would go on with; returns the record of all its resumptions.
+
+    Raises:
+        ResumeRefused: something that decides the result has changed.
+    """
+    began = read_json(run.provenance)
+    drift = [*config_drift(read_config(run), resolved), *environment_drift(began, provenance)]
+    if drift and not config.resume.allow_drift:
+        remedy = "resume.allow_drift=true goes on all the same and records it; a new run needs no resume"
+        raise ResumeRefused([f"resume={run.path}: {difference}" for difference in drift] + [remedy])
+    return [*began.get("resumed", []), {"time": _now(), "drift": drift}]
+
+
+def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Outcome, initial_weights: str) -> None:
+    """Scores validation and test with the best weights as they stand on disk; completes results and fingerprint."""
+    prepared, state, trackers = training.prepared, training.state, outcome.trackers
+    model, _ = load_trained(run, config.model.attention)
     model.to(prepared.compute.device)
-    final: dict[str, float] = {}
+    predictions = {}
     for split in filter(None, (prepared.val, prepared.test)):
-        evaluated = scorer.score(model, split)
-        results[split.name] = describe(evaluated)
-        final |= {f"{split.name}/{name}": value for name, value in evaluated.scores.figures.items()}
-        _show(evaluated, split, scorer, trackers, state.best_step)
-    trackers.log(state.step, {name: value for name, value in final.items() if name.startswith("test/")})
-    results |= {
+        evaluated = training.scorer.score(model, split)
+        outcome.results[split.name] = describe(evaluated)
+        outcome.final |= {f"{split.name}/{name}": value for name, value in evaluated.scores.figures.items()}
+        predictions[split.name] = digest_array(evaluated.logits)
+        _show(evaluated, split, training.scorer, trackers, state.best_step)
+    trackers.log(state.step, {name: value for name, value in outcome.final.items() if name.startswith("test/")})
+    outcome.results |= {
         "steps": state.step,
         "epochs": state.step / training.schedule.steps_per_epoch,
         "monitor": training.monitor,
@@ -98,7 +145,16 @@ def _score_best(
         "labels": list(prepared.data.labels),
         "data": prepared.data.report,
     }
-    return final
+    fingerprint = {
+        **_identity(prepared),
+        "initial_weights": initial_weights,
+        "steps": [asdict(step) for step in read_steps(run.steps)],
+        "evaluations": {str(e["step"]): e for e in state.validation},
+        "weights": digest_weights(prepared.model.state_dict()),
+        "best_weights": state.best_sha256,
+        "predictions": predictions,
+    }
+    write_json(run.fingerprint, fingerprint)
 
 
 def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers: Trackers, step: int) -> None:
@@ -137,7 +193,7 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
     training = config.training
     if training.threads is not None:
         torch.set_num_threads(training.threads)
-    model, tokenizer = load_trained(run.best, config.model.attention)
+    model, tokenizer = load_trained(run, config.model.attention)
     compute = choose(cfg.device if cfg.device.value != "auto" else training.device, training.precision)
     if cfg.path is None:
         data = load_data(config.data, Seeds(training.seed, training.seeds))
@@ -154,15 +210,21 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         return describe(scorer.score(model.to(compute.device), rows))
 
 
-def _write_provenance(run: RunDir, prepared: Prepared) -> dict[str, Any]:
-    provenance = environment() | {
+def _scorer(config: RunConfig, prepared: Prepared, bar: Progress) -> Scorer:
+    pad, size = prepared.tokenizer.pad_token_id, config.training.eval_batch_size
+    return Scorer(prepared.data.task, prepared.data.labels, pad, size, prepared.compute, bar)
+
+
+def _identity(prepared: Prepared) -> dict[str, Any]:
+    """What the run computes on and with: content digests of data and tokens, device, precision, attention."""
+    splits = [split for split in (prepared.train, prepared.val, prepared.test) if split]
+    return {
+        "data": {split.name: split.sha256 for split in (prepared.data.train, prepared.data.val, prepared.data.test) if split},
+        "tokens": {split.name: split.rows._fingerprint for split in splits},
         "device": str(prepared.compute.device),
         "precision": prepared.compute.precision.value,
         "attention": prepared.model.config._attn_implementation,
-        "data": {s.name: s.sha256 for s in (prepared.data.train, prepared.data.val, prepared.data.test) if s},
     }
-    write_json(run.provenance, provenance)
-    return provenance
 
 
 def _now() -> str:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ostinato.errors import ConfigError
 
 
@@ -16,11 +18,13 @@ class RunDir:
         self.config = self.path / "config.yaml"
         self.provenance = self.path / "provenance.json"
         self.fingerprint = self.path / "fingerprint.json"
+        self.steps = self.path / "steps.jsonl"
         self.metrics = self.path / "metrics.jsonl"
         self.results = self.path / "results.json"
         self.log = self.path / "train.log"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best"
+        self.best_weights = self.best / "model.safetensors"
 
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` optimizer steps."""
@@ -50,3 +54,40 @@ def write_json(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file of a run folder.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: missing; the run folder is not complete"]) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{path}: damaged or not readable ({error})"]) from None
+    if not isinstance(value, dict):
+        raise ConfigError([f"{path}: damaged (holds no JSON object)"])
+    return value
+
+
+def write_config(run: RunDir, resolved: Any) -> None:
+    """Writes the resolved config."""
+    run.config.write_text(yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def read_config(run: RunDir) -> dict[str, Any]:
+    """Reads the resolved config back.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    try:
+        value = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError([f"{run.config}: damaged or not readable ({str(error).splitlines()[0]})"]) from None
+    if not isinstance(value, dict):
+        raise ConfigError([f"{run.config}: damaged (holds no config)"])
+    return value

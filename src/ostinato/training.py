@@ -1,99 +1,70 @@
 """The loop: plan, step, record, evaluate, save. Observers are told what happened; they decide nothing."""
 
 import logging
-import math
+import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from ostinato import metrics
 from ostinato.batching import Indices, Schedule, plan_epoch
-from ostinato.checkpoint import TrainState, save_checkpoint
+from ostinato.checkpoint import TrainState, load_newest, save_checkpoint
 from ostinato.collate import collate
 from ostinato.config import RunConfig
-from ostinato.errors import ConfigError, TrainingDiverged
+from ostinato.errors import ConfigError, Interrupted
 from ostinato.evaluation import Scorer
+from ostinato.fingerprint import digest_file, keep_steps
+from ostinato.interruption import Stop
 from ostinato.model import save_classifier
 from ostinato.optim import build_optimizer, lr_factor, set_lr
 from ostinato.prepare import Prepared
+from ostinato.recorder import Recorder
 from ostinato.run_dir import RunDir
-from ostinato.step import StepResult, train_step
+from ostinato.step import train_step
 from ostinato.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Recorder:
-    """Keeps the results of the steps since the last look, so that a GPU is asked for numbers only then."""
-
-    trackers: Trackers
-    pending: list[tuple[int, float, StepResult]] = field(default_factory=list)
-    since: float = field(default_factory=time.perf_counter)
-
-    def add(self, step: int, lr: float, result: StepResult) -> None:
-        """Keeps the result of a step."""
-        self.pending.append((step, lr, result))
-
-    def flush(self) -> Mapping[str, float]:
-        """Checks what is pending, logs its means at the last step, and returns them.
-
-        Raises:
-            TrainingDiverged: a loss that is NaN or infinite.
-        """
-        if not self.pending:
-            return {}
-        losses = torch.stack([r.loss for _, _, r in self.pending]).tolist()
-        for (step, lr, _), loss in zip(self.pending, losses, strict=True):
-            if not math.isfinite(loss):
-                raise TrainingDiverged(
-                    f"the loss is {loss} at step {step} with learning rate {lr:.3g}; lower training.lr, raise "
-                    "training.warmup_ratio or take training.precision=fp32; the last good checkpoint and best/ are kept"
-                )
-        step, lr, last = self.pending[-1]
-        seconds = time.perf_counter() - self.since
-        values = {
-            "train/loss": sum(losses) / len(losses),
-            "train/lr": lr,
-            "train/grad_norm": float(last.grad_norm),
-            "train/rows_per_s": sum(r.num_rows for _, _, r in self.pending) / seconds,
-            "train/tokens_per_s": sum(r.num_tokens for _, _, r in self.pending) / seconds,
-        }
-        # fp16's scaler skips steps whose gradients overflow: their norm is no figure.
-        self.trackers.log(step, {k: v for k, v in values.items() if math.isfinite(v)})
-        self.pending.clear()
-        self.since = time.perf_counter()
-        return values
-
-
 class Training:
     """A training under way. `run` goes to its end; `state` says where it stands."""
 
-    def __init__(self, config: RunConfig, run: RunDir, prepared: Prepared, trackers: Trackers, scorer: Scorer) -> None:
+    def __init__(self, config: RunConfig, run: RunDir, prepared: Prepared, scorer: Scorer, stop: Stop) -> None:
         self.cfg = config.training
         self._run = run
         self.prepared = prepared
-        self.trackers = trackers
         self.state = TrainState()
+        self._stop = stop
         self.schedule = Schedule(len(prepared.train.lengths), self.cfg.batch_size, self.cfg.epochs)
         self.optimizer = build_optimizer(prepared.model, self.cfg)
         self.scaler = torch.amp.GradScaler(prepared.compute.device.type, enabled=prepared.compute.precision.value == "fp16")
         self.monitor = self.cfg.monitor or metrics.default_monitor(prepared.data.task)
-        self._recorder = Recorder(trackers)
         self._plan: tuple[int, list[Indices]] = (-1, [])
-        self._scorer = scorer
+        self.scorer = scorer
         self._bar = scorer.bar
         self._task = self._bar.add_task("training", total=self.schedule.total_steps, status="")
 
-    def run(self) -> None:
+    def resume(self) -> None:
+        """Goes back to the newest whole checkpoint; without one, to the start."""
+        state = load_newest(self._run, self.prepared.model, self.optimizer)
+        if state is None:
+            log.info("%s holds no whole checkpoint: starting at step 0", self._run.checkpoints)
+            return
+        self.state = state
+        self.scaler.load_state_dict(state.scaler)
+        self._bar.update(self._task, completed=state.step)
+        log.info("going on at step %d of %d", state.step, self.schedule.total_steps)
+
+    def run(self, trackers: Trackers) -> None:
         """Trains to the last step, or until early stopping.
 
         Raises:
             TrainingDiverged: a loss that is NaN or infinite; the last good checkpoint stays.
+            Interrupted: a signal asked for it; the checkpoint of this step is written.
         """
+        self._recorder = Recorder(self._run, trackers)
+        keep_steps(self._run.steps, self.state.step)
         evaluate_every = self.cfg.eval_every or self.schedule.steps_per_epoch
         while not self._finished():
             self._step()
@@ -101,15 +72,22 @@ class Training:
                 self._record()
             if self._due(evaluate_every):
                 self._evaluate()
-            if self._due(self.cfg.checkpoint_every or evaluate_every) or self._finished():
+            if self._due(self.cfg.checkpoint_every or evaluate_every) or self._finished() or self._stop.signal:
                 self._save()
+            if self._stop.signal and not self._finished():
+                raise Interrupted(
+                    f"stopped by {signal.Signals(self._stop.signal).name} after step {self.state.step} of "
+                    f"{self.schedule.total_steps}; go on with: python scripts/train.py resume={self._run.path}",
+                    self._stop.signal,
+                )
         self._bar.remove_task(self._task)
 
     def _step(self) -> None:
         step = self.state.step
         factor = lr_factor(step, self.schedule.total_steps, self.cfg.warmup_ratio, self.cfg.schedule)
         set_lr(self.optimizer, factor)
-        micro = np.array_split(self._batch(step), self.cfg.accumulate)
+        rows = self._batch(step)
+        micro = np.array_split(rows, self.cfg.accumulate)
         pad = self.prepared.tokenizer.pad_token_id
         result = train_step(
             self.prepared.model,
@@ -122,7 +100,7 @@ class Training:
             lambda number: self.prepared.seeds.derive("dropout", step, number),
         )
         self.state.step += 1
-        self._recorder.add(self.state.step, self.cfg.lr * factor, result)
+        self._recorder.add(self.state.step, self.cfg.lr * factor, rows, result)
         self._bar.advance(self._task)
 
     def _batch(self, step: int) -> Indices:
@@ -137,13 +115,13 @@ class Training:
 
     def _evaluate(self) -> None:
         self._record()
-        scores = self._scorer.score(self.prepared.model, self.prepared.val).scores
+        scores = self.scorer.score(self.prepared.model, self.prepared.val).scores
         self._recorder.since = time.perf_counter()  # an evaluation is no training time
         step, figures = self.state.step, scores.figures
         if self.monitor not in figures:
             there = ", ".join(sorted(figures))
             raise ConfigError([f"training.monitor={self.monitor}: no such validation figure here; there is {there}"])
-        self.trackers.log(step, {f"val/{name}": value for name, value in figures.items()})
+        self._recorder.trackers.log(step, {f"val/{name}": value for name, value in figures.items()})
         self.state.validation.append({"step": step, **figures})
         value = figures[self.monitor]
         better = self.state.best is None or metrics.is_better(
@@ -155,9 +133,11 @@ class Training:
             return
         self.state.best, self.state.best_step, self.state.without_improvement = value, step, 0
         save_classifier(self.prepared.model, self.prepared.tokenizer, self._run.best)
+        self.state.best_sha256 = digest_file(self._run.best_weights)
 
     def _save(self) -> None:
         self._record()  # nothing that diverged is ever saved
+        self.state.scaler = self.scaler.state_dict()
         save_checkpoint(self._run, self.state, self.prepared.model, self.optimizer, self.cfg.keep_checkpoints)
 
     def _finished(self) -> bool:

@@ -1,0 +1,79 @@
+# Runs everything in .venv, which holds exactly what requirements*.txt name.
+PYTHON ?= python3
+ARGS ?=
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+CORE := .venv/.core
+DEV := .venv/.dev
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: train
+train: $(CORE)  ## Fine-tune a classifier; ARGS="training.lr=3e-5" overrides any key
+	@$(BIN)/python scripts/train.py $(ARGS)
+
+.PHONY: test
+test: $(DEV)  ## Run all tests; ARGS="tests/test_data.py -x" goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-quick
+test-quick: $(DEV)  ## Run the tests that take seconds
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+.PHONY: check
+check: $(DEV)  ## Lint, formatting, types, secrets
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@git ls-files -z --cached --others --exclude-standard | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+
+.PHONY: format
+format: $(DEV)  ## Format the code and mend what can be mended
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: requirements
+requirements: $(DEV)  ## Compile requirements*.txt from pyproject.toml; ARGS=--upgrade takes newer releases
+	@$(call compile,requirements.txt,)
+	@$(call compile,requirements-dev.txt,--extra dev)
+
+.PHONY: clean
+clean:  ## Remove .venv and the caches of tools; runs stay
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@find conf scripts src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CORE): requirements.txt pyproject.toml
+	@$(call install,requirements.txt)
+	@touch $(CORE)
+
+$(DEV): requirements-dev.txt pyproject.toml
+	@$(call install,requirements-dev.txt)
+	@touch $(CORE) $(DEV)
+
+# $(call install,FILE): .ready is missing while pip works, so an environment that was left half way is made anew.
+define install
+$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit( \
+	f"ostinato needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.11")'; \
+test -e .venv/.ready || $(PYTHON) -m venv --clear .venv; \
+rm -f .venv/.ready; \
+echo "Installing $(1) into .venv (once) ..."; \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1); \
+touch .venv/.ready
+endef
+
+# $(call compile,FILE,OPTIONS): the CPU and the CUDA build of torch shall give the same file, so the build's mark and
+# the packages that only the CUDA build needs (it pins them itself) are left out. `-e .` installs the package as well.
+define compile
+CUSTOM_COMPILE_COMMAND="make requirements" \
+	$(BIN)/pip-compile --output-file $(1) $(2) $(ARGS) pyproject.toml; \
+sed -E -i.bak -e 's/^(torch==[^+ ]+)\+[a-z0-9]+/\1/' -e '/^(cuda|nvidia|triton)[a-z0-9-]*==/d' $(1); \
+rm $(1).bak; \
+echo "-e ." >> $(1)
+endef

@@ -1,0 +1,51 @@
+"""What differs between two runs' records, most telling first. Compares; judges nothing."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Keys that only observe: no value of theirs can change a weight or a figure.
+OBSERVERS = ("name", "tracker", "resume", "training.log_every", "training.checkpoint_every", "training.keep_checkpoints", "data.num_workers")
+
+# Packages whose release can move numbers; the others are named, but don't count as drift.
+DECISIVE_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "safetensors")
+
+# Parts of provenance.json that decide numbers, most telling first. Left out on purpose: command, git, platform.
+_ENVIRONMENT = ("data", "tokens", "code", "device", "precision", "attention", "threads", "cpu", "gpu", "determinism", "python", "environment")
+
+
+def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Config values that differ and decide the result, as `key: old -> new`."""
+    return list(_differences(_without_observers(first), _without_observers(second)))
+
+
+def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """What else differs between two `provenance.json` and can move numbers, as `key: old -> new`, data first."""
+    found = []
+    for part in _ENVIRONMENT:
+        found += _differences({part: first.get(part)}, {part: second.get(part)})
+        if part == "code":
+            packages = ({p: r["packages"].get(p) for p in DECISIVE_PACKAGES} for r in (first, second))
+            found += _differences(*({"packages": p} for p in packages))
+    return found
+
+
+def _without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    kept = {}
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if key not in OBSERVERS:
+            kept[name] = _without_observers(value, f"{key}.") if isinstance(value, Mapping) else value
+    return kept
+
+
+def _differences(first: Any, second: Any, key: str = "") -> Iterator[str]:
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        for name in dict.fromkeys([*first, *second]):
+            yield from _differences(first.get(name), second.get(name), f"{key}.{name}".lstrip("."))
+    elif first != second:
+        yield f"{key}: {_shown(first)} -> {_shown(second)}"
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 else text  # a digest

@@ -1,0 +1,62 @@
+"""What the steps left, written down: their exact record, and means for the trackers. Changes nothing in the training."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+
+from ostinato.batching import Indices
+from ostinato.errors import TrainingDiverged
+from ostinato.fingerprint import StepPrint, append_steps, digest_array
+from ostinato.run_dir import RunDir
+from ostinato.step import StepResult
+from ostinato.trackers import Trackers
+
+
+@dataclass
+class Recorder:
+    """Keeps the results of the steps since the last look, so that a GPU is asked for numbers only then."""
+
+    run: RunDir
+    trackers: Trackers
+    pending: list[tuple[int, float, str, StepResult]] = field(default_factory=list)
+    since: float = field(default_factory=time.perf_counter)
+
+    def add(self, step: int, lr: float, indices: Indices, result: StepResult) -> None:
+        """Keeps the result of a step."""
+        self.pending.append((step, lr, digest_array(indices), result))
+
+    def flush(self) -> dict[str, float]:
+        """Checks what is pending, records each step, logs their means at the last, and returns these.
+
+        Raises:
+            TrainingDiverged: a loss that is NaN or infinite.
+        """
+        if not self.pending:
+            return {}
+        results = [result for *_, result in self.pending]
+        losses = torch.stack([r.loss for r in results]).tolist()
+        norms = torch.stack([r.grad_norm for r in results]).tolist()
+        for (step, lr, _, _), loss in zip(self.pending, losses, strict=True):
+            if not math.isfinite(loss):
+                raise TrainingDiverged(
+                    f"the loss is {loss} at step {step} with learning rate {lr:.3g}; lower training.lr, raise "
+                    "training.warmup_ratio or take training.precision=fp32; the last good checkpoint and best/ are kept"
+                )
+        prints = [StepPrint(s, o, x, n) for (s, _, o, _), x, n in zip(self.pending, losses, norms, strict=True)]
+        append_steps(self.run.steps, prints)
+        step, lr, *_ = self.pending[-1]
+        seconds = time.perf_counter() - self.since
+        values = {
+            "train/loss": sum(losses) / len(losses),
+            "train/lr": lr,
+            "train/grad_norm": norms[-1],
+            "train/rows_per_s": sum(r.num_rows for r in results) / seconds,
+            "train/tokens_per_s": sum(r.num_tokens for r in results) / seconds,
+        }
+        # fp16's scaler skips steps whose gradients overflow: their norm is no figure.
+        self.trackers.log(step, {k: v for k, v in values.items() if math.isfinite(v)})
+        self.pending.clear()
+        self.since = time.perf_counter()
+        return values

@@ -1,0 +1,160 @@
+"""The imports of the whole tree: one direction, no cycle, each foreign library behind its own door, a light start."""
+
+import ast
+import fnmatch
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "ostinato"
+
+# From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
+LAYERS = {
+    "foundations": "errors config run_dir fingerprint distributed progress interruption",
+    "surroundings": "seeding provenance drift assets device",
+    "parts": "data data_* tokenise batching collate packing model loss optim metrics figures",
+    "a step": "prepare step checkpoint trackers trackers.*",
+    "a run": "evaluation training classifier",
+    "commands": "run prediction reproduce compare report export sweep",
+    "the door": "__init__ composition cli scripts.*",
+}
+
+# What only the named modules may touch, whether imported or reached through a parent (`torch.distributed.barrier()`).
+DOORS = {
+    "hydra": "composition cli sweep scripts.*",
+    "omegaconf": "composition cli sweep scripts.*",
+    "hydra.utils.instantiate": "",  # a config file must never be able to name code to run
+    "hydra.utils.call": "",
+    "pickle": "",  # reading one runs code
+    "torch.distributed": "distributed",
+    "tensorboard": "trackers.tensorboard",
+    "torch.utils.tensorboard": "trackers.tensorboard",
+    "mlflow": "trackers.mlflow",
+    "wandb": "trackers.wandb",
+    "dvclive": "trackers.dvclive",
+}
+
+# `--help` and config errors must not wait for these.
+HEAVY = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "tensorboard", "pandas", "pyarrow"}
+LIGHT = ["__init__", "errors", "config", "run_dir", "assets", "composition", "cli"]  # and all scripts
+
+
+def module_name(file: Path) -> str:
+    """The name in the tables: `config`, `trackers.jsonl`, `trackers` and `__init__` (packages), `scripts.train`."""
+    source = ROOT / "src" / PACKAGE
+    parts = file.relative_to(source if file.is_relative_to(source) else ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+FILES = {module_name(file): file for folder in ("src", "scripts") for file in sorted((ROOT / folder).rglob("*.py"))}
+
+
+def names_used(source: str) -> set[str]:
+    """Full dotted names that a module imports, anywhere in it, or reaches by attribute from what it imported."""
+    bound: dict[str, str] = {}
+    names: set[str] = set()
+    nodes = list(ast.walk(ast.parse(source)))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                names.add(alias.name)
+                root = alias.name.partition(".")[0]
+                bound[alias.asname or root] = alias.name if alias.asname else root
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports hide where a name comes from: write it in full"
+            for alias in node.names:
+                names.add(f"{node.module}.{alias.name}")
+                bound[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return names | {name for node in nodes if isinstance(node, ast.Attribute) and (name := _dotted(node, bound))}
+
+
+def _dotted(node: ast.expr, bound: dict[str, str]) -> str | None:
+    if isinstance(node, ast.Name):
+        return bound.get(node.id)
+    if isinstance(node, ast.Attribute) and (parent := _dotted(node.value, bound)):
+        return f"{parent}.{node.attr}"
+    return None
+
+
+def own_module(name: str) -> str | None:
+    """The project's module that a dotted name lies in; None for foreign names."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE:
+        return None
+    prefixes = (".".join(parts[1:end]) for end in range(len(parts), 1, -1))
+    return next((prefix for prefix in prefixes if prefix in FILES), "__init__")
+
+
+def layers_of(module: str) -> list[int]:
+    return [i for i, patterns in enumerate(LAYERS.values()) if matches(module, patterns)]
+
+
+def matches(module: str, patterns: str) -> bool:
+    return any(fnmatch.fnmatchcase(module, pattern) for pattern in patterns.split())
+
+
+def lies_in(name: str, parent: str) -> bool:
+    return name == parent or name.startswith(f"{parent}.")
+
+
+USES = {module: names_used(file.read_text(encoding="utf-8")) for module, file in FILES.items()}
+IMPORTS = {module: {own for name in names if (own := own_module(name))} - {module} for module, names in USES.items()}
+
+
+def edges() -> Iterator[tuple[str, str]]:
+    return ((module, imported) for module, targets in IMPORTS.items() for imported in sorted(targets))
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_every_module_has_one_layer(module: str) -> None:
+    assert len(layers_of(module)) == 1, f"put {module} into exactly one layer of LAYERS in {Path(__file__).name}"
+
+
+def test_no_import_cycle() -> None:
+    try:
+        graphlib.TopologicalSorter(IMPORTS).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"import cycle: {' <- '.join(error.args[1])}")
+
+
+def test_imports_point_one_way() -> None:
+    upward = [f"{module} imports {imported}" for module, imported in edges() if layers_of(imported) > layers_of(module)]
+    assert not upward
+
+
+@pytest.mark.parametrize("guarded", DOORS)
+def test_foreign_libraries_stay_behind_their_door(guarded: str) -> None:
+    intruders = {
+        module: sorted(found)
+        for module, names in USES.items()
+        if not matches(module, DOORS[guarded]) and (found := {name for name in names if lies_in(name, guarded)})
+    }
+    assert not intruders
+
+
+@pytest.mark.parametrize("module", [*LIGHT, *(name for name in FILES if name.startswith("scripts."))])
+def test_light_modules_load_nothing_heavy(module: str) -> None:
+    code = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='light'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code, FILES[module]], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import torch.distributed", "torch.distributed"),
+        ("import torch.distributed as dist", "torch.distributed"),
+        ("from torch import distributed as dist", "torch.distributed"),
+        ("from torch.distributed import all_reduce", "torch.distributed.all_reduce"),
+        ("import torch\ntorch.distributed.barrier()", "torch.distributed.barrier"),
+        ("def late():\n    import torch as t\n    return t.distributed.barrier()", "torch.distributed.barrier"),
+        ("from hydra import utils\nutils.instantiate(cfg)", "hydra.utils.instantiate"),
+    ],
+)
+def test_no_way_of_naming_a_library_escapes(source: str, name: str) -> None:
+    assert name in names_used(source)

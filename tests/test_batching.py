@@ -1,0 +1,72 @@
+"""The plan: every row once, a function of the seed alone, little padding, fast."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ostinato.batching import Schedule, plan_epoch, plan_evaluation
+from ostinato.config import Batching
+
+LENGTHS = hnp.arrays(np.int32, st.integers(1, 300), elements=st.integers(1, 512))
+
+
+@given(LENGTHS, st.integers(1, 40), st.integers(0, 2**63 - 1), st.sampled_from(Batching))
+def test_every_row_stands_in_exactly_one_batch(lengths, batch_size, seed, batching):
+    batches = plan_epoch(lengths, batch_size, seed, batching)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    assert len(batches) == -(-len(lengths) // batch_size)
+    assert sorted(map(len, batches))[1:] == [batch_size] * (len(batches) - 1)
+
+
+@given(LENGTHS, st.integers(1, 40))
+def test_evaluation_plans_every_row_once_in_order_of_length(lengths, batch_size):
+    order = np.concatenate(plan_evaluation(lengths, batch_size))
+    assert sorted(order) == list(range(len(lengths)))
+    assert (np.diff(lengths[order]) >= 0).all()
+
+
+@pytest.mark.parametrize("batching", Batching)
+def test_a_plan_is_a_function_of_its_seed_and_of_nothing_else(batching):
+    lengths = np.random.default_rng(0).integers(1, 512, 1000).astype(np.int32)
+    first = plan_epoch(lengths, 32, 7, batching)
+    np.random.seed(1)  # noqa: NPY002  the global generator must not matter
+    again, other = plan_epoch(lengths, 32, 7, batching), plan_epoch(lengths, 32, 8, batching)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True) if len(a) == len(b))
+
+
+def test_buckets_pad_less_than_a_tenth_while_random_order_pads_more():
+    lengths = np.random.default_rng(0).geometric(0.02, 20_000).clip(1, 256).astype(np.int32)
+
+    def computed(batching):
+        return sum(len(b) * lengths[b].max() for b in plan_epoch(lengths, 32, 0, batching)) / lengths.sum()
+
+    assert computed(Batching.bucketed) < 1.1 < computed(Batching.random)
+
+
+def test_buckets_keep_short_and_long_batches_mixed_over_the_epoch():
+    lengths = np.arange(6400, dtype=np.int32)
+    longest = np.array([lengths[b].max() for b in plan_epoch(lengths, 32, 0, Batching.bucketed)])
+    assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.3
+
+
+def test_a_million_rows_are_planned_quickly():
+    lengths = np.random.default_rng(0).integers(1, 512, 1_000_000).astype(np.int32)
+    start = time.perf_counter()
+    plan_epoch(lengths, 32, 0, Batching.bucketed)
+    assert time.perf_counter() - start < 30  # a guard against a quadratic plan, not a benchmark
+
+
+@given(st.integers(1, 500), st.integers(1, 64), st.floats(0.05, 5))
+def test_positions_walk_through_the_epochs_without_a_gap(num_rows, batch_size, epochs):
+    schedule = Schedule(num_rows, batch_size, epochs)
+    positions = [schedule.position(step) for step in range(schedule.total_steps)]
+    assert positions[0] == (0, 0)
+    for (epoch, batch), following in zip(positions, positions[1:], strict=False):
+        assert following in ((epoch, batch + 1), (epoch + 1, 0))
+        assert batch < schedule.steps_per_epoch
+    assert schedule.total_steps == max(1, int(np.ceil(epochs * schedule.steps_per_epoch - 1e-9)))
