@@ -18,7 +18,7 @@ LAYERS = {
     "foundations": "errors config run_dir fingerprint distributed progress interruption",
     "surroundings": "seeding provenance drift assets device",
     "parts": "data data_* tokenise batching collate packing model loss optim metrics figures",
-    "a step": "prepare step checkpoint trackers trackers.*",
+    "a step": "prepare step checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier",
     "commands": "run prediction reproduce compare report export sweep",
     "the door": "__init__ composition cli scripts.*",

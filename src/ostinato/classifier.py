@@ -16,6 +16,7 @@ from ostinato.config import Device, Precision, Task
 from ostinato.device import choose
 from ostinato.errors import ConfigError
 from ostinato.metrics import probabilities
+from ostinato.model import verify_best
 from ostinato.run_dir import RunDir
 
 _CHUNK_BATCHES = 16  # texts are sorted by length within chunks of this many batches: little padding, flat memory
@@ -47,8 +48,9 @@ class TextClassifier:
         Raises:
             ConfigError: nothing to load there.
         """
-        best = RunDir(folder).best
-        source = best if best.is_dir() else Path(folder)
+        run = RunDir(folder)
+        verify_best(run)
+        source = run.best if run.best.is_dir() else run.path
         if not (source / "config.json").is_file():
             raise ConfigError([f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"])
         model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32, local_files_only=True)

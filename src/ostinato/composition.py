@@ -31,6 +31,7 @@ SCHEMAS: dict[str, type] = {
     "train": schemas.RunConfig,
     "evaluate": schemas.EvaluateConfig,
     "predict": schemas.PredictConfig,
+    "reproduce": schemas.ReproduceConfig,
 }
 _T = TypeVar("_T")
 

@@ -350,6 +350,20 @@ class PredictConfig:
     """auto, cpu, cuda or mps."""
 
 
+@_group
+class ReproduceConfig:
+    """Train a run again from what its folder records, and compare bit for bit."""
+
+    run: str = MISSING
+    """Run folder to prove."""
+    against: str | None = None
+    """Another finished run to compare with, instead of training."""
+    until_step: Count | None = None
+    """Compare only up to this optimizer step: a quick check."""
+    output: str = "outputs/reproduce"
+    """Folder in which the second run gets a folder of its own."""
+
+
 def fields(config: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Lists every key of a config class as (dotted key, default as typed, documentation), depth first."""
     defaults = config.__dataclass_fields__  # type: ignore[attr-defined]

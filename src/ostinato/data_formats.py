@@ -173,7 +173,7 @@ def _json_row(file: Path, columns: Columns, where: str, value: Any) -> Row:
 
 
 def _read_parquet(file: Path, columns: Columns) -> Iterator[Row]:
-    with pq.ParquetFile(file) as parquet:
+    with pq.ParquetFile(file, memory_map=True, pre_buffer=False) as parquet:  # pages, not whole row groups
         columns.check(parquet.schema_arrow.names, str(file))
         number = 0
         for batch in parquet.iter_batches(batch_size=1000, columns=list(columns.wanted.values())):

@@ -52,10 +52,10 @@ def _strata(rows: Rows, task: Task, fraction: float) -> NDArray[np.int64]:
     if task is Task.regression:
         return np.zeros(len(rows), np.int64)
     strata = rows.label_keys
-    if task is Task.multi_label:  # combinations too rare for a row of their own in val are pooled by their first label
+    if task is Task.multi_label:  # combinations too rare for a row in val are pooled by their most frequent label
         counts = np.bincount(strata)
         rare = counts[strata] * fraction < 1
-        strata = np.where(rare, len(counts) + rows.targets.argmax(axis=1), strata)
+        strata = np.where(rare, len(counts) + (rows.targets * rows.targets.sum(axis=0)).argmax(axis=1), strata)
     numbers: NDArray[np.int64] = np.unique(strata, return_inverse=True)[1]
     return numbers
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
@@ -22,7 +23,8 @@ from transformers.utils import logging as transformers_logging
 from ostinato import assets
 from ostinato.config import ModelConfig, Task
 from ostinato.errors import ConfigError
-from ostinato.run_dir import RunDir
+from ostinato.fingerprint import digest_file
+from ostinato.run_dir import RunDir, read_json
 
 # Reports of new head weights and bars for milliseconds say nothing that a user asked for.
 transformers_logging.set_verbosity_error()
@@ -110,9 +112,24 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
     """
     if not (run.best / "config.json").is_file():
         raise ConfigError([f"run={run.path}: holds no trained model (no best/); has the run finished?"])
+    verify_best(run)
     cfg = ModelConfig(name=str(run.best.resolve()))
     model = _load(AutoModelForSequenceClassification, cfg, attn_implementation=attention, dtype=torch.float32)
     return model.eval(), _load(AutoTokenizer, cfg)
+
+
+def verify_best(run: RunDir) -> None:
+    """Compares the weights in `best/` with what the run recorded at its end; unfinished runs have no record yet.
+
+    Raises:
+        ConfigError: they are missing, damaged or changed.
+    """
+    if not run.fingerprint.is_file():
+        return
+    if not run.best_weights.is_file():
+        raise ConfigError([f"{run.best_weights}: missing"])
+    if digest_file(run.best_weights) != read_json(run.fingerprint).get("best_weights"):
+        raise ConfigError([f"{run.best_weights}: damaged or changed since the run wrote it; train again, or restore the file"])
 
 
 def save_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -146,7 +163,7 @@ def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
     source = locate(cfg.name)
     try:
         return loader.from_pretrained(source, revision=cfg.revision or "main", **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
             [f"model.name={cfg.name}: could not be loaded ({reason}); check the name, the revision and the network, or give a folder"]

@@ -34,13 +34,14 @@ from ostinato.training import Training
 log = logging.getLogger(__name__)
 
 
-def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any]) -> float:
+def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_step: int | None = None) -> float:
     """Trains and scores, and leaves the run folder complete, whatever happens.
 
     Args:
         config: the run's config; `resume.run` set: goes on from the folder's newest whole checkpoint.
         run: its folder, already made.
         resolved: the config as plain data to be shown, secrets as references.
+        until_step: stop after this optimizer step and score nothing (for a quick comparison).
 
     Returns:
         The best monitored validation figure.
@@ -63,11 +64,24 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any]) -> float:
             training.resume()
             write_config(run, resolved)
         write_json(run.provenance, provenance)
+        outcome.results["config"] = dict(resolved)
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
-        training.run(outcome.trackers)
-        _score_best(config, run, training, outcome, initial_weights)
+        run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
+        training.run(outcome.trackers, until_step)
+        predictions = _score_best(config, run, training, outcome) if until_step is None else {}
+        write_json(run.fingerprint, _fingerprint(run, training, initial_weights, predictions))
         return float(training.state.best or 0.0)
+
+
+def examine(config: RunConfig) -> dict[str, Any]:
+    """What a run of this config would start from, here and now, as its `provenance.json` would say it; trains nothing.
+
+    Raises:
+        UserError: whatever is wrong with the data, the model or the machine's devices.
+    """
+    prepared = prepare(config)
+    return environment() | _identity(prepared)
 
 
 @dataclass
@@ -121,8 +135,12 @@ def _admit(
     return [*began.get("resumed", []), {"time": _now(), "drift": drift}]
 
 
-def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Outcome, initial_weights: str) -> None:
-    """Scores validation and test with the best weights as they stand on disk; completes results and fingerprint."""
+def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Outcome) -> dict[str, str]:
+    """Scores validation and test with the best weights as they stand on disk; completes the results.
+
+    Returns:
+        Digest of each split's logits.
+    """
     prepared, state, trackers = training.prepared, training.state, outcome.trackers
     model, _ = load_trained(run, config.model.attention)
     model.to(prepared.compute.device)
@@ -145,16 +163,19 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Ou
         "labels": list(prepared.data.labels),
         "data": prepared.data.report,
     }
-    fingerprint = {
-        **_identity(prepared),
+    return predictions
+
+
+def _fingerprint(run: RunDir, training: Training, initial_weights: str, predictions: dict[str, str]) -> dict[str, Any]:
+    return {
+        **_identity(training.prepared),
         "initial_weights": initial_weights,
         "steps": [asdict(step) for step in read_steps(run.steps)],
-        "evaluations": {str(e["step"]): e for e in state.validation},
-        "weights": digest_weights(prepared.model.state_dict()),
-        "best_weights": state.best_sha256,
+        "evaluations": {str(e["step"]): e for e in training.state.validation},
+        "weights": digest_weights(training.prepared.model.state_dict()),
+        "best_weights": training.state.best_sha256,
         "predictions": predictions,
     }
-    write_json(run.fingerprint, fingerprint)
 
 
 def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers: Trackers, step: int) -> None:

@@ -56,14 +56,15 @@ class Training:
         self._bar.update(self._task, completed=state.step)
         log.info("going on at step %d of %d", state.step, self.schedule.total_steps)
 
-    def run(self, trackers: Trackers) -> None:
-        """Trains to the last step, or until early stopping.
+    def run(self, trackers: Trackers, until_step: int | None = None) -> None:
+        """Trains to the last step, until early stopping, or to `until_step`.
 
         Raises:
             TrainingDiverged: a loss that is NaN or infinite; the last good checkpoint stays.
             Interrupted: a signal asked for it; the checkpoint of this step is written.
         """
         self._recorder = Recorder(self._run, trackers)
+        self._last_step = min(self.schedule.total_steps, until_step or self.schedule.total_steps)
         keep_steps(self._run.steps, self.state.step)
         evaluate_every = self.cfg.eval_every or self.schedule.steps_per_epoch
         while not self._finished():
@@ -143,7 +144,7 @@ class Training:
     def _finished(self) -> bool:
         patience = self.cfg.early_stopping.patience
         stops_early = patience is not None and self.state.without_improvement >= patience
-        return stops_early or self.state.step >= self.schedule.total_steps
+        return stops_early or self.state.step >= self._last_step
 
     def _record(self) -> None:
         values = self._recorder.flush()

@@ -1,0 +1,21 @@
+"""Train a run again and compare bit for bit: python scripts/reproduce.py run=outputs/<run>"""
+
+import sys
+
+from ostinato.cli import command, load_run
+from ostinato.config import ReproduceConfig
+
+
+@command("reproduce")
+def main(config: ReproduceConfig) -> None:
+    """Prints the verdict; exit code 0 only when identical."""
+    run, run_config = load_run(config.run)
+    from ostinato.reproduce import reproduce
+
+    verdict = reproduce(config, run, run_config)
+    sys.stdout.write("\n".join(verdict.lines) + "\n")
+    sys.exit(0 if verdict.identical else 1)
+
+
+if __name__ == "__main__":
+    main()
