@@ -1,6 +1,7 @@
 """The plan: every row once, a function of the seed alone, little padding, fast."""
 
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_evaluation_plans_every_row_once_in_order_of_length(lengths, batch_size)
 def test_a_plan_is_a_function_of_its_seed_and_of_nothing_else(batching):
     lengths = np.random.default_rng(0).integers(1, 512, 1000).astype(np.int32)
     first = plan_epoch(lengths, 32, 7, batching)
-    np.random.seed(1)  # noqa: NPY002  the global generator must not matter
+    np.random.seed(1)
     again, other = plan_epoch(lengths, 32, 7, batching), plan_epoch(lengths, 32, 8, batching)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True) if len(a) == len(b))
@@ -66,7 +67,7 @@ def test_positions_walk_through_the_epochs_without_a_gap(num_rows, batch_size, e
     schedule = Schedule(num_rows, batch_size, epochs)
     positions = [schedule.position(step) for step in range(schedule.total_steps)]
     assert positions[0] == (0, 0)
-    for (epoch, batch), following in zip(positions, positions[1:], strict=False):
+    for (epoch, batch), following in pairwise(positions):
         assert following in ((epoch, batch + 1), (epoch + 1, 0))
         assert batch < schedule.steps_per_epoch
     assert schedule.total_steps == max(1, int(np.ceil(epochs * schedule.steps_per_epoch - 1e-9)))

@@ -66,7 +66,14 @@ def test_each_mistake_is_one_line_with_the_key_as_typed_and_the_remedy(override,
 
 
 def test_all_mistakes_are_reported_at_once():
-    wrong = ["training.lrr=1", "training.lr=abc", "training.epochs=-1", "model=minlm", "training.schedule=x", "data=files"]
+    wrong = [
+        "training.lrr=1",
+        "training.lr=abc",
+        "training.epochs=-1",
+        "model=minlm",
+        "training.schedule=x",
+        "data=files",
+    ]
     problems = find_problems("train", wrong, multirun=False)
     assert len(problems) == len(wrong)
     assert any(p.startswith("data.train_path is missing") for p in problems)
@@ -147,7 +154,14 @@ def test_help_and_mistakes_do_not_load_torch():
 
 def test_secrets_stay_references_in_what_is_shown(tmp_path):
     done = run(
-        "train", "--cfg", "job", "--resolve", "model.revision=${oc.env:TOKEN}", "name=${model.revision}", cwd=tmp_path, TOKEN="s3cret"
+        "train",
+        "--cfg",
+        "job",
+        "--resolve",
+        "model.revision=${oc.env:TOKEN}",
+        "name=${model.revision}",
+        cwd=tmp_path,
+        TOKEN="s3cret",
     )
     assert done.returncode == 0
     assert "s3cret" not in done.stdout + done.stderr

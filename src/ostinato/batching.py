@@ -13,7 +13,9 @@ from ostinato.config import Batching
 
 Indices = NDArray[np.int64]
 
-_BUCKET_BATCHES = 50  # rows are sorted by length within groups of this many batches: 1.05 times the real tokens, still random
+_BUCKET_BATCHES = (
+    50  # rows are sorted by length within groups of this many batches: 1.05 times the real tokens, still random
+)
 
 
 def plan_epoch(lengths: NDArray[np.int32], batch_size: int, seed: int, batching: Batching) -> list[Indices]:
@@ -36,7 +38,9 @@ def plan_epoch(lengths: NDArray[np.int32], batch_size: int, seed: int, batching:
     position = np.arange(len(order)) // bucket
     # One stable sort by (bucket, length): rows of equal length keep their random order.
     order = order[np.lexsort((lengths[order], position))]
-    batches = [batch for start in range(0, len(order), bucket) for batch in _cut(order[start : start + bucket], batch_size)]
+    batches = [
+        batch for start in range(0, len(order), bucket) for batch in _cut(order[start : start + bucket], batch_size)
+    ]
     return [batches[i] for i in generator.permutation(len(batches))]
 
 

@@ -1,6 +1,7 @@
 """Checkpoints on optimizer-step boundaries: atomic, verified by digest, the newest kept.
 
-A checkpoint is weights, optimizer state and integers. There is no generator state to save: randomness is a function of the step.
+A checkpoint is weights, optimizer state and integers. There is no generator state to save: randomness is a function
+of the step.
 """
 
 import json
@@ -48,7 +49,7 @@ class TrainState:
 
 
 def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer: Optimizer, keep: int) -> Path:
-    """Writes the checkpoint of `state.step` under a temporary name, flushes it to disk, renames it, and drops older ones.
+    """Writes the checkpoint of `state.step`: to a temporary name, flushed to disk, then renamed; drops older ones.
 
     Raises:
         OSError: disk full or folder not writable; earlier checkpoints stay.

@@ -52,7 +52,9 @@ class TextClassifier:
         verify_best(run)
         source = run.best if run.best.is_dir() else run.path
         if not (source / "config.json").is_file():
-            raise ConfigError([f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"])
+            raise ConfigError(
+                [f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"]
+            )
         model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
         return cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
@@ -68,8 +70,8 @@ class TextClassifier:
             batch_size: texts per batch.
 
         Returns:
-            One dict per text, in order: `label`, `score` and all `scores` (single_label); `labels` above 0.5 and all `scores`
-            (multi_label); `value` (regression).
+            One dict per text, in order: `label`, `score` and all `scores` (single_label); `labels` above 0.5 and all
+            `scores` (multi_label); `value` (regression).
         """
         pairs = zip(texts, text_pairs, strict=True) if text_pairs is not None else ((text, None) for text in texts)
         return list(self.predict_stream(pairs, batch_size))

@@ -1,13 +1,13 @@
 """The door: one decorator turns `main(config, folder)` into a Hydra command.
 
-A user's mistakes end with one line each and exit code 2, before a run folder is made. Beyond this module, `composition` and
-`scripts/` nobody sees Hydra or OmegaConf.
+A user's mistakes end with one line each and exit code 2, before a run folder is made. Beyond this module,
+`composition` and `scripts/` nobody sees Hydra or OmegaConf.
 """
 
 import logging
 import sys
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import hydra
 import yaml
@@ -32,7 +32,8 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
         name: the primary config under `conf/`, which also chooses the typed definition.
 
     Returns:
-        A decorator. `main` gets the validated config and, for training, the run folder; it returns what a sweep optimises.
+        A decorator. `main` gets the validated config and, for training, the run folder; it returns what a sweep
+        optimises.
     """
 
     def decorate(main: Callable[..., float | None]) -> Callable[[], None]:
@@ -70,7 +71,9 @@ def _resumed(argv: list[str]) -> list[str]:
     if folder == "auto":
         return typed
     try:
-        recorded = yaml.safe_load((RunDir.existing(folder).path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+        recorded = yaml.safe_load(
+            (RunDir.existing(folder).path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")
+        )
     except (ConfigError, OSError, yaml.YAMLError) as error:
         sys.stderr.write(f"resume={folder}: not a run folder that can be resumed ({error})\n")
         sys.exit(2)
@@ -79,7 +82,7 @@ def _resumed(argv: list[str]) -> list[str]:
 
 
 class _Job:
-    """One call of a command's `main`; in a sweep, a failing job lets the others run and is remembered in the exit code."""
+    """A command's `main`; in a sweep, a failing job lets the others run and is remembered in the exit code."""
 
     def __init__(self, name: str, main: Callable[..., float | None]) -> None:
         self._name = name
@@ -88,7 +91,7 @@ class _Job:
 
     def __call__(self, cfg: DictConfig) -> float | None:
         try:
-            config = to_config(cfg, SCHEMAS[self._name])
+            config: Any = to_config(cfg, SCHEMAS[self._name])
             if self._name != "train":
                 return self._main(config)
             return self._main(config, RunDir(HydraConfig.get().runtime.output_dir), masked(cfg))

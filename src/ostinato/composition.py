@@ -1,7 +1,7 @@
 """From command-line overrides to a validated config: finds every mistake in them and says it in one line each.
 
-Hydra stops at the first mistake and pydantic sees only what Hydra let through; here each override is looked at alone, then the
-composition is tried without the wrong ones, then all values are validated together.
+Hydra stops at the first mistake and pydantic sees only what Hydra let through; here each override is looked at
+alone, then the composition is tried without the wrong ones, then all values are validated together.
 """
 
 import difflib
@@ -69,7 +69,7 @@ def find_problems(command: str, overrides: list[str], multirun: bool) -> list[st
     """Every mistake in a command line, one line each, in the order typed; empty when there is none."""
     problems: list[str] = []
     parsed: list[Override] = []
-    with _hydra(CONF):
+    with hydra_composition():
         for text in overrides:
             try:
                 override = OverridesParser.create().parse_override(text)
@@ -94,10 +94,11 @@ def _problem_of(override: Override, text: str, schema: type, multirun: bool) -> 
         return f"{text}: several values make a sweep; add -m"
     options = _options(key)
     if options:
-        values = [str(v) for v in _values(override) if v is not None]
-        names = [n for v in values for n in (v.strip("[]").split(",") if v.startswith("[") else [v])]
+        names = [n for v in _values(override) for n in (v.strip("[]").split(",") if v.startswith("[") else [v])]
         wrong = next((n.strip() for n in names if n.strip() not in options), None)
-        return None if wrong is None else f"{text}: no such {key}{_did_you_mean(wrong, options)}; there is {_list(options)}"
+        if wrong is None:
+            return None
+        return f"{text}: no such {key}{_did_you_mean(wrong, options)}; there is {', '.join(options)}"
     keys = [k for k, _, _ in schemas.fields(schema)]
     groups = {k.rsplit(".", 1)[0] for k in keys if "." in k} if not override.is_add() else set()
     if key in keys or key in groups or key.startswith("model.architecture."):
@@ -106,11 +107,11 @@ def _problem_of(override: Override, text: str, schema: type, multirun: bool) -> 
 
 
 def _problems_together(command: str, overrides: list[str]) -> list[str]:
-    problems = []
+    problems: list[str] = []
     remaining = list(overrides)
     while True:
         try:
-            cfg = compose(command, overrides=remaining, return_hydra_config=True)
+            cfg = compose_command(command, remaining)
             break
         except (HydraException, OmegaConfBaseException) as error:
             culprit = _culprit(error, remaining)
@@ -118,14 +119,24 @@ def _problems_together(command: str, overrides: list[str]) -> list[str]:
                 return [*problems, _first_line(error)]
             problems.append(f"{culprit}: {_plain(error)}{_documentation(command, culprit.split('=')[0])}")
             remaining.remove(culprit)
-    HydraConfig.instance().set_config(cfg)
-    OmegaConf.set_struct(cfg, False)
-    cfg.pop("hydra")
     try:
         to_config(cfg, SCHEMAS[command])
     except ConfigError as error:
         problems += error.problems
     return problems
+
+
+def compose_command(command: str, overrides: list[str]) -> DictConfig:
+    """Composes a command's config, within `hydra_composition`.
+
+    Raises:
+        HydraException, OmegaConfBaseException: at the first mistake.
+    """
+    cfg = compose(command, overrides=overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    OmegaConf.set_struct(cfg, False)
+    cfg.pop("hydra")
+    return cfg
 
 
 def to_config(cfg: DictConfig, schema: type[_T]) -> _T:
@@ -224,7 +235,8 @@ def mask_environment() -> None:
 
 
 @contextmanager
-def _hydra(conf: Path) -> Iterator[None]:
+def hydra_composition(conf: Path = CONF) -> Iterator[None]:
+    """Within it, configs can be composed without a command line."""
     with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
         try:
             yield
@@ -232,7 +244,7 @@ def _hydra(conf: Path) -> Iterator[None]:
             HydraConfig.instance().cfg = None
 
 
-def _values(override: Override) -> list[Any]:
+def _values(override: Override) -> list[str]:
     if not override.is_choice_sweep():
         return [override.get_value_element_as_str()]
     return list(override.sweep_string_iterator())
@@ -240,8 +252,9 @@ def _values(override: Override) -> list[Any]:
 
 def _variations(overrides: list[Override]) -> Iterator[list[str]]:
     """The command line with each swept value once: every value is looked at, not every combination."""
-    fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
-    swept = [[f"{o.input_line.split('=', 1)[0]}={v}" for v in _values(o)] for o in overrides if o.is_choice_sweep()]
+    typed = [(str(override.input_line), override) for override in overrides]
+    fixed = [text for text, override in typed if not override.is_sweep_override()]
+    swept = [[f"{text.split('=', 1)[0]}={v}" for v in _values(o)] for text, o in typed if o.is_choice_sweep()]
     first = [choices[0] for choices in swept]
     yield [*fixed, *first]
     for index, choices in enumerate(swept):
@@ -269,7 +282,10 @@ _PLAIN: list[tuple[str, Callable[[re.Match[str]], str]]] = [
     (r"could not be converted to Integer", lambda m: "must be a whole number"),
     (r"is not a valid bool", lambda m: "must be true or false"),
     (r"(Environment variable '.*' not found)", lambda m: m[1]),
-    (r"Invalid value '(.*)', expected one of \[(.*)\]", lambda m: f"must be one of {m[2]}{_did_you_mean(m[1], m[2].split(', '))}"),
+    (
+        r"Invalid value '(.*)', expected one of \[(.*)\]",
+        lambda m: f"must be one of {m[2]}{_did_you_mean(m[1], m[2].split(', '))}",
+    ),
 ]
 
 
@@ -295,7 +311,3 @@ def _did_you_mean(word: str, candidates: list[str]) -> str:
     if not near:  # `lr` for `training.lr`
         near = [c for c in candidates if c.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]][:1]
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(names)

@@ -1,7 +1,7 @@
 """What can be configured: one typed definition per group, each field documented once, under the field.
 
-The same classes are the schema that Hydra checks keys and types against, the ranges that pydantic validates, the text that
-`--help` shows and the key table of the README. Nothing here imports Hydra: `ostinato.cli` is the door.
+The same classes are the schema that Hydra checks keys and types against, the ranges that pydantic validates, the
+text that `--help` shows and the key table of the README. Nothing here imports Hydra: `ostinato.cli` is the door.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 MISSING = "???"  # OmegaConf's mark for a value that the user must give
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-_group = dataclass(config=_STRICT, kw_only=True)
+
 
 Count = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -95,7 +95,7 @@ class OnLeak(str, Enum):
     error = "error"
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class ModelConfig:
     """The pretrained encoder and how it is read."""
 
@@ -117,9 +117,9 @@ class ModelConfig:
     """Attention implementation of transformers: sdpa, eager, flash_attention_2."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class SeedsConfig:
-    """Seeds by purpose; null derives them from `training.seed`. Sweep one alone to see how much of the variance it makes."""
+    """Seeds by purpose; null derives them from `training.seed`. Sweep one alone to see its share of the variance."""
 
     head: Seed | None = None
     """Initial weights of the classification head (and of everything, when pretrained=false)."""
@@ -133,7 +133,7 @@ class SeedsConfig:
     """Which rows `data.limit_*` keeps."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class EarlyStoppingConfig:
     """Stop when the monitored validation figure no longer improves."""
 
@@ -143,7 +143,7 @@ class EarlyStoppingConfig:
     """Smallest change that counts as an improvement."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class TrainingConfig:
     """The optimisation."""
 
@@ -198,12 +198,12 @@ class TrainingConfig:
     keep_checkpoints: Count = 1
     """How many of the newest checkpoints stay on disk."""
     monitor: str | None = None
-    """Validation figure that chooses `best/`; null: accuracy, micro_f1 or mse, by task. Losses and errors are minimised."""
+    """Validation figure that chooses `best/`, e.g. macro_f1; null: accuracy, micro_f1 or mse, by task."""
     early_stopping: EarlyStoppingConfig = dataclasses.field(default_factory=EarlyStoppingConfig)
     """When to stop before the last epoch."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class DataConfig:
     """Where rows come from and what a label is."""
 
@@ -259,7 +259,7 @@ class DataConfig:
         return self
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class TensorboardConfig:
     """TensorBoard event files in the run folder itself."""
 
@@ -267,12 +267,12 @@ class TensorboardConfig:
     """Seconds between two writes to disk."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class JsonlConfig:
     """Every logged value as one JSON line in `metrics.jsonl`."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class TrackerConfig:
     """Who is told what happens. `tracker=[tensorboard,jsonl]` picks; a tracker never changes a result."""
 
@@ -282,7 +282,7 @@ class TrackerConfig:
     """`metrics.jsonl`; null: none."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class ResumeConfig:
     """Going on with a run that was stopped."""
 
@@ -292,7 +292,7 @@ class ResumeConfig:
     """Go on although config, data, code or environment have changed, and record what did."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class RunConfig:
     """A training run: with the data and the environment, all that decides its result."""
 
@@ -312,7 +312,7 @@ class RunConfig:
     """Going on with a run that was stopped."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class EvaluateConfig:
     """Score a finished run on any split or file."""
 
@@ -330,7 +330,7 @@ class EvaluateConfig:
     """Write the figures to this JSON file as well."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class PredictConfig:
     """Label texts with a finished run."""
 
@@ -350,7 +350,7 @@ class PredictConfig:
     """auto, cpu, cuda or mps."""
 
 
-@_group
+@dataclass(config=_STRICT, kw_only=True)
 class ReproduceConfig:
     """Train a run again from what its folder records, and compare bit for bit."""
 

@@ -46,7 +46,7 @@ def _label_summary(rows: Rows) -> dict[str, Any]:
 
 def shared_with(rows: Rows, other: Rows) -> NDArray[np.bool_]:
     """Marks the rows whose text also stands in `other` [n]."""
-    return np.isin(rows.text_keys, other.text_keys[~other.empty]) & ~rows.empty
+    return np.isin(rows.text_keys, other.text_keys[~other.empty])
 
 
 def count_leaks(splits: Mapping[str, Rows]) -> dict[str, int]:

@@ -173,10 +173,10 @@ def _json_row(file: Path, columns: Columns, where: str, value: Any) -> Row:
 
 
 def _read_parquet(file: Path, columns: Columns) -> Iterator[Row]:
-    with pq.ParquetFile(file, memory_map=True, pre_buffer=False) as parquet:  # pages, not whole row groups
+    with pq.ParquetFile(file, buffer_size=1 << 16, pre_buffer=False) as parquet:  # pages, not whole row groups
         columns.check(parquet.schema_arrow.names, str(file))
         number = 0
-        for batch in parquet.iter_batches(batch_size=1000, columns=list(columns.wanted.values())):
+        for batch in parquet.iter_batches(batch_size=100, use_threads=False, columns=list(columns.wanted.values())):
             for values in batch.to_pylist():
                 number += 1
                 yield columns.row(f"row {number}", values)

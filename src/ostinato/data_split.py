@@ -63,7 +63,7 @@ def _strata(rows: Rows, task: Task, fraction: float) -> NDArray[np.int64]:
 def _quotas(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
     """Shares the whole quota among the strata by largest remainder; each keeps at least one."""
     wanted = sizes * fraction
-    quotas = np.minimum(wanted.astype(np.int64), sizes - 1)
+    quotas = wanted.astype(np.int64)
     missing = max(1, round(sizes.sum() * fraction)) - quotas.sum()
     by_remainder = np.argsort(quotas - wanted, kind="stable")
     able = by_remainder[quotas[by_remainder] < sizes[by_remainder] - 1]

@@ -1,4 +1,4 @@
-"""Where and in which number format the model computes: decided once, from what the machine can do, never by a stopwatch."""
+"""Where and in which number format the model computes: decided from what the machine has, never by a stopwatch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,14 +50,16 @@ def _device(device: Device) -> torch.device:
     if device is Device.auto:
         device = next(d for d, there in available.items() if there)
     if not available[device]:
-        raise ConfigError([f"training.device={device.value}: this machine (or this build of torch) has none; take auto"])
+        raise ConfigError(
+            [f"training.device={device.value}: this machine (or this build of torch) has none; take auto"]
+        )
     return torch.device(device.value)
 
 
 def _fast_bf16(device: torch.device) -> bool:
     """Whether the hardware itself multiplies bf16; emulated, it is slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         features = torch.cpu.get_capabilities()
         return bool(features.get("amx_bf16") or features.get("avx512_bf16"))

@@ -4,13 +4,34 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Keys that only observe: no value of theirs can change a weight or a figure.
-OBSERVERS = ("name", "tracker", "resume", "training.log_every", "training.checkpoint_every", "training.keep_checkpoints", "data.num_workers")
+OBSERVERS = (
+    "name",
+    "tracker",
+    "resume",
+    "training.log_every",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "data.num_workers",
+)
 
 # Packages whose release can move numbers; the others are named, but don't count as drift.
 DECISIVE_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "safetensors")
 
 # Parts of provenance.json that decide numbers, most telling first. Left out on purpose: command, git, platform.
-_ENVIRONMENT = ("data", "tokens", "code", "device", "precision", "attention", "threads", "cpu", "gpu", "determinism", "python", "environment")
+_ENVIRONMENT = (
+    "data",
+    "tokens",
+    "code",
+    "device",
+    "precision",
+    "attention",
+    "threads",
+    "cpu",
+    "gpu",
+    "determinism",
+    "python",
+    "environment",
+)
 
 
 def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
@@ -20,13 +41,16 @@ def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[st
 
 def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """What else differs between two `provenance.json` and can move numbers, as `key: old -> new`, data first."""
-    found = []
+    found: list[str] = []
     for part in _ENVIRONMENT:
         found += _differences({part: first.get(part)}, {part: second.get(part)})
         if part == "code":
-            packages = ({p: r["packages"].get(p) for p in DECISIVE_PACKAGES} for r in (first, second))
-            found += _differences(*({"packages": p} for p in packages))
+            found += _differences(_packages(first), _packages(second))
     return found
+
+
+def _packages(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    return {"packages": {name: provenance["packages"].get(name) for name in DECISIVE_PACKAGES}}
 
 
 def _without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

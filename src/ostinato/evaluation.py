@@ -1,4 +1,4 @@
-"""Logits of a split, in row order, each row exactly once; and their figures. Draws no random number, changes no weight."""
+"""Logits of a split, in row order, each row exactly once; and their figures. Draws and changes nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import color_sequences
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 _MAX_CURVES = 10
 _MAX_NUMBERS = 20  # above this many classes, numbers in cells are not readable
+_COLOURS = color_sequences["petroff10"]  # ten that stay apart for the colour-blind
 
 
 def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Figure:
@@ -19,45 +22,61 @@ def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Figu
         names: class names by number.
     """
     size = len(names)
-    side = min(18.0, 3.5 + 0.45 * size) if size <= _MAX_NUMBERS else min(18.0, 4 + 0.17 * size)
+    numbered = size <= _MAX_NUMBERS
+    side = 3.5 + 0.45 * size if numbered else min(18.0, 4 + 0.17 * size)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.add_subplot()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    font = 9 if size <= _MAX_NUMBERS else max(4, min(8, 500 / size))
-    axes.set_xticks(range(size), names, rotation=90 if size > 5 else 0, fontsize=font)
-    axes.set_yticks(range(size), names, fontsize=font)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
-    if size <= _MAX_NUMBERS:
+    # The square root shows a share of 1 %: confusions are the point, and the diagonal is dark anyway.
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
+    font = 9 if numbered else max(4, min(8, 500 / size))
+    ticks = [_plain(name) for name in names]
+    axes.set_xticks(range(size), ticks, rotation=0 if size <= 5 else 90, fontsize=font)
+    axes.set_yticks(range(size), ticks, fontsize=font)
+    axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="0.85", linewidth=0.5)  # leads the eye from a cell to its names
+    axes.tick_params(which="minor", length=0)
+    axes.set(xlabel="predicted", ylabel="true")
+    colours = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30, pad=0.02, label="share of the true class")
+    colours.set_ticks([0, 0.01, 0.05, 0.2, 0.5, 1], labels=["0", "1 %", "5 %", "20 %", "50 %", "100 %"])
+    if numbered:
         for true, predicted in zip(*np.nonzero(confusion), strict=True):
-            colour = "white" if shares[true, predicted] > 0.5 else "black"
-            axes.text(predicted, true, str(confusion[true, predicted]), ha="center", va="center", color=colour, fontsize=8)
+            ink = "white" if shares[true, predicted] > 0.3 else "black"
+            axes.text(predicted, true, str(confusion[true, predicted]), ha="center", va="center", color=ink, fontsize=8)
     return figure
 
 
 def pr_curves(scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]) -> Figure:
-    """Draws precision over recall, each class against the rest; the most frequent classes if there are many.
+    """Draws precision over recall, each class against the rest (the most frequent, if many), and the mean of all.
 
     Args:
         scores: probabilities, [num_rows, num_labels].
         labels: int64 [num_rows], or 0 and 1 [num_rows, num_labels].
         names: class names by number.
     """
-    from sklearn.metrics import average_precision_score, precision_recall_curve
+    from sklearn.metrics import precision_recall_curve
 
     truth = indicator(labels, len(names))
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    shown = dict(zip(most_frequent(truth), _COLOURS, strict=False))
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
-    shown = most_frequent(truth)
-    for colour, number in enumerate(shown):
+    grid = np.linspace(0, 1, 1001)
+    areas, heights = [], []
+    for number in (n for n in range(len(names)) if truth[:, n].any()):
         precision, recall, _ = precision_recall_curve(truth[:, number], scores[:, number])
-        area = average_precision_score(truth[:, number], scores[:, number])
-        axes.step(recall, precision, where="post", color=f"C{colour}", label=f"{names[number]} ({area:.3f})")
+        areas.append(-np.sum(np.diff(recall) * precision[:-1]))  # average precision
+        # Recall falls along the curve: read it backwards, and take the precision where each recall is first reached.
+        heights.append(precision[::-1][np.searchsorted(recall[::-1], grid)])
+        if number in shown:
+            label = f"{areas[-1]:.3f}  {_plain(names[number])}"
+            axes.step(recall, precision, where="post", color=shown[number], label=label)
+    if areas:
+        label = f"{np.mean(areas):.3f}  mean of {len(areas)}"
+        axes.plot(grid, np.mean(heights, axis=0), color="black", linewidth=2, linestyle="--", label=label)
+        which = "class" if len(shown) == len(areas) else f"{len(shown)} most frequent classes"
+        figure.legend(title=f"average precision, {which}", fontsize=8, loc="outside right upper", alignment="left")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.01))
-    title = "class (average precision)" if len(shown) == len(names) else f"{len(shown)} most frequent (average precision)"
-    axes.legend(title=title, fontsize=8, loc="lower left")
     axes.grid(alpha=0.3)
     return figure
 
@@ -71,3 +90,7 @@ def most_frequent(truth: NDArray[np.int64]) -> list[int]:
     """Numbers of the classes to draw: those that occur, the most frequent first."""
     counts = truth.sum(axis=0)
     return [int(n) for n in np.argsort(-counts, kind="stable")[:_MAX_CURVES] if counts[n] > 0]
+
+
+def _plain(name: str) -> str:
+    return name.replace("$", r"\$")  # else matplotlib reads a formula

@@ -1,4 +1,4 @@
-"""What a run computed, in a form that two runs can be compared by: exact digests, no tolerance. Reads and writes, never trains.
+"""What a run computed, in a form that two runs can be compared by: exact digests, no tolerance.
 
 While a run trains, `steps.jsonl` grows by one line per optimizer step; at its end `fingerprint.json` holds everything.
 """
@@ -28,7 +28,7 @@ def digest_weights(state: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -91,7 +91,9 @@ class Difference:
         return f"{self.stream} parted{where}: {_short(self.first)} against {_short(self.second)}"
 
 
-def first_difference(first: Mapping[str, Any], second: Mapping[str, Any], until_step: int | None = None) -> Difference | None:
+def first_difference(
+    first: Mapping[str, Any], second: Mapping[str, Any], until_step: int | None = None
+) -> Difference | None:
     """Compares two fingerprints with no tolerance.
 
     Args:
@@ -100,7 +102,8 @@ def first_difference(first: Mapping[str, Any], second: Mapping[str, Any], until_
         until_step: compare only data, and steps up to this one.
 
     Returns:
-        The first stream that parted: data, tokens, order, loss, grad_norm, evaluation, weights, best weights or predictions; None when identical.
+        The first stream that parted: data, tokens, order, loss, grad_norm, evaluation, weights, best weights or
+        predictions; None when identical.
     """
     for stream in ("data", "tokens", "initial_weights"):
         if first[stream] != second[stream]:

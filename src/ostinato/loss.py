@@ -1,4 +1,4 @@
-"""The loss as a sum and the weight it is divided by, so that micro-batches and ranks add up to the mean over all rows."""
+"""The loss as a sum and the weight that divides it, so that micro-batches add up to the mean over all rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

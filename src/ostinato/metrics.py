@@ -1,190 +1,207 @@
-"""The figures of a task, from scikit-learn and scipy, over all rows exactly once. Knows no model and no file.
+"""Logits and labels -> the figures of a task, by scikit-learn and scipy, in float64 and over all rows at once.
 
-A figure that the rows do not define (AUROC with one class only, the correlation of a constant) is left out and named: no figure is NaN.
+A figure that the rows do not define is left out and named, never NaN. Rounds nothing, draws nothing, knows no model.
 """
 
-import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 from ostinato.config import Task
 
-Floats = NDArray[np.float64]
+# scikit-learn and scipy.stats take over a second to import: inside the functions, so that training starts before.
+
+FIGURES = {
+    Task.single_label: (
+        *("loss", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"),
+        *("auroc", "ece", "brier"),
+    ),
+    Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
+    Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
+}
+"""Names of the figures of each task; `score` explains them."""
 
 MINIMISED = frozenset({"loss", "mse", "mae", "ece", "brier"})
-_ECE_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+"""Names of the figures of which less is better."""
+
+_MONITOR = {Task.single_label: "accuracy", Task.multi_label: "micro_f1", Task.regression: "mse"}
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model's outputs on a split are worth.
+    """What the predictions on a split are worth.
 
     Attributes:
-        figures: the task's figures by name.
-        undefined: figures that these rows do not define.
-        per_class: precision, recall, f1, support and, where defined, auroc of each class; empty for regression.
-        confusion: rows are true classes, columns predicted ones, [num_labels, num_labels]; None unless single_label.
-        majority: headline figures of whoever always answers the most frequent label of the scored rows (multi_label: for
-            each label its more frequent value; regression: the mean).
+        figures: figure name to value; finite.
+        undefined: names of the task's figures that these rows do not define.
+        per_class: label name to precision, recall, f1, support (rows with the label) and, where there are rows with and
+            without the label, auroc; multi-label also average_precision. Empty for regression.
+        confusion: rows by true (first axis) and predicted label [C, C]; single-label only.
+        majority: headline figures of the predictor that always gives the commonest label (single-label), the commonest
+            set of labels (multi-label) or the mean (regression) of the very labels that are scored.
     """
 
     figures: dict[str, float]
     undefined: tuple[str, ...]
-    per_class: dict[str, dict[str, float]]
-    confusion: NDArray[np.int64] | None
-    majority: dict[str, float]
+    per_class: dict[str, dict[str, float | int]] = field(default_factory=dict)
+    confusion: NDArray[np.int64] | None = None
+    majority: dict[str, float] = field(default_factory=dict)
 
 
 def default_monitor(task: Task) -> str:
-    """The figure that chooses the best weights, unless the user names one."""
-    return {Task.single_label: "accuracy", Task.multi_label: "micro_f1", Task.regression: "mse"}[task]
+    """Name of the figure that chooses the best weights when the user names none; always defined."""
+    return _MONITOR[task]
 
 
 def is_better(name: str, new: float, old: float, min_delta: float = 0.0) -> bool:
-    """Whether a figure improved by more than `min_delta`; losses and errors improve downwards."""
-    return (old - new if name in MINIMISED else new - old) > min_delta
+    """Whether a figure improved, and by at least `min_delta`."""
+    gain = old - new if name in MINIMISED else new - old
+    return gain > 0 and gain >= min_delta
 
 
 def probabilities(task: Task, logits: NDArray[np.float32]) -> Floats:
-    """Softmax (single_label) or sigmoid (multi_label) in float64; the values themselves (regression). Shape as given."""
-    outputs = logits.astype(np.float64)
-    if task is Task.single_label:
-        return np.asarray(softmax(outputs, axis=1))
-    return np.asarray(expit(outputs)) if task is Task.multi_label else outputs
+    """What a model says, as float64 [n, C]: softmax, or sigmoid per label; regression: the values themselves [n, 1]."""
+    values = logits.astype(np.float64).reshape(len(logits), -1)
+    if task is Task.regression:
+        return values
+    result: Floats = softmax(values, axis=1) if task is Task.single_label else expit(values)
+    return result
 
 
 def score(
-    task: Task, logits: NDArray[np.float32], labels: NDArray[Any], names: Sequence[str], threshold: float = 0.5
+    task: Task, logits: NDArray[np.float32], labels: NDArray[np.generic], names: Sequence[str], threshold: float = 0.5
 ) -> Scores:
-    """Computes all figures of a task.
+    """Scores the outputs of a model on a split.
+
+    Single-label: loss (cross-entropy in nats), accuracy, macro_f1, micro_f1, weighted_f1, mcc, auroc (one class against
+    the rest, averaged over the classes where it is defined), ece, brier (squared distance from the one-hot label, added
+    up over the classes: 0 to 2). Multi-label: loss (binary cross-entropy in nats, mean over rows and labels), micro_f1,
+    macro_f1, map (average precision, averaged over the labels that occur), subset_accuracy. Regression: loss = mse,
+    mae, pearson, spearman. Precision, recall and F1 follow scikit-learn: 0/0 is 0, and single-label macro averages run
+    over the classes that occur among labels or predictions; MCC of a constant prediction is 0.
 
     Args:
         task: what a label is.
-        logits: [num_rows, num_labels]; regression: [num_rows, 1].
-        labels: int64 [num_rows], float32 [num_rows, num_labels], or float32 [num_rows], by task.
-        names: class names by number; empty for regression.
-        threshold: probability above which a label is predicted (multi_label).
+        logits: finite outputs [n, C]; regression [n] or [n, 1].
+        labels: class ids [n] | 0 and 1 [n, C] | values [n].
+        names: names of the C classes, at least two; not read for regression.
+        threshold: probability above which a label is predicted (multi-label).
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what scikit-learn and scipy warn of is named in `undefined`
-        if task is Task.single_label:
-            return _single_label(logits.astype(np.float64), labels, names)
-        if task is Task.multi_label:
-            return _multi_label(logits.astype(np.float64), labels.astype(np.int64), names, threshold)
-        return _regression(logits.astype(np.float64).reshape(-1), labels.astype(np.float64))
+    assert len(logits) == len(labels) > 0 and np.isfinite(logits).all()
+    if task is Task.regression:
+        return _regression(probabilities(task, logits)[:, 0], labels.astype(np.float64))
+    assert logits.shape[1] == len(names) > 1
+    if task is Task.single_label:
+        return _single_label(logits, labels.astype(np.int64), names)
+    return _multi_label(logits, labels.astype(np.int64), names, threshold)
 
 
-def _single_label(logits: Floats, labels: NDArray[np.int64], names: Sequence[str]) -> Scores:
-    from sklearn import metrics
+def expected_calibration_error(confidence: Floats, correct: NDArray[np.bool_], num_bins: int = 15) -> float:
+    """Mean distance between confidence and accuracy over equal-width bins ((m-1)/M, m/M], weighted by their rows.
+
+    Guo et al. 2017, On Calibration of Modern Neural Networks, equation 3.
+
+    Args:
+        confidence: probability of the predicted class [n], in (0, 1].
+        correct: whether that class is the true one [n].
+        num_bins: M.
+    """
+    inner_edges = np.linspace(0, 1, num_bins + 1)[1:-1]
+    bins = np.digitize(confidence, inner_edges, right=True)
+    surplus = np.bincount(bins, weights=confidence - correct, minlength=num_bins)
+    return float(np.abs(surplus).sum() / len(confidence))
+
+
+def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str]) -> Scores:
+    from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, f1_score, matthews_corrcoef
 
     classes = np.arange(len(names))
-    scores = np.asarray(softmax(logits, axis=1))
-    predicted = scores.argmax(axis=1)
-    onehot, chosen = np.eye(len(names))[labels], np.eye(len(names))[predicted]
-    log_likelihood = log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+    values = probabilities(Task.single_label, logits)
+    predicted = values.argmax(axis=1)
+    one_hot = labels[:, None] == classes
+    # From log_softmax, not from probabilities: a confidently wrong row must not be clipped at the smallest float.
+    loss = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean()
     figures = {
-        "loss": -log_likelihood.mean(),
-        "accuracy": metrics.accuracy_score(labels, predicted),
-        **{f"{a}_f1": _f1(onehot, chosen, a) for a in ("macro", "micro", "weighted")},
-        "mcc": metrics.matthews_corrcoef(labels, predicted),
-        "auroc": _auroc(onehot, scores),
-        "ece": expected_calibration_error(scores, labels),
-        "brier": ((scores - onehot) ** 2).sum(axis=1).mean(),  # summed over classes: 0 to 2, as Brier defined it
+        "loss": loss,
+        "accuracy": accuracy_score(labels, predicted),
+        **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("macro", "micro", "weighted")},
+        "mcc": matthews_corrcoef(labels, predicted) if len(np.unique(predicted)) > 1 else 0.0,
+        "ece": expected_calibration_error(values.max(axis=1), predicted == labels),
+        "brier": brier_score_loss(labels, values, labels=classes, scale_by_half=False),
     }
-    most = np.bincount(labels, minlength=len(names)).argmax()
+    per_class = _per_class(one_hot, predicted[:, None] == classes, values, names)
+    aurocs = [row["auroc"] for row in per_class.values() if "auroc" in row]
+    if aurocs:  # of two classes, the second is the positive one; the first has the same area but for rounding
+        figures["auroc"] = aurocs[-1] if len(names) == 2 else np.mean(aurocs)
+    commonest = np.full_like(labels, np.bincount(labels).argmax())
     majority = {
-        "accuracy": float((labels == most).mean()),
-        "macro_f1": _f1(onehot, np.eye(len(names))[np.full_like(labels, most)], "macro"),
+        "accuracy": float(accuracy_score(labels, commonest)),
+        "macro_f1": float(f1_score(labels, commonest, average="macro", zero_division=0)),
     }
-    confusion = metrics.confusion_matrix(labels, predicted, labels=classes)
-    return Scores(*_defined(figures), _per_class(onehot, chosen, scores, names), confusion, majority)
+    confusion = confusion_matrix(labels, predicted, labels=classes)
+    return Scores(*_defined(Task.single_label, figures), per_class, confusion, majority)
 
 
-def _multi_label(logits: Floats, labels: NDArray[np.int64], names: Sequence[str], threshold: float) -> Scores:
-    from sklearn import metrics
+def _multi_label(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], threshold: float
+) -> Scores:
+    from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
-    scores = np.asarray(expit(logits))
-    chosen = (scores > threshold).astype(np.int64)
-    present = labels.any(axis=0)  # average precision is defined for labels that occur
-    average_precision = metrics.average_precision_score(labels[:, present], scores[:, present]) if present.any() else math.nan
+    scores = logits.astype(np.float64)
+    predicted = probabilities(Task.multi_label, logits) > threshold
     figures = {
-        "loss": -(labels * log_expit(logits) + (1 - labels) * log_expit(-logits)).mean(),
-        "micro_f1": _f1(labels, chosen, "micro"),
-        "macro_f1": _f1(labels, chosen, "macro"),
-        "map": average_precision,
-        "subset_accuracy": (labels == chosen).all(axis=1).mean(),
+        "loss": -(labels * log_expit(scores) + (1 - labels) * log_expit(-scores)).mean(),
+        **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("micro", "macro")},
+        "subset_accuracy": accuracy_score(labels, predicted),
     }
-    most = np.broadcast_to((labels.mean(axis=0) > 0.5).astype(np.int64), labels.shape)
-    majority = {f"{a}_f1": _f1(labels, most, a) for a in ("micro", "macro")}
-    majority["subset_accuracy"] = float((labels == most).all(axis=1).mean())
-    return Scores(*_defined(figures), _per_class(labels, chosen, scores, names), None, majority)
+    # Ranked by logits: probabilities near 1 run together.
+    per_class = _per_class(labels.astype(bool), predicted, scores, names)
+    occurring = [i for i in range(len(names)) if labels[:, i].any()]
+    for i in occurring:
+        per_class[names[i]]["average_precision"] = float(average_precision_score(labels[:, i], scores[:, i]))
+    if occurring:
+        figures["map"] = np.mean([per_class[names[i]]["average_precision"] for i in occurring])
+    sets, counts = np.unique(labels, axis=0, return_counts=True)
+    commonest = np.broadcast_to(sets[counts.argmax()], labels.shape)
+    majority = {f"{a}_f1": float(f1_score(labels, commonest, average=a, zero_division=0)) for a in ("micro", "macro")}
+    return Scores(*_defined(Task.multi_label, figures), per_class, majority=majority)
 
 
 def _regression(predicted: Floats, labels: Floats) -> Scores:
-    error = predicted - labels
-    varies = len(labels) > 1 and np.ptp(labels) > 0 and np.ptp(predicted) > 0
-    figures = {
-        "loss": (error**2).mean(),
-        "mse": (error**2).mean(),
-        "mae": np.abs(error).mean(),
-        "pearson": stats.pearsonr(predicted, labels).statistic if varies else math.nan,
-        "spearman": stats.spearmanr(predicted, labels).statistic if varies else math.nan,
-    }
-    baseline = labels - labels.mean()
-    majority = {"mse": float((baseline**2).mean()), "mae": float(np.abs(baseline).mean())}
-    return Scores(*_defined(figures), {}, None, majority)
+    from scipy.stats import pearsonr, spearmanr
+    from sklearn.metrics import mean_absolute_error, mean_squared_error
 
-
-def expected_calibration_error(scores: Floats, labels: NDArray[np.int64]) -> float:
-    """Mean distance between confidence and accuracy over 15 equal-width bins of the top probability, weighted by rows.
-
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
-    """
-    confidence, correct = scores.max(axis=1), scores.argmax(axis=1) == labels
-    # Bins are (low, high]: confidence is never 0.
-    bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(np.int64) - 1, 0, _ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=_ECE_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
-
-
-def _f1(labels: NDArray[Any], chosen: NDArray[Any], average: str) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels, chosen, average=average, zero_division=0))
-
-
-def _auroc(labels: NDArray[Any], scores: Floats) -> float:
-    """Area under the ROC curve, one against the rest, averaged over the classes that occur; NaN where a single one does."""
-    from sklearn.metrics import roc_auc_score
-
-    defined = labels.any(axis=0) & ~labels.all(axis=0)
-    return float(roc_auc_score(labels[:, defined], scores[:, defined], average="macro")) if defined.any() else math.nan
+    mse = mean_squared_error(labels, predicted)
+    figures = {"loss": mse, "mse": mse, "mae": mean_absolute_error(labels, predicted)}
+    if np.ptp(labels) > 0 and np.ptp(predicted) > 0:  # a constant correlates with nothing
+        figures |= {
+            "pearson": pearsonr(labels, predicted).statistic,
+            "spearman": spearmanr(labels, predicted).statistic,
+        }
+    return Scores(*_defined(Task.regression, figures), majority={"mse": float(labels.var())})
 
 
 def _per_class(
-    labels: NDArray[Any], chosen: NDArray[Any], scores: Floats, names: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    from sklearn.metrics import precision_recall_fscore_support
+    labels: NDArray[np.bool_], predicted: NDArray[np.bool_], scores: Floats, names: Sequence[str]
+) -> dict[str, dict[str, float | int]]:
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-    columns = precision_recall_fscore_support(labels, chosen, average=None, zero_division=0)
-    table = {}
-    for number, name in enumerate(names):
-        precision, recall, f1, support = (float(column[number]) for column in columns)
-        table[name] = {"precision": precision, "recall": recall, "f1": f1, "support": int(support)}
-        auroc = _auroc(labels[:, [number]], scores[:, [number]])
-        if not math.isnan(auroc):
-            table[name]["auroc"] = auroc
-    return table
+    columns = precision_recall_fscore_support(labels, predicted, zero_division=0)
+    result: dict[str, dict[str, float | int]] = {}
+    for i, (name, precision, recall, f1, support) in enumerate(zip(names, *columns, strict=True)):
+        row = {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
+        if 0 < support < len(labels):
+            row["auroc"] = float(roc_auc_score(labels[:, i], scores[:, i]))
+        result[name] = row
+    return result
 
 
-def _defined(figures: dict[str, Any]) -> tuple[dict[str, float], tuple[str, ...]]:
-    values = {name: float(value) for name, value in figures.items()}
-    undefined = tuple(name for name, value in values.items() if math.isnan(value))
-    return {name: value for name, value in values.items() if name not in undefined}, undefined
+def _defined(task: Task, figures: dict[str, float]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Figures in the task's order as plain floats, and the names of those that are missing."""
+    there = {name: float(figures[name]) for name in FIGURES[task] if name in figures}
+    return there, tuple(name for name in FIGURES[task] if name not in there)

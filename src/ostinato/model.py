@@ -30,9 +30,22 @@ from ostinato.run_dir import RunDir, read_json
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-_DROPOUT = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout", "seq_classif_dropout", "pooler_dropout")
+_DROPOUT = (
+    "hidden_dropout_prob",
+    "dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "seq_classif_dropout",
+    "pooler_dropout",
+)
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
-_SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+_SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 
 
 def locate(name: str) -> str:
@@ -95,7 +108,13 @@ def build_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(head_seed)  # just before the only draws: nothing earlier can move the head
         if cfg.pretrained:
-            return _load(AutoModelForSequenceClassification, cfg, config=config, attn_implementation=cfg.attention, dtype=torch.float32)
+            return _load(
+                AutoModelForSequenceClassification,
+                cfg,
+                config=config,
+                attn_implementation=cfg.attention,
+                dtype=torch.float32,
+            )
         if _from_scratch(cfg):
             _name_special_tokens(config, tokenizer)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
@@ -129,7 +148,9 @@ def verify_best(run: RunDir) -> None:
     if not run.best_weights.is_file():
         raise ConfigError([f"{run.best_weights}: missing"])
     if digest_file(run.best_weights) != read_json(run.fingerprint).get("best_weights"):
-        raise ConfigError([f"{run.best_weights}: damaged or changed since the run wrote it; train again, or restore the file"])
+        raise ConfigError(
+            [f"{run.best_weights}: damaged or changed since the run wrote it; train again, or restore the file"]
+        )
 
 
 def save_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -156,7 +177,9 @@ def _architecture(cfg: ModelConfig) -> PreTrainedConfig:
     try:
         return AutoConfig.for_model(model_type, **values)
     except ValueError as error:
-        raise ConfigError([f"model.architecture.model_type={model_type}: transformers knows no such architecture"]) from error
+        raise ConfigError(
+            [f"model.architecture.model_type={model_type}: transformers knows no such architecture"]
+        ) from error
 
 
 def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
@@ -165,9 +188,8 @@ def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
         return loader.from_pretrained(source, revision=cfg.revision or "main", **options)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            [f"model.name={cfg.name}: could not be loaded ({reason}); check the name, the revision and the network, or give a folder"]
-        ) from error
+        remedy = "check the name, the revision and the network, or give a folder"
+        raise ConfigError([f"model.name={cfg.name}: could not be loaded ({reason}); {remedy}"]) from error
 
 
 def _check_length(cfg: ModelConfig, config: PreTrainedConfig) -> None:
@@ -175,11 +197,13 @@ def _check_length(cfg: ModelConfig, config: PreTrainedConfig) -> None:
     if config.model_type in ("roberta", "xlm-roberta", "camembert") and positions:
         positions -= 2  # their first position is pad_token_id + 1
     if positions and cfg.max_length > positions:
-        raise ConfigError([f"model.max_length={cfg.max_length}: the model has {positions} positions; take at most {positions}"])
+        raise ConfigError(
+            [f"model.max_length={cfg.max_length}: the model has {positions} positions; take at most {positions}"]
+        )
 
 
 def _dropouts(cfg: ModelConfig, config: PreTrainedConfig) -> dict[str, float]:
-    chosen = dict.fromkeys(_DROPOUT, cfg.dropout) | dict.fromkeys(_ATTENTION_DROPOUT, cfg.attention_dropout)
+    chosen = {**dict.fromkeys(_DROPOUT, cfg.dropout), **dict.fromkeys(_ATTENTION_DROPOUT, cfg.attention_dropout)}
     if getattr(config, "classifier_dropout", None) is not None:
         chosen["classifier_dropout"] = cfg.dropout
     return {key: value for key, value in chosen.items() if value is not None and hasattr(config, key)}
@@ -194,7 +218,9 @@ def _word_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
     words = sorted(counts, key=lambda word: (-counts[word], word))
     vocabulary = list(dict.fromkeys([*_SPECIAL.values(), *words]))[:vocab_size]
-    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token=_SPECIAL["unk_token"]))
+    backend = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token=_SPECIAL["unk_token"])
+    )
     backend.normalizer, backend.pre_tokenizer = normalizer, splitter
     cls, sep = _SPECIAL["cls_token"], _SPECIAL["sep_token"]
     backend.post_processor = processors.BertProcessing((sep, vocabulary.index(sep)), (cls, vocabulary.index(cls)))

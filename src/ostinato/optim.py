@@ -74,5 +74,5 @@ def _depth(name: str, num_layers: int) -> int:
 
 
 def clip_gradients(model: nn.Module, max_norm: float | None) -> torch.Tensor:
-    """Scales gradients down to an L2 norm of `max_norm` (null: measures only); returns the norm before, on the device."""
+    """Scales gradients down to an L2 norm of `max_norm` (None: never); returns the norm before, on the device."""
     return torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf if max_norm is None else max_norm)

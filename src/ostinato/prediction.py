@@ -40,7 +40,7 @@ def _read(path: str, text: str, pair: str | None, stack: contextlib.ExitStack) -
         raise ConfigError([f"input={path}: cannot be streamed; give a .csv, .tsv, .jsonl or .txt file, or - for stdin"])
     if not Path(path).is_file():
         raise ConfigError([f"input={path}: no such file"])
-    file = stack.enter_context(open(path, encoding="utf-8", newline="" if suffix in (".csv", ".tsv") else None))
+    file = stack.enter_context(Path(path).open(encoding="utf-8", newline="" if suffix in (".csv", ".tsv") else None))
     if suffix in (".csv", ".tsv"):
         reader = csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
         for column in filter(None, (text, pair)):
@@ -62,14 +62,16 @@ def _lines(file: TextIO, text: str, pair: str | None, as_json: bool | None = Non
             row = json.loads(line)
             yield row[text], row[pair] if pair else None
         except (ValueError, KeyError, TypeError):
-            raise DataError(f"line {number}: not a JSON object with {text!r}; set text_column, or give plain lines") from None
+            raise DataError(
+                f"line {number}: not a JSON object with {text!r}; set text_column, or give plain lines"
+            ) from None
 
 
 def _writer(path: str, stack: contextlib.ExitStack) -> Any:
     suffix = Path(path).suffix.lower()
     if path != "-" and suffix not in (".csv", ".jsonl"):
         raise ConfigError([f"output={path}: give a .csv or .jsonl file, or - for stdout"])
-    file = sys.stdout if path == "-" else stack.enter_context(open(path, "w", encoding="utf-8", newline=""))
+    file = sys.stdout if path == "-" else stack.enter_context(Path(path).open("w", encoding="utf-8", newline=""))
     if suffix != ".csv":
         return lambda prediction: print(json.dumps(prediction, ensure_ascii=False), file=file)
     table = csv.writer(file)

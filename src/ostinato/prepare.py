@@ -49,11 +49,10 @@ def prepare(config: RunConfig) -> Prepared:
     for warning in data.warnings:
         log.warning("%s", warning)
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
-    train, val, test = (
-        split and tokenise(split, tokenizer, config.model.max_length, config.data.num_workers)
-        for split in (data.train, data.val, data.test)
-    )
-    assert train is not None and val is not None
+    length, workers = config.model.max_length, config.data.num_workers
+    train = tokenise(data.train, tokenizer, length, workers)
+    val = tokenise(data.val, tokenizer, length, workers)
+    test = tokenise(data.test, tokenizer, length, workers) if data.test else None
     model = build_classifier(config.model, tokenizer, data.labels, data.task, seeds.derive("head")).to(compute.device)
     loss = build_loss(data.task, training, train.labels, data.labels)
     return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds)

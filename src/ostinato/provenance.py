@@ -11,8 +11,18 @@ from typing import Any
 
 import torch
 
-_ENVIRONMENT = ("CUBLAS_WORKSPACE_CONFIG", "TOKENIZERS_PARALLELISM", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE")
-_ENVIRONMENT += ("HF_ENDPOINT", "CUDA_VISIBLE_DEVICES", "PYTHONHASHSEED", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+_ENVIRONMENT = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "ONEDNN_MAX_CPU_ISA",
+    "PYTHONHASHSEED",
+    "TOKENIZERS_PARALLELISM",
+)
 
 
 def environment() -> dict[str, Any]:
@@ -38,17 +48,18 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _git() -> dict[str, Any] | None:
-    def ask(*arguments: str) -> str | None:
-        here = Path(__file__).parent
-        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout if done.returncode == 0 else None
-
+def _ask(*command: str) -> str | None:
     try:
-        commit = ask("rev-parse", "HEAD")
-    except FileNotFoundError:
-        return None
-    return commit and {"commit": commit.strip(), "diff": ask("diff", "HEAD") or ""}
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None  # no such program here
+    return done.stdout if done.returncode == 0 else None
+
+
+def _git() -> dict[str, Any] | None:
+    here = str(Path(__file__).parent)
+    commit = _ask("git", "-C", here, "rev-parse", "HEAD")
+    return {"commit": commit.strip(), "diff": _ask("git", "-C", here, "diff", "HEAD") or ""} if commit else None
 
 
 def _code() -> str:
@@ -75,6 +86,6 @@ def _gpu() -> dict[str, Any] | None:
         "name": torch.cuda.get_device_name(),
         "count": torch.cuda.device_count(),
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-        "driver": torch.cuda.driver_version() if hasattr(torch.cuda, "driver_version") else None,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "driver": _ask("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
     }

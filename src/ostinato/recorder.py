@@ -1,4 +1,4 @@
-"""What the steps left, written down: their exact record, and means for the trackers. Changes nothing in the training."""
+"""What the steps left, written down: their exact record, and means for the trackers."""
 
 import math
 import time

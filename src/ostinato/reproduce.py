@@ -1,6 +1,7 @@
 """The proof: trains a run again from what its folder records, and compares bit for bit.
 
-No tolerance. What it leaves out of the comparison is `drift.OBSERVERS` and every file but `fingerprint.json`: times, logs, trackers.
+No tolerance. What it leaves out of the comparison is `drift.OBSERVERS` and every file but `fingerprint.json`: times,
+logs, trackers.
 """
 
 import dataclasses

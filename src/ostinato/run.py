@@ -184,7 +184,9 @@ def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers:
     log.info("%s: %s", split.name, "  ".join(f"{name} {value:.4f}" for name, value in scores.figures.items()))
     log.info("%s, majority class: %s", split.name, "  ".join(f"{n} {v:.4f}" for n, v in scores.majority.items()))
     if scores.confusion is not None:
-        trackers.figure(step, f"{split.name}/confusion_matrix", figures.confusion_matrix(scores.confusion, scorer.labels))
+        trackers.figure(
+            step, f"{split.name}/confusion_matrix", figures.confusion_matrix(scores.confusion, scorer.labels)
+        )
     if scorer.task is not Task.regression:
         values = probabilities(scorer.task, evaluated.logits)
         trackers.figure(step, f"{split.name}/pr_curves", figures.pr_curves(values, split.labels, scorer.labels))
@@ -205,7 +207,7 @@ def describe(evaluated: Evaluated) -> dict[str, Any]:
 
 
 def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, Any]:
-    """Scores a finished run on one of its splits or on a file: the same weights, batches and figures as at training time.
+    """Scores a finished run on one of its splits or on a file, as at training time: same weights, same batches.
 
     Raises:
         ConfigError: no trained model, or no such split.
@@ -220,7 +222,9 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         data = load_data(config.data, Seeds(training.seed, training.seeds))
         split, labels = {"train": data.train, "val": data.val, "test": data.test}.get(cfg.split), data.labels
         if split is None:
-            raise ConfigError([f"split={cfg.split}: this run has no such split; take train, val or test, or path=<file>"])
+            raise ConfigError(
+                [f"split={cfg.split}: this run has no such split; take train, val or test, or path=<file>"]
+            )
     else:
         labels = tuple(model.config.id2label.values()) if config.data.task is not Task.regression else ()
         split = load_split(config.data, cfg.path, labels)
@@ -240,7 +244,9 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
     """What the run computes on and with: content digests of data and tokens, device, precision, attention."""
     splits = [split for split in (prepared.train, prepared.val, prepared.test) if split]
     return {
-        "data": {split.name: split.sha256 for split in (prepared.data.train, prepared.data.val, prepared.data.test) if split},
+        "data": {
+            split.name: split.sha256 for split in (prepared.data.train, prepared.data.val, prepared.data.test) if split
+        },
         "tokens": {split.name: split.rows._fingerprint for split in splits},
         "device": str(prepared.compute.device),
         "precision": prepared.compute.precision.value,

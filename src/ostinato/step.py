@@ -42,7 +42,8 @@ def train_step(
 ) -> StepResult:
     """Computes gradients over all micro-batches and updates the weights once.
 
-    Each micro-batch's loss sum is divided by the weight of the whole step, so that unequal micro-batches stay unbiased. The
+    Each micro-batch's loss sum is divided by the weight of the whole step, so that unequal micro-batches stay
+    unbiased. The
     generator that dropout draws from is seeded before each of them: nothing drawn before can move a result.
 
     Args:

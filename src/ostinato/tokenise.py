@@ -98,8 +98,7 @@ def _key(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> s
     for last_call in ("truncation", "padding"):  # what the tokenizer was last asked for, not what it is
         backend.pop(last_call)
     parts = [
-        split.sha256,
-        "text_pair" in split.rows.column_names,
+        split.sha256,  # of texts and pairs alike
         backend,
         tokenizer.truncation_side,
         tokenizer.model_input_names,

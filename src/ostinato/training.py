@@ -38,7 +38,9 @@ class Training:
         self._stop = stop
         self.schedule = Schedule(len(prepared.train.lengths), self.cfg.batch_size, self.cfg.epochs)
         self.optimizer = build_optimizer(prepared.model, self.cfg)
-        self.scaler = torch.amp.GradScaler(prepared.compute.device.type, enabled=prepared.compute.precision.value == "fp16")
+        self.scaler = torch.amp.GradScaler(
+            prepared.compute.device.type, enabled=prepared.compute.precision.value == "fp16"
+        )
         self.monitor = self.cfg.monitor or metrics.default_monitor(prepared.data.task)
         self._plan: tuple[int, list[Indices]] = (-1, [])
         self.scorer = scorer
@@ -128,7 +130,9 @@ class Training:
         better = self.state.best is None or metrics.is_better(
             self.monitor, value, self.state.best, self.cfg.early_stopping.min_delta
         )
-        log.info("step %d: val %s %.4f, loss %.4f%s", step, self.monitor, value, figures["loss"], " (best)" if better else "")
+        log.info(
+            "step %d: val %s %.4f, loss %.4f%s", step, self.monitor, value, figures["loss"], " (best)" if better else ""
+        )
         if not better:
             self.state.without_improvement += 1
             return

@@ -21,8 +21,8 @@ class JsonlTracker:
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Drops what was logged after the step that the run goes on from."""
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True) if self._path.is_file() else []
-        self._path.write_text("".join(line for line in lines if self._holds(line)), encoding="utf-8")
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
+        self._path.write_text("".join(f"{line}\n" for line in lines if self._holds(line)), encoding="utf-8")
 
     def _holds(self, line: str) -> bool:
         try:
@@ -35,7 +35,8 @@ class JsonlTracker:
         now = round(time.time(), 3)
         with self._path.open("a", encoding="utf-8") as file:
             for name, value in values.items():
-                file.write(json.dumps({"step": step, "time": now, "name": name, "value": value}) + "\n")
+                line = {"step": step, "time": now, "name": name, "value": value}
+                file.write(json.dumps(line, allow_nan=False) + "\n")
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         """Pictures are no values."""

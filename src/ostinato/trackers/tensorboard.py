@@ -1,15 +1,17 @@
 """TensorBoard event files in the run folder itself: one folder is one run, with its row in the HParams table."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import yaml
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from ostinato.config import TensorboardConfig
 from ostinato.figures import indicator, most_frequent
@@ -17,28 +19,37 @@ from ostinato.run_dir import RunDir
 
 
 class TensorboardTracker:
-    """Writes scalars, pictures, PR curves, the config as text, and hyperparameters with the final figures."""
+    """Writes scalars, pictures, PR curves, config and provenance as text, and hyperparameters with the final figures.
+
+    `SummaryWriter.add_hparams` would make a second run folder, so the summaries of a session are written one by one.
+    That of the experiment stays out: TensorBoard would take the columns of every run from the first one it finds.
+    Without any, it collects them from all runs, those that differ first.
+    """
+
+    _writer: SummaryWriter
 
     def __init__(self, cfg: TensorboardConfig, run: RunDir, step: int) -> None:
-        self._writer = SummaryWriter(str(run.path), purge_step=step + 1 if step else None, flush_secs=cfg.flush_secs)
-        self._hparams: dict[str, bool | int | float | str] = {}
+        self._cfg = cfg
+        self._run = run
+        self._step = step
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Writes the config as text and the row of hyperparameters."""
-        self._writer.add_text("config", f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```", 0)
-        self._hparams = dict(_flat(config))
+        """Opens the event file; writes config and provenance as text, and the hyperparameters."""
+        purge = self._step + 1 if self._step else None
+        self._writer = SummaryWriter(str(self._run.path), purge_step=purge, flush_secs=self._cfg.flush_secs)
+        for name, value in (("config", config), ("provenance", provenance)):
+            self._writer.add_text(name, f"```yaml\n{yaml.safe_dump(dict(value), sort_keys=False)}```", self._step)
+        self._add(hparams_pb(dict(_flat(config)), trial_id=""))  # no trial: a row for each folder, under its name
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars."""
+        self._step = step
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         """Writes a picture."""
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-        self._writer.add_image(name, pixels, step, dataformats="HWC")
+        self._writer.add_figure(name, figure, step, close=False)
 
     def pr_curves(
         self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
@@ -46,19 +57,29 @@ class TensorboardTracker:
         """Writes a curve for each of the most frequent classes."""
         truth = indicator(labels, len(names))
         for number in most_frequent(truth):
-            self._writer.add_pr_curve(f"{name}/{names[number]}", truth[:, number], scores[:, number], step)
+            self._writer.add_pr_curve(f"{name}/pr/{names[number]}", truth[:, number], scores[:, number], step)
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Writes the row of hyperparameters, with the final figures as its metrics, and closes the files.
+        """Writes the final figures under `final/`, for the HParams table, and closes the file.
 
-        `add_hparams` would make a second run folder; the three summaries that it writes do the same without one, and reuse
-        the tags of real scalars.
+        Under names of their own, because the table shows a scalar's last value: that of `val/accuracy` need not be the
+        best weights'.
         """
-        shown = {"train/loss": None} if not final else dict.fromkeys(final)
-        assert self._writer.file_writer is not None
-        for summary in hparams(self._hparams | {"status": status}, shown):
-            self._writer.file_writer.add_summary(summary)
+        self.log(self._step, {f"final/{name}": value for name, value in final.items()})
+        if status == "finished":  # another end would stand for ever: the first counts, and a failed run may go on
+            self._add(_session_end())
         self._writer.close()
+
+    def _add(self, summary: Summary) -> None:
+        assert self._writer.file_writer is not None
+        self._writer.file_writer.add_summary(summary)
+
+
+def _session_end() -> Summary:
+    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+    info = plugin_data_pb2.HParamsPluginData(session_end_info=end)
+    tag, content = metadata.SESSION_END_INFO_TAG, metadata.create_summary_metadata(info)
+    return Summary(value=[Summary.Value(tag=tag, metadata=content, tensor=metadata.NULL_TENSOR)])
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
