@@ -44,6 +44,10 @@ requirements: $(DEV)  ## Compile requirements*.txt from pyproject.toml; ARGS=--u
 	@$(call compile,requirements.txt,)
 	@$(call compile,requirements-dev.txt,--extra dev)
 
+.PHONY: docs
+docs: $(CORE)  ## Write the README's table of keys
+	@$(BIN)/python scripts/document_keys.py
+
 .PHONY: clean
 clean:  ## Remove .venv and the caches of tools; runs stay
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -4,6 +4,7 @@ A checkpoint is weights, optimizer state and integers. There is no generator sta
 of the step.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -62,8 +63,8 @@ def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, temporary / _WEIGHTS)
         torch.save(optimizer.state_dict(), temporary / _OPTIMIZER)
-        digests = {name: digest_file(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
-        write_json(temporary / _STATE, {"state": asdict(state), "sha256": digests})
+        record = {"state": asdict(state), "files": {n: digest_file(temporary / n) for n in (_WEIGHTS, _OPTIMIZER)}}
+        write_json(temporary / _STATE, record | {"sha256": _digest(record)})
         for path in (temporary / _WEIGHTS, temporary / _OPTIMIZER, temporary):
             _flush(path)
         shutil.rmtree(target, ignore_errors=True)
@@ -85,12 +86,8 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
     """
     for folder in _folders(run):
         try:
-            record: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-            for name, digest in record["sha256"].items():
-                if digest_file(folder / name) != digest:
-                    raise ValueError(f"{name} does not have the digest recorded in {_STATE}")
-            state = TrainState(**record["state"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            state = _verified_state(folder)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s is damaged and passed over: %s", folder, error)
             continue
         model.load_state_dict(load_file(folder / _WEIGHTS))
@@ -99,6 +96,20 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
         optimizer.load_state_dict({"state": moments["state"], "param_groups": optimizer.state_dict()["param_groups"]})
         return state
     return None
+
+
+def _verified_state(folder: Path) -> TrainState:
+    record: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    if record.pop("sha256") != _digest(record):
+        raise ValueError(f"{_STATE} does not have its own digest")
+    for name in (_WEIGHTS, _OPTIMIZER):
+        if digest_file(folder / name) != record["files"][name]:
+            raise ValueError(f"{name} does not have the digest recorded in {_STATE}")
+    return TrainState(**record["state"])
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _folders(run: RunDir) -> list[Path]:

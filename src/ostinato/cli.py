@@ -16,6 +16,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ostinato.composition import CONF, SCHEMAS, find_problems, mask_environment, masked, register_schemas, to_config
 from ostinato.config import RunConfig
@@ -119,5 +120,8 @@ def load_run(path: str) -> tuple[RunDir, RunConfig]:
         ConfigError: no such run, or a config that this version does not understand.
     """
     run = RunDir.existing(path)
-    cfg = OmegaConf.merge(OmegaConf.structured(RunConfig), read_config(run))
+    try:
+        cfg = OmegaConf.merge(OmegaConf.structured(RunConfig), read_config(run))
+    except OmegaConfBaseException as error:
+        raise ConfigError([f"{run.config}: not a config of this version ({str(error).splitlines()[0]})"]) from None
     return run, to_config(cast(DictConfig, cfg), RunConfig)

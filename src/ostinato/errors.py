@@ -29,6 +29,10 @@ class TrainingDiverged(UserError):
     """A loss or gradient that is no number any more; names step and learning rate."""
 
 
+class CheckpointError(UserError):
+    """A checkpoint that could not be written: disk full, or no permission."""
+
+
 class ResumeRefused(ConfigError):
     """A run that would not go on as it began; nothing of it was touched."""
 

@@ -46,13 +46,15 @@ def prepare(config: RunConfig) -> Prepared:
     seeds = Seeds(training.seed, training.seeds)
     compute = choose(training.device, training.precision)
     data = load_data(config.data, seeds)
-    for warning in data.warnings:
-        log.warning("%s", warning)
+    for line in (*data.report["notes"], *data.warnings):
+        log.info("%s", line)
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
     length, workers = config.model.max_length, config.data.num_workers
     train = tokenise(data.train, tokenizer, length, workers)
     val = tokenise(data.val, tokenizer, length, workers)
     test = tokenise(data.test, tokenizer, length, workers) if data.test else None
+    for split in filter(None, (train, val, test)):
+        log.info("%s: %.1f %% of texts cut at %d tokens", split.name, 100 * split.truncated, length)
     model = build_classifier(config.model, tokenizer, data.labels, data.task, seeds.derive("head")).to(compute.device)
     loss = build_loss(data.task, training, train.labels, data.labels)
     return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds)

@@ -161,7 +161,8 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Ou
         "device": str(prepared.compute.device),
         "precision": prepared.compute.precision.value,
         "labels": list(prepared.data.labels),
-        "data": prepared.data.report,
+        "data": prepared.data.report
+        | {"truncated": {s.name: s.truncated for s in (prepared.train, prepared.val, prepared.test) if s}},
     }
     return predictions
 

@@ -12,7 +12,7 @@ from ostinato.batching import Indices, Schedule, plan_epoch
 from ostinato.checkpoint import TrainState, load_newest, save_checkpoint
 from ostinato.collate import collate
 from ostinato.config import RunConfig
-from ostinato.errors import ConfigError, Interrupted
+from ostinato.errors import CheckpointError, ConfigError, Interrupted
 from ostinato.evaluation import Scorer
 from ostinato.fingerprint import digest_file, keep_steps
 from ostinato.interruption import Stop
@@ -143,7 +143,13 @@ class Training:
     def _save(self) -> None:
         self._record()  # nothing that diverged is ever saved
         self.state.scaler = self.scaler.state_dict()
-        save_checkpoint(self._run, self.state, self.prepared.model, self.optimizer, self.cfg.keep_checkpoints)
+        try:
+            save_checkpoint(self._run, self.state, self.prepared.model, self.optimizer, self.cfg.keep_checkpoints)
+        except OSError as error:
+            raise CheckpointError(
+                f"step {self.state.step}: the checkpoint could not be written ({error}); the one before is kept. "
+                f"Make room, then go on with: python scripts/train.py resume={self._run.path}"
+            ) from error
 
     def _finished(self) -> bool:
         patience = self.cfg.early_stopping.patience

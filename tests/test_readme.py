@@ -1,0 +1,75 @@
+"""What the README says is so: its commands run, its table of keys and its trees are those of the project."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from document_keys import with_table
+from runs import DEBUG, train_in
+
+from ostinato.composition import register_schemas
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BASH = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+COMMANDS = [line.split("  #")[0].strip() for block in BASH for line in block.splitlines() if "scripts/" in line]
+ELSEWHERE = {
+    "python scripts/train.py model=bert_base data=sst2": "test_hub.py serves the hub",
+    "python scripts/train.py": "the default job: what .ci/run's user runs as `make train`",
+}
+SMALL = ["model=tiny", "training.epochs=1", "training.device=cpu", "training.threads=1"]
+
+
+def test_the_table_of_keys_is_up_to_date():
+    register_schemas()
+    assert with_table(README) == README, "run: make docs"
+
+
+def test_the_source_tree_names_every_module_and_nothing_else():
+    named = set(re.findall(r"^      (\w+\.py) ", README, flags=re.M))
+    assert named == {path.name for path in (ROOT / "src" / "ostinato").glob("*.py")} - {"__init__.py"}
+
+
+def test_every_module_named_by_a_command_is_there():
+    for command in COMMANDS:
+        script = re.search(r"scripts/\w+\.py", command)[0]
+        assert (ROOT / script).is_file(), command
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder as a user's: the scripts, files of one's own, and a finished run."""
+    place = tmp_path_factory.mktemp("user")
+    (place / "scripts").symlink_to(ROOT / "scripts")
+    rows = "text,label\n" + "".join(f"{'rain' if n % 2 else 'goal'} and more {n},{'ab'[n % 2]}\n" for n in range(40))
+    (place / "my").mkdir()
+    for name in ("my/train.csv", "my/test.csv", "new.csv"):
+        (place / name).write_text(rows)
+    (place / "other.csv").write_text("text,label\nIt will rain tomorrow.,weather\n")
+    train_in(place / "outputs" / "run")
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in dict.fromkeys(COMMANDS) if c not in ELSEWHERE])
+def test_the_command_runs(command, workplace):
+    command = command.replace("<run>", "run").replace("python ", f"{sys.executable} ")
+    if "train.py" in command and "resume" not in command:
+        own_data = "data=files" in command
+        command += " " + shlex.join(SMALL if own_data else [o for o in DEBUG if o not in command])
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=workplace,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
