@@ -1,6 +1,5 @@
 """What the README says is so: its commands run, its table of keys and its trees are those of the project."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -11,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from document_keys import with_table
-from runs import DEBUG, train_in
+from runs import DEBUG
 
 from ostinato.composition import register_schemas
 
@@ -52,24 +51,27 @@ def workplace(tmp_path_factory):
     for name in ("my/train.csv", "my/test.csv", "new.csv"):
         (place / name).write_text(rows)
     (place / "other.csv").write_text("text,label\nIt will rain tomorrow.,weather\n")
-    train_in(place / "outputs" / "run")
+    assert run(f"python scripts/train.py {shlex.join(DEBUG)} hydra.run.dir=outputs/run", place).returncode == 0
     return place
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in dict.fromkeys(COMMANDS) if c not in ELSEWHERE])
-def test_the_command_runs(command, workplace):
-    command = command.replace("<run>", "run").replace("python ", f"{sys.executable} ")
-    if "train.py" in command and "resume" not in command:
-        own_data = "data=files" in command
-        command += " " + shlex.join(SMALL if own_data else [o for o in DEBUG if o not in command])
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command],
-        cwd=workplace,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+def run(command, place):
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command.replace("python ", f"{sys.executable} ")],
+        cwd=place,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in dict.fromkeys(COMMANDS) if c not in ELSEWHERE])
+def test_the_command_runs(command, workplace):
+    command = command.replace("<run>", "run")
+    if "train.py" in command and "resume" not in command:
+        own_data = "data=files" in command
+        command += " " + shlex.join(SMALL if own_data else [o for o in DEBUG if o not in command])
+    done = run(command, workplace)
     assert done.returncode == 0, done.stdout + done.stderr

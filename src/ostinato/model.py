@@ -1,6 +1,7 @@
 """The tokenizer and the classifier: found, loaded, and the head initialised from its own seed."""
 
 import shutil
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -187,7 +188,7 @@ def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
     try:
         return loader.from_pretrained(source, revision=cfg.revision or "main", **options)
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = textwrap.shorten(str(error), 200)
         remedy = "check the name, the revision and the network, or give a folder"
         raise ConfigError([f"model.name={cfg.name}: could not be loaded ({reason}); {remedy}"]) from error
 
