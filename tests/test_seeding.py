@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostinato.config import SeedsConfig
-from ostinato.seeding import Seeds, derive_seed
+from ostinato.config import Determinism, SeedsConfig
+from ostinato.errors import DeterminismError
+from ostinato.seeding import Seeds, derive_seed, name_nondeterminism, set_determinism
 
 PURPOSES = ["head", "order", "dropout", "split", "subsample"]
 
@@ -49,3 +51,23 @@ def test_one_purpose_can_be_reseeded_alone_and_zero_is_a_seed(purpose):
     for other in PURPOSES:
         assert (plain.derive(other) == changed.derive(other)) == (other != purpose)
     assert Seeds(5, SeedsConfig(**{purpose: 0})).derive(purpose) == plain.derive(purpose)
+
+
+@pytest.mark.parametrize("level", Determinism)
+def test_strict_names_the_operation_that_cannot_be_deterministic_and_the_others_let_it_pass(level):
+    def repeat_an_index():
+        with name_nondeterminism():
+            torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+
+    set_determinism(level)
+    try:
+        if level is Determinism.strict:
+            with pytest.raises(DeterminismError, match=r"strict: put_ has no deterministic .*determinism=warn"):
+                repeat_an_index()
+        elif level is Determinism.warn:
+            with pytest.warns(UserWarning, match="put_"):
+                repeat_an_index()
+        else:
+            repeat_an_index()
+    finally:
+        set_determinism(Determinism.off)

@@ -29,6 +29,10 @@ class TrainingDiverged(UserError):
     """A loss or gradient that is no number any more; names step and learning rate."""
 
 
+class DeterminismError(UserError):
+    """An operation that has no deterministic implementation, under `training.determinism=strict`; names it."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that could not be written: disk full, or no permission."""
 

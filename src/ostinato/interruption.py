@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C end a training at the next step boundary, with a checkpoint; a second one ends it at once."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +21,9 @@ class Stop:
 def stop_on_signals() -> Iterator[Stop]:
     """Turns the first SIGTERM or SIGINT into a request; the handlers from before come back at the end."""
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may set handlers
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def ask(number: int, frame: FrameType | None) -> None:

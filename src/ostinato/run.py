@@ -26,7 +26,7 @@ from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
 from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_json
-from ostinato.seeding import Seeds
+from ostinato.seeding import Seeds, name_nondeterminism
 from ostinato.tokenise import TokenisedSplit, tokenise
 from ostinato.trackers import Trackers, build
 from ostinato.training import Training
@@ -68,7 +68,8 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
         run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
-        training.run(outcome.trackers, until_step)
+        with name_nondeterminism():
+            training.run(outcome.trackers, until_step)
         predictions = _score_best(config, run, training, outcome) if until_step is None else {}
         write_json(run.fingerprint, _fingerprint(run, training, initial_weights, predictions))
         return float(training.state.best or 0.0)

@@ -3,11 +3,14 @@
 import hashlib
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from ostinato.config import Determinism, SeedsConfig
+from ostinato.errors import DeterminismError
 
 
 def derive_seed(seed: int, purpose: str, *counters: int) -> int:
@@ -59,3 +62,22 @@ def set_determinism(level: Determinism) -> None:
     torch.backends.cudnn.benchmark = False  # autotuning may pick another kernel on every start
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+@contextmanager
+def name_nondeterminism() -> Iterator[None]:
+    """Turns torch's refusal of an operation under `strict` into a line for the user.
+
+    Raises:
+        DeterminismError: names the operation and the remedy.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        operation = str(error).split(" does not have a deterministic implementation")[0]
+        if operation == str(error):
+            raise
+        raise DeterminismError(
+            f"training.determinism=strict: {operation} has no deterministic implementation on this device; "
+            "take another model.attention or device, or training.determinism=warn"
+        ) from error
