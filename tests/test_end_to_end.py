@@ -38,7 +38,13 @@ def run(tmp_path_factory):
     except AssetError as error:
         pytest.skip(f"needs the packaged model and data: {error}")
     place = tmp_path_factory.mktemp("minilm")
-    small = ["data.limit_train=192", "data.limit_val=64", "data.limit_test=64", "training.lr=5e-4"]
+    small = [
+        "training.threads=2",
+        "data.limit_train=192",
+        "data.limit_val=64",
+        "data.limit_test=64",
+        "training.lr=5e-4",
+    ]
     command("train", *small, "model.max_length=32", "hydra.run.dir=run", cwd=place)
     return RunDir(place / "run")
 

@@ -1,5 +1,6 @@
 """The tokenizer and the classifier: found, loaded, and the head initialised from its own seed."""
 
+import os
 import shutil
 import textwrap
 from collections import Counter
@@ -30,6 +31,8 @@ from ostinato.run_dir import RunDir, read_json
 # Reports of new head weights and bars for milliseconds say nothing that a user asked for.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
+# Else loading weights that are no safetensors asks a third party, in the background, to convert them on the hub.
+os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
 
 _DROPOUT = (
     "hidden_dropout_prob",
