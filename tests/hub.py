@@ -24,7 +24,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMMIT = "c0" * 20
 TEXTS = ["it will rain tomorrow and the wind turns to the north", "they scored a goal in the second half"]
 SIZES = {
     "vocab_size": 400,
@@ -139,6 +139,10 @@ def write_sentiment(folder: Path) -> None:
         labels = [-1 if split == "test" else n % 2 for n in numbers]
         table = datasets.Dataset.from_dict({"idx": list(numbers), "sentence": sentences, "label": labels}, features)
         table.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
+
+
+API = re.compile(r"api/(?:models|(datasets))/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/(\w+)(?:/(.+))?)?")
+FILE = re.compile(r"(?:(datasets)/)?([^/]+/[^/]+)/resolve/(\w+)/(.+)")
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
