@@ -18,7 +18,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ostinato.composition import CONF, SCHEMAS, find_problems, mask_environment, masked, register_schemas, to_config
+from ostinato.composition import (
+    CONF,
+    SCHEMAS,
+    find_problems,
+    help_text,
+    mask_environment,
+    masked,
+    register_schemas,
+    to_config,
+)
 from ostinato.config import RunConfig
 from ostinato.errors import ConfigError, Interrupted, UserError
 from ostinato.run_dir import RunDir, read_config
@@ -55,9 +64,12 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
 
 def _check(name: str, argv: list[str]) -> None:
     arguments = get_args_parser().parse_args(argv)
+    if arguments.help:
+        sys.stdout.write(help_text(name))
+        sys.exit(0)
     if arguments.cfg:
         mask_environment()
-    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+    if arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         return
     problems = find_problems(name, arguments.overrides, arguments.multirun)
     if problems:
