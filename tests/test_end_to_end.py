@@ -40,6 +40,7 @@ def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("minilm")
     small = [
         "training.threads=2",
+        "training.precision=fp32",
         "data.limit_train=192",
         "data.limit_val=64",
         "data.limit_test=64",

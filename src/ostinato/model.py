@@ -112,13 +112,7 @@ def build_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(head_seed)  # just before the only draws: nothing earlier can move the head
         if cfg.pretrained:
-            return _load(
-                AutoModelForSequenceClassification,
-                cfg,
-                config=config,
-                attn_implementation=cfg.attention,
-                dtype=torch.float32,
-            )
+            return _load_model(cfg, config=config, attn_implementation=cfg.attention)
         if _from_scratch(cfg):
             _name_special_tokens(config, tokenizer)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
@@ -137,8 +131,7 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
         raise ConfigError([f"run={run.path}: holds no trained model (no best/); has the run finished?"])
     verify_best(run)
     cfg = ModelConfig(name=str(run.best.resolve()))
-    model = _load(AutoModelForSequenceClassification, cfg, attn_implementation=attention, dtype=torch.float32)
-    return model.eval(), _load(AutoTokenizer, cfg)
+    return _load_model(cfg, attn_implementation=attention).eval(), _load(AutoTokenizer, cfg)
 
 
 def verify_best(run: RunDir) -> None:
@@ -194,6 +187,18 @@ def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
         reason = textwrap.shorten(str(error), 200)
         remedy = "check the name, the revision and the network, or give a folder"
         raise ConfigError([f"model.name={cfg.name}: could not be loaded ({reason}); {remedy}"]) from error
+
+
+def _load_model(cfg: ModelConfig, **options: Any) -> PreTrainedModel:
+    """Loads fp32 weights into memory of their own.
+
+    Loaded, they are views of the mapped file, at whatever offset its header ends; MKL promises the same bits for the
+    same product only where operands begin at a multiple of 64 bytes, as torch's own memory does.
+    """
+    model: PreTrainedModel = _load(AutoModelForSequenceClassification, cfg, dtype=torch.float32, **options)
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    return model
 
 
 def _check_length(cfg: ModelConfig, config: PreTrainedConfig) -> None:

@@ -26,7 +26,7 @@ from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
 from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_json
-from ostinato.seeding import Seeds, name_nondeterminism
+from ostinato.seeding import Seeds, name_nondeterminism, set_determinism
 from ostinato.tokenise import TokenisedSplit, tokenise
 from ostinato.trackers import Trackers, build
 from ostinato.training import Training
@@ -218,6 +218,7 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
     training = config.training
     if training.threads is not None:
         torch.set_num_threads(training.threads)
+    set_determinism(training.determinism)
     model, tokenizer = load_trained(run, config.model.attention)
     compute = choose(cfg.device if cfg.device.value != "auto" else training.device, training.precision)
     if cfg.path is None:
