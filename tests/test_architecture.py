@@ -15,7 +15,7 @@ PACKAGE = "ostinato"
 
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
-    "foundations": "errors config run_dir fingerprint distributed progress interruption",
+    "foundations": "errors config config.* run_dir fingerprint distributed progress interruption",
     "surroundings": "seeding provenance drift assets device",
     "parts": "data data_* tokenise batching collate packing model loss optim metrics figures",
     "a step": "prepare step checkpoint recorder trackers trackers.*",

@@ -1,0 +1,41 @@
+"""A training run's whole config."""
+
+import dataclasses
+
+from pydantic.dataclasses import dataclass
+
+from ostinato.config.data import DataConfig
+from ostinato.config.model import ModelConfig
+from ostinato.config.trackers import TrackerConfig
+from ostinato.config.training import TrainingConfig
+from ostinato.config.types import STRICT, Seed
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ResumeConfig:
+    """Going on with a run that was stopped."""
+
+    run: str | None = None
+    """Run folder to go on with (`resume=FOLDER` for short); `auto`: this run's own folder, if it holds a checkpoint."""
+    allow_drift: bool = False
+    """Go on although config, data, code or environment have changed, and record what did."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class RunConfig:
+    """A training run: with the data and the environment, all that decides its result."""
+
+    name: str = "run"
+    """Name of the run: the end of its folder's name, and what trackers show."""
+    seed: Seed = 42
+    """Short for training.seed."""
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    """The encoder."""
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    """The rows."""
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    """The optimisation."""
+    tracker: TrackerConfig = dataclasses.field(default_factory=TrackerConfig)
+    """The observers."""
+    resume: ResumeConfig = dataclasses.field(default_factory=ResumeConfig)
+    """Going on with a run that was stopped."""

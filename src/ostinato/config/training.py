@@ -1,0 +1,106 @@
+"""The `training` group."""
+
+import dataclasses
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from ostinato.config.types import (
+    STRICT,
+    Batching,
+    ClassWeights,
+    Count,
+    Determinism,
+    Device,
+    Precision,
+    Rate,
+    Schedule,
+    Seed,
+)
+
+
+@dataclass(config=STRICT, kw_only=True)
+class SeedsConfig:
+    """Seeds by purpose; null derives them from `training.seed`. Sweep one alone to see its share of the variance."""
+
+    head: Seed | None = None
+    """Initial weights of the classification head (and of everything, when pretrained=false)."""
+    order: Seed | None = None
+    """Order of the training rows."""
+    dropout: Seed | None = None
+    """Dropout masks."""
+    split: Seed | None = None
+    """Which rows are cut from train as validation split."""
+    subsample: Seed | None = None
+    """Which rows `data.limit_*` keeps."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class EarlyStoppingConfig:
+    """Stop when the monitored validation figure no longer improves."""
+
+    patience: Count | None = None
+    """Evaluations without improvement after which training stops; null never stops early."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest change that counts as an improvement."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class TrainingConfig:
+    """The optimisation."""
+
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
+    """Peak learning rate."""
+    batch_size: Count = 32
+    """Rows per optimizer step and process, over all micro-batches."""
+    eval_batch_size: Count = 64
+    """Rows per batch in evaluation and prediction."""
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2
+    """Passes over the training split; fractions are allowed."""
+    seed: Seed = 42
+    """Seed of everything random; takes the value of `seed`."""
+    seeds: SeedsConfig = dataclasses.field(default_factory=SeedsConfig)
+    """One seed per purpose, to vary one alone."""
+    warmup_ratio: Rate = 0.1
+    """Share of all steps over which the learning rate rises from zero."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Decoupled weight decay of AdamW; biases and norms are left out."""
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    """AdamW's decay rates of the first and second moment."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """AdamW's epsilon."""
+    layer_lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of each encoder layer as a multiple of the layer above it; 1 for one rate everywhere."""
+    schedule: Schedule = Schedule.linear
+    """Learning rate after the warmup: linear, cosine or constant."""
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Gradients are scaled down to this L2 norm; null never clips."""
+    accumulate: Count = 1
+    """Micro-batches into which one step's batch is cut, for models that do not fit."""
+    label_smoothing: Rate = 0.0
+    """Probability mass spread over the other classes (single_label)."""
+    class_weights: ClassWeights = ClassWeights.none
+    """none, or balanced: classes weigh inversely to their frequency (single_label)."""
+    precision: Precision = Precision.auto
+    """auto, fp32, bf16 or fp16; auto takes bf16 where the hardware multiplies it faster than fp32."""
+    device: Device = Device.auto
+    """auto, cpu, cuda or mps."""
+    determinism: Determinism = Determinism.strict
+    """strict stops at an operation that cannot be deterministic and names it, warn only says it, off allows it."""
+    threads: Count | None = None
+    """CPU threads; null takes torch's choice. Results on a CPU are bound to this number."""
+    batching: Batching = Batching.bucketed
+    """bucketed puts texts of like length together (little padding), random does not."""
+    log_every: Count = 10
+    """Optimizer steps between two logged training figures."""
+    eval_every: Count | None = None
+    """Optimizer steps between two evaluations; null evaluates at the end of each epoch."""
+    checkpoint_every: Count | None = None
+    """Optimizer steps between two checkpoints; null saves with each evaluation."""
+    keep_checkpoints: Count = 1
+    """How many of the newest checkpoints stay on disk."""
+    monitor: str | None = None
+    """Validation figure that chooses `best/`, e.g. macro_f1; null: accuracy, micro_f1 or mse, by task."""
+    early_stopping: EarlyStoppingConfig = dataclasses.field(default_factory=EarlyStoppingConfig)
+    """When to stop before the last epoch."""

@@ -1,0 +1,87 @@
+"""What config fields are made of: ranges, and the choices that a key offers."""
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+MISSING = "???"  # OmegaConf's mark for a value that the user must give
+
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+Count = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Schedule(str, Enum):
+    """How the learning rate goes on after the warmup."""
+
+    linear = "linear"
+    cosine = "cosine"
+    constant = "constant"
+
+
+class Precision(str, Enum):
+    """The number format of the matrix products; weights and optimizer stay fp32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Device(str, Enum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Determinism(str, Enum):
+    """What happens when an operation has no deterministic implementation."""
+
+    strict = "strict"
+    warn = "warn"
+    off = "off"
+
+
+class Batching(str, Enum):
+    """How rows are put together into batches."""
+
+    bucketed = "bucketed"
+    random = "random"
+
+
+class ClassWeights(str, Enum):
+    """How classes weigh in the loss."""
+
+    none = "none"
+    balanced = "balanced"
+
+
+class Task(str, Enum):
+    """What a label is."""
+
+    single_label = "single_label"
+    multi_label = "multi_label"
+    regression = "regression"
+
+
+class Source(str, Enum):
+    """Where the rows come from."""
+
+    asset = "asset"
+    files = "files"
+    hub = "hub"
+    generated = "generated"
+
+
+class OnLeak(str, Enum):
+    """What happens with training rows whose text also stands in validation or test."""
+
+    warn = "warn"
+    drop = "drop"
+    error = "error"
