@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from ostinato import TextClassifier, assets
+from ostinato.config import Task
 from ostinato.errors import AssetError
+from ostinato.evaluation import load_predictions
+from ostinato.metrics import score
 from ostinato.run_dir import RunDir, read_json
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +74,12 @@ def test_evaluate_gives_the_figures_of_training_to_the_last_digit(run, split, tm
     figures = json.loads(command("evaluate", f"run={run.path}", f"split={split}", cwd=tmp_path).stdout)
     assert figures == read_json(run.results)[split]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_kept_predictions_give_the_figures_again(run):
+    results = read_json(run.results)
+    logits, labels = load_predictions(run.predictions("test"))
+    assert score(Task.single_label, logits, labels, results["labels"]).figures["loss"] == results["test"]["loss"]
 
 
 def test_the_pipeline_of_transformers_gives_the_same_scores(run):

@@ -17,7 +17,7 @@ from ostinato.data import load_data, load_split
 from ostinato.device import choose
 from ostinato.drift import config_drift, environment_drift
 from ostinato.errors import ConfigError, Interrupted, ResumeRefused, UserError
-from ostinato.evaluation import Evaluated, Scorer
+from ostinato.evaluation import Evaluated, Scorer, save_predictions
 from ostinato.fingerprint import digest_array, digest_weights, read_steps
 from ostinato.interruption import stop_on_signals
 from ostinato.metrics import probabilities
@@ -150,6 +150,7 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Ou
         evaluated = training.scorer.score(model, split)
         outcome.results[split.name] = describe(evaluated)
         outcome.final |= {f"{split.name}/{name}": value for name, value in evaluated.scores.figures.items()}
+        save_predictions(run.predictions(split.name), evaluated, split.labels)
         predictions[split.name] = digest_array(evaluated.logits)
         _show(evaluated, split, training.scorer, trackers, state.best_step)
     trackers.log(state.step, {name: value for name, value in outcome.final.items() if name.startswith("test/")})

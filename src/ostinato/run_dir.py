@@ -30,6 +30,10 @@ class RunDir:
         """Folder of the checkpoint after `step` optimizer steps."""
         return self.checkpoints / f"step_{step:08d}"
 
+    def predictions(self, split: str) -> Path:
+        """File of the best weights' logits and the labels of a split, in row order."""
+        return self.path / "predictions" / f"{split}.safetensors"
+
     @classmethod
     def existing(cls, path: str | Path) -> "RunDir":
         """Opens a run folder that must be there.
