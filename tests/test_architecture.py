@@ -17,7 +17,7 @@ PACKAGE = "ostinato"
 LAYERS = {
     "foundations": "errors config config.* run_dir fingerprint distributed progress interruption",
     "surroundings": "seeding provenance drift assets device",
-    "parts": "data data_* tokenise batching collate packing model loss optim metrics figures",
+    "parts": "data data_* tokenise batching collate dropout attention packing model loss optim metrics figures",
     "a step": "prepare step checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier",
     "commands": "run prediction reproduce compare report export sweep",

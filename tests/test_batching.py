@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ostinato.batching import Schedule, plan_epoch, plan_evaluation
+from ostinato.batching import Schedule, count_batches, plan_epoch, plan_evaluation
 from ostinato.config import Batching
 
 LENGTHS = hnp.arrays(np.int32, st.integers(1, 300), elements=st.integers(1, 512))
@@ -21,6 +21,21 @@ def test_every_row_stands_in_exactly_one_batch(lengths, batch_size, seed, batchi
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     assert len(batches) == -(-len(lengths) // batch_size)
     assert sorted(map(len, batches))[1:] == [batch_size] * (len(batches) - 1)
+
+
+@given(LENGTHS, st.integers(512, 4000), st.integers(0, 2**63 - 1), st.sampled_from(Batching))
+def test_a_token_budget_makes_batches_of_about_that_many_tokens(lengths, budget, seed, batching):
+    batches = plan_epoch(lengths, 32, seed, batching, budget)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    assert len(batches) == count_batches(lengths, 32, budget)
+    even = lengths.sum() / len(batches)
+    assert even <= budget
+    assert all(len(batch) and abs(lengths[batch].sum() - even) <= 512 for batch in batches)
+
+
+@given(LENGTHS, st.integers(1, 40), st.sampled_from(Batching))
+def test_rows_of_a_batch_go_from_short_to_long(lengths, batch_size, batching):
+    assert all((np.diff(lengths[batch]) >= 0).all() for batch in plan_epoch(lengths, batch_size, 0, batching))
 
 
 @given(LENGTHS, st.integers(1, 40))
@@ -62,9 +77,9 @@ def test_a_million_rows_are_planned_quickly():
     assert time.perf_counter() - start < 30  # a guard against a quadratic plan, not a benchmark
 
 
-@given(st.integers(1, 500), st.integers(1, 64), st.floats(0.05, 5))
-def test_positions_walk_through_the_epochs_without_a_gap(num_rows, batch_size, epochs):
-    schedule = Schedule(num_rows, batch_size, epochs)
+@given(st.integers(1, 500), st.floats(0.05, 5))
+def test_positions_walk_through_the_epochs_without_a_gap(steps_per_epoch, epochs):
+    schedule = Schedule(steps_per_epoch, epochs)
     positions = [schedule.position(step) for step in range(schedule.total_steps)]
     assert positions[0] == (0, 0)
     for (epoch, batch), following in pairwise(positions):

@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from ostinato.collate import Batch, pad_rows
+from ostinato.collate import Batch, Collator
 from ostinato.config import ClassWeights, Precision, Task, TrainingConfig
 from ostinato.device import Compute
+from ostinato.dropout import Masks
 from ostinato.loss import Loss, build_loss
 from ostinato.optim import build_optimizer, set_lr
 from ostinato.step import train_step
@@ -44,7 +45,7 @@ def batch(task, num_rows=6, seed=0):
         Task.multi_label: torch.from_numpy(rng.integers(0, 2, (num_rows, 3)).astype(np.float32)),
         Task.regression: torch.from_numpy(rng.normal(size=num_rows).astype(np.float32)),
     }[task]
-    return Batch(pad_rows({"input_ids": ids}, 0), labels, sum(map(len, ids)))
+    return Batch(Collator(0).inputs({"input_ids": ids}), labels, sum(map(len, ids)))
 
 
 def cut(whole, pieces):
@@ -55,8 +56,8 @@ def cut(whole, pieces):
 def step(model, loss, batches, clip=None, seed=0, lr=1e-3):
     optimizer = build_optimizer(model, TrainingConfig(lr=lr))
     set_lr(optimizer, 1.0)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
-    return train_step(model, optimizer, loss, batches, CPU, clip, scaler, lambda number: seed + number)
+    scaler, masks = torch.amp.GradScaler("cpu", enabled=False), Masks()
+    return train_step(model, optimizer, loss, batches, CPU, clip, scaler, lambda number: masks.seed(seed + number))
 
 
 @pytest.mark.parametrize("task", Task)
@@ -121,7 +122,7 @@ def test_clipping_bounds_the_gradient_that_is_applied_and_reports_the_norm_befor
 
 
 def test_padding_on_the_right_is_masked_and_filled_with_the_pad_token():
-    inputs = pad_rows({"input_ids": [[5], [6, 7, 8]], "token_type_ids": [[1], [0, 1, 1]]}, pad_token_id=9)
+    inputs = Collator(9).inputs({"input_ids": [[5], [6, 7, 8]], "token_type_ids": [[1], [0, 1, 1]]})
     assert inputs["input_ids"].tolist() == [[5, 9, 9], [6, 7, 8]]
     assert inputs["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
     assert inputs["token_type_ids"].tolist() == [[1, 0, 0], [0, 1, 1]]

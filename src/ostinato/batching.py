@@ -18,53 +18,64 @@ _BUCKET_BATCHES = (
 )
 
 
-def plan_epoch(lengths: NDArray[np.int32], batch_size: int, seed: int, batching: Batching) -> list[Indices]:
-    """Plans one epoch; every row stands in exactly one batch.
+def plan_epoch(
+    lengths: NDArray[np.int32], batch_size: int, seed: int, batching: Batching, tokens_per_batch: int | None = None
+) -> list[Indices]:
+    """Plans one epoch; every row stands in exactly one batch, and a batch goes from short rows to long ones.
 
     Args:
         lengths: tokens of each row, [num_rows].
         batch_size: rows per batch; the last batch may be smaller.
         seed: decides the order; the same seed gives the same plan.
-        batching: `bucketed` puts rows of like length together, `random` does not.
+        batching: `bucketed` puts rows of like length together, the others do not.
+        tokens_per_batch: cut by tokens instead of rows: batches of equal size, this large or a little smaller.
 
     Returns:
         Row numbers of each batch, in the order of training.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     order = generator.permutation(len(lengths))
-    if batching is Batching.random:
-        return _cut(order, batch_size)
-    bucket = batch_size * _BUCKET_BATCHES
-    position = np.arange(len(order)) // bucket
-    # One stable sort by (bucket, length): rows of equal length keep their random order.
-    order = order[np.lexsort((lengths[order], position))]
-    batches = [
-        batch for start in range(0, len(order), bucket) for batch in _cut(order[start : start + bucket], batch_size)
-    ]
-    return [batches[i] for i in generator.permutation(len(batches))]
+    num_batches = count_batches(lengths, batch_size, tokens_per_batch)
+    if batching is Batching.bucketed:
+        bucket = _BUCKET_BATCHES * (batch_size if tokens_per_batch is None else math.ceil(len(order) / num_batches))
+        order = _by_length(order, lengths, np.arange(len(order)) // bucket)
+    ends = batch_size * np.arange(1, num_batches) if tokens_per_batch is None else _even(lengths[order], num_batches)
+    order = _by_length(order, lengths, np.searchsorted(ends, np.arange(len(order)), side="right"))
+    batches = np.split(order, ends)
+    return batches if batching is not Batching.bucketed else [batches[i] for i in generator.permutation(num_batches)]
+
+
+def count_batches(lengths: NDArray[np.int32], batch_size: int, tokens_per_batch: int | None = None) -> int:
+    """Batches of an epoch, the same for every seed."""
+    size, batch = (len(lengths), batch_size) if tokens_per_batch is None else (int(lengths.sum()), tokens_per_batch)
+    return max(1, min(len(lengths), math.ceil(size / batch)))
 
 
 def plan_evaluation(lengths: NDArray[np.int32], batch_size: int) -> list[Indices]:
     """Plans one pass over all rows, shortest first; needs no seed and pads next to nothing."""
-    return _cut(np.argsort(lengths, kind="stable"), batch_size)
-
-
-def _cut(order: Indices, batch_size: int) -> list[Indices]:
+    order = np.argsort(lengths, kind="stable")
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def _by_length(order: Indices, lengths: NDArray[np.int32], group: NDArray[np.int64]) -> Indices:
+    """One stable sort by (group, length): rows of equal length keep their random order."""
+    return order[np.lexsort((lengths[order], group))]
+
+
+def _even(lengths: NDArray[np.int32], parts: int) -> NDArray[np.int64]:
+    """Where to cut rows so that each part holds about as many tokens as the others, and one row at least."""
+    tokens = np.cumsum(lengths, dtype=np.int64)
+    number = np.arange(1, parts)
+    ends = np.searchsorted(tokens, tokens[-1] * number // parts, side="right")
+    return np.minimum(np.maximum.accumulate(np.maximum(ends - number, 0)) + number, len(lengths) - parts + number)
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Where each optimizer step of a training stands: a function from the step's number to (epoch, batch)."""
 
-    num_rows: int
-    batch_size: int
+    steps_per_epoch: int
     epochs: float
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in a whole epoch."""
-        return math.ceil(self.num_rows / self.batch_size)
 
     @property
     def total_steps(self) -> int:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.batching import plan_evaluation
-from ostinato.collate import pad_rows
-from ostinato.config import Device, Precision, Task
+from ostinato.collate import to_device
+from ostinato.config import Batching, Device, Precision, Task
 from ostinato.device import choose
+from ostinato.dropout import Masks
 from ostinato.errors import ConfigError
 from ostinato.metrics import probabilities
 from ostinato.model import verify_best
+from ostinato.packing import collator_for
 from ostinato.run_dir import RunDir
 
 _CHUNK_BATCHES = 16  # texts are sorted by length within chunks of this many batches: little padding, flat memory
@@ -34,6 +36,7 @@ class TextClassifier:
         self.model = model.to(device).eval()
         self.tokenizer = tokenizer
         self.device = device
+        self._collator = collator_for(self.model, tokenizer.pad_token_id, Batching.packed, Masks())
         self.labels = [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
         self.task = _task_of(model)
 
@@ -92,7 +95,7 @@ class TextClassifier:
         with torch.inference_mode():
             for indices in plan_evaluation(lengths, batch_size):
                 rows = {name: [column[i] for i in indices] for name, column in encoded.items()}
-                inputs = {k: v.to(self.device) for k, v in pad_rows(rows, self.tokenizer.pad_token_id).items()}
+                inputs = to_device(self._collator.inputs(rows), self.device)
                 logits[indices] = self.model(**inputs).logits.float().cpu().numpy()
         return logits
 

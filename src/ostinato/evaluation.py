@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel
 
 from ostinato.batching import plan_evaluation
-from ostinato.collate import collate
+from ostinato.collate import Collator
 from ostinato.config import Task
 from ostinato.device import Compute
 from ostinato.errors import ConfigError, TrainingDiverged
@@ -57,7 +57,7 @@ class Scorer:
 
     task: Task
     labels: Sequence[str]
-    pad_token_id: int
+    collator: Collator
     batch_size: int
     compute: Compute
     bar: Progress
@@ -80,7 +80,7 @@ class Scorer:
         model.eval()
         with torch.inference_mode(), self.compute.autocast():
             for indices in plan_evaluation(split.lengths, self.batch_size):
-                batch = collate(split, indices, self.pad_token_id).to(self.compute.device)
+                batch = self.collator.batch(split, indices).to(self.compute.device)
                 logits[indices] = model(**batch.inputs).logits.float().cpu().numpy()
                 self.bar.advance(progress, len(indices))
         model.train(was_training)

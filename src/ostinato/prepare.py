@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ostinato.collate import Collator
 from ostinato.config import RunConfig
 from ostinato.data import TextData, load_data
 from ostinato.device import Compute, choose
+from ostinato.dropout import Masks, replace_dropout
 from ostinato.loss import Loss, build_loss
 from ostinato.model import build_classifier, load_tokenizer
+from ostinato.packing import collator_for
 from ostinato.seeding import Seeds, seed_everything, set_determinism
 from ostinato.tokenise import TokenisedSplit, tokenise
 
@@ -30,6 +33,8 @@ class Prepared:
     loss: Loss
     compute: Compute
     seeds: Seeds
+    masks: Masks
+    collator: Collator
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -57,4 +62,7 @@ def prepare(config: RunConfig) -> Prepared:
         log.info("%s: %.1f %% of texts cut at %d tokens", split.name, 100 * split.truncated, length)
     model = build_classifier(config.model, tokenizer, data.labels, data.task, seeds.derive("head")).to(compute.device)
     loss = build_loss(data.task, training, train.labels, data.labels)
-    return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds)
+    masks = Masks()
+    replace_dropout(model, masks)
+    collator = collator_for(model, tokenizer.pad_token_id, training.batching, masks)
+    return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds, masks, collator)

@@ -16,12 +16,14 @@ from ostinato.config import EvaluateConfig, RunConfig, Task
 from ostinato.data import load_data, load_split
 from ostinato.device import choose
 from ostinato.drift import config_drift, environment_drift
+from ostinato.dropout import Masks
 from ostinato.errors import ConfigError, Interrupted, ResumeRefused, UserError
 from ostinato.evaluation import Evaluated, Scorer, save_predictions
 from ostinato.fingerprint import digest_array, digest_weights, read_steps
 from ostinato.interruption import stop_on_signals
 from ostinato.metrics import probabilities
 from ostinato.model import load_trained
+from ostinato.packing import collator_for
 from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
@@ -145,6 +147,7 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Ou
     prepared, state, trackers = training.prepared, training.state, outcome.trackers
     model, _ = load_trained(run, config.model.attention)
     model.to(prepared.compute.device)
+    collator_for(model, prepared.tokenizer.pad_token_id, config.training.batching, prepared.masks)
     predictions = {}
     for split in filter(None, (prepared.val, prepared.test)):
         evaluated = training.scorer.score(model, split)
@@ -235,13 +238,13 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
     rows = tokenise(split, tokenizer, config.model.max_length, config.data.num_workers)
     with progress_bar() as bar:
         size = cfg.batch_size or training.eval_batch_size
-        scorer = Scorer(config.data.task, labels, tokenizer.pad_token_id, size, compute, bar)
-        return describe(scorer.score(model.to(compute.device), rows))
+        collator = collator_for(model.to(compute.device), tokenizer.pad_token_id, training.batching, Masks())
+        return describe(Scorer(config.data.task, labels, collator, size, compute, bar).score(model, rows))
 
 
 def _scorer(config: RunConfig, prepared: Prepared, bar: Progress) -> Scorer:
-    pad, size = prepared.tokenizer.pad_token_id, config.training.eval_batch_size
-    return Scorer(prepared.data.task, prepared.data.labels, pad, size, prepared.compute, bar)
+    size = config.training.eval_batch_size
+    return Scorer(prepared.data.task, prepared.data.labels, prepared.collator, size, prepared.compute, bar)
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:

@@ -38,13 +38,13 @@ def train_step(
     compute: Compute,
     max_grad_norm: float | None,
     scaler: torch.amp.GradScaler,
-    dropout_seed: Callable[[int], int],
+    seed_dropout: Callable[[int], None],
 ) -> StepResult:
     """Computes gradients over all micro-batches and updates the weights once.
 
     Each micro-batch's loss sum is divided by the weight of the whole step, so that unequal micro-batches stay
-    unbiased. The
-    generator that dropout draws from is seeded before each of them: nothing drawn before can move a result.
+    unbiased. What
+    dropout draws from is seeded before each of them: nothing drawn before can move a result.
 
     Args:
         model: the classifier, in training mode.
@@ -54,12 +54,12 @@ def train_step(
         compute: device and precision.
         max_grad_norm: clip to this L2 norm; None never clips.
         scaler: gradient scaler; disabled unless fp16.
-        dropout_seed: seed of a micro-batch, by its number.
+        seed_dropout: called with the number of each micro-batch before its forward pass.
     """
     weight = sum(loss.weight(batch.labels) for batch in batches)
     total = torch.zeros((), device=compute.device)
     for number, batch in enumerate(batches):
-        torch.manual_seed(dropout_seed(number))
+        seed_dropout(number)
         on_device = batch.to(compute.device)
         with compute.autocast():
             logits = model(**on_device.inputs).logits

@@ -4,13 +4,11 @@ import logging
 import signal
 import time
 
-import numpy as np
 import torch
 
 from ostinato import metrics
-from ostinato.batching import Indices, Schedule, plan_epoch
+from ostinato.batching import Indices, Schedule, count_batches, plan_epoch
 from ostinato.checkpoint import TrainState, load_newest, save_checkpoint
-from ostinato.collate import collate
 from ostinato.config import RunConfig
 from ostinato.errors import CheckpointError, ConfigError, Interrupted
 from ostinato.evaluation import Scorer
@@ -36,7 +34,8 @@ class Training:
         self.prepared = prepared
         self.state = TrainState()
         self._stop = stop
-        self.schedule = Schedule(len(prepared.train.lengths), self.cfg.batch_size, self.cfg.epochs)
+        self._cut = (self.cfg.batch_size, self.cfg.tokens_per_batch)
+        self.schedule = Schedule(count_batches(prepared.train.lengths, *self._cut), self.cfg.epochs)
         self.optimizer = build_optimizer(prepared.model, self.cfg)
         self.scaler = torch.amp.GradScaler(
             prepared.compute.device.type, enabled=prepared.compute.precision.value == "fp16"
@@ -90,17 +89,17 @@ class Training:
         factor = lr_factor(step, self.schedule.total_steps, self.cfg.warmup_ratio, self.cfg.schedule)
         set_lr(self.optimizer, factor)
         rows = self._batch(step)
-        micro = np.array_split(rows, self.cfg.accumulate)
-        pad = self.prepared.tokenizer.pad_token_id
+        micro = [rows[number :: self.cfg.accumulate] for number in range(self.cfg.accumulate)]  # long rows in each
+        split, collator = self.prepared.train, self.prepared.collator
         result = train_step(
             self.prepared.model,
             self.optimizer,
             self.prepared.loss,
-            [collate(self.prepared.train, indices, pad) for indices in micro if len(indices)],
+            [collator.batch(split, indices) for indices in micro if len(indices)],
             self.prepared.compute,
             self.cfg.max_grad_norm,
             self.scaler,
-            lambda number: self.prepared.seeds.derive("dropout", step, number),
+            lambda number: self.prepared.masks.seed(self.prepared.seeds.derive("dropout", step, number)),
         )
         self.state.step += 1
         self._recorder.add(self.state.step, self.cfg.lr * factor, rows, result)
@@ -110,7 +109,9 @@ class Training:
         epoch, position = self.schedule.position(step)
         if self._plan[0] != epoch:
             seed = self.prepared.seeds.derive("order", epoch)
-            self._plan = (epoch, plan_epoch(self.prepared.train.lengths, self.cfg.batch_size, seed, self.cfg.batching))
+            rows, tokens = self._cut
+            plan = plan_epoch(self.prepared.train.lengths, rows, seed, self.cfg.batching, tokens)
+            self._plan = (epoch, plan)
         return self._plan[1][position]
 
     def _due(self, every: int) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from ostinato.config.data import DataConfig
@@ -39,3 +40,12 @@ class RunConfig:
     """The observers."""
     resume: ResumeConfig = dataclasses.field(default_factory=ResumeConfig)
     """Going on with a run that was stopped."""
+
+    @model_validator(mode="after")
+    def _holds_a_text(self) -> "RunConfig":
+        tokens, longest = self.training.tokens_per_batch, self.model.max_length
+        if tokens is not None and tokens < longest:
+            raise ValueError(
+                f"training.tokens_per_batch={tokens}: less than one text of model.max_length={longest}; take more"
+            )
+        return self

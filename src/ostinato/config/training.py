@@ -90,8 +90,10 @@ class TrainingConfig:
     """strict stops at an operation that cannot be deterministic and names it, warn only says it, off allows it."""
     threads: Count | None = None
     """CPU threads; null takes torch's choice. Results on a CPU are bound to this number."""
-    batching: Batching = Batching.bucketed
-    """bucketed puts texts of like length together (little padding), random does not."""
+    batching: Batching = Batching.packed
+    """packed joins a batch's texts without padding; bucketed pads texts of like length, random pads any."""
+    tokens_per_batch: Count | None = None
+    """About this many real tokens per optimizer step instead of `batch_size` rows; at least `model.max_length`."""
     log_every: Count = 10
     """Optimizer steps between two logged training figures."""
     eval_every: Count | None = None

@@ -51,6 +51,7 @@ class Determinism(str, Enum):
 class Batching(str, Enum):
     """How rows are put together into batches."""
 
+    packed = "packed"
     bucketed = "bucketed"
     random = "random"
 

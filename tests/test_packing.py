@@ -1,0 +1,178 @@
+"""Packed and padded batches give the same logits and gradients, for every architecture that packs."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from ostinato.collate import Collator
+from ostinato.config import Batching
+from ostinato.dropout import Dropout, Masks, kept_share, replace_dropout
+from ostinato.packing import can_pack, collator_for
+
+LONGEST = 40
+_BERT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+ARCHITECTURES = {
+    "bert": _BERT,
+    "electra": _BERT | {"embedding_size": 16},
+    "roberta": _BERT | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
+    "xlm-roberta": _BERT | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
+    "camembert": _BERT | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
+    "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 3, "n_heads": 4},
+    "modernbert": _BERT | {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 0},
+    "modernbert mean": _BERT | {"local_attention": 8, "pad_token_id": 0, "classifier_pooling": "mean"},
+}
+
+
+def classifiers(name):
+    """The same classifier twice: as transformers makes it, and packed."""
+    model_type = name.split()[0]
+    config = AutoConfig.for_model(model_type, vocab_size=60, num_labels=3, **ARCHITECTURES[name])
+    for key in ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
+        setattr(config, key, 2)
+    torch.manual_seed(0)
+    padded = AutoModelForSequenceClassification.from_config(config).eval()
+    packed = AutoModelForSequenceClassification.from_config(copy.deepcopy(config)).eval()
+    packed.load_state_dict(padded.state_dict())
+    return (padded, Collator(padded.config.pad_token_id)), (packed, collator(packed))
+
+
+def collator(model, masks=None):
+    return collator_for(model, model.config.pad_token_id, Batching.packed, masks or Masks())
+
+
+def rows(lengths, seed=0, pairs=False):
+    generator = np.random.default_rng(seed)
+    columns = {"input_ids": [generator.integers(5, 60, n).tolist() for n in lengths]}
+    if pairs:
+        columns["token_type_ids"] = [[0] * (n // 2) + [1] * (n - n // 2) for n in lengths]
+    return columns
+
+
+def gradients(model, collator, columns, weight):
+    model.zero_grad()
+    logits = model(**collator.inputs(columns)).logits
+    (logits * weight).sum().backward()
+    return logits, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("lengths", [[1], [LONGEST], [3, 1, LONGEST, 1, 7, 7, 7, 20, 21]])
+def test_logits_and_gradients_agree_with_padding(name, lengths):
+    padded, packed = classifiers(name)
+    columns = rows(lengths, pairs=name in ("bert", "electra"))
+    weight = torch.randn(len(lengths), 3)
+    expected, theirs = gradients(*padded, columns, weight)
+    logits, ours = gradients(*packed, columns, weight)
+    assert (logits - expected).abs().max() < 1e-5
+    assert ours.keys() == theirs.keys()
+    for parameter, gradient in theirs.items():
+        assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
+
+
+@given(lengths=st.lists(st.integers(1, LONGEST), min_size=1, max_size=20), seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_any_lengths_agree_with_padding(lengths, seed):
+    columns = rows(lengths, seed)
+    with torch.no_grad():
+        expected, logits = (model(**collator.inputs(columns)).logits for model, collator in BERT)
+    assert (logits - expected).abs().max() < 1e-5
+
+
+BERT = classifiers("bert")
+
+
+def test_a_text_does_not_see_its_neighbours():
+    packed, collator = BERT[1]
+    alone = packed(**collator.inputs({"input_ids": [[7, 8, 9]]})).logits
+    among = packed(**collator.inputs({"input_ids": [[40, 41], [7, 8, 9], [30]]})).logits
+    assert (alone[0] - among[1]).abs().max() < 1e-6
+
+
+def test_attention_dropout_drops_and_keeps_the_mean():
+    config = AutoConfig.for_model("bert", vocab_size=60, num_labels=3, attention_probs_dropout_prob=0.5, **_BERT)
+    config.hidden_dropout_prob = 0.0
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    masks = Masks()
+    inputs = collator(model, masks).inputs(rows([9, 30, 1]))
+    with torch.no_grad():
+        sure = model(**inputs).logits
+        model.train()
+        for child in model.modules():
+            if isinstance(child, torch.nn.Dropout) and child is not model.bert.encoder.layer[0].attention.self.dropout:
+                child.p = 0.0
+        drawn = []
+        for seed in range(300):
+            masks.seed(seed)
+            drawn.append(model(**inputs).logits)
+    drawn = torch.stack(drawn)
+    assert drawn.std(0).min() > 1e-6
+    assert ((drawn.mean(0) - sure).abs() < 5 * drawn.std(0) / 300**0.5 + 1e-6).all()
+
+
+def test_gradients_through_attention_dropout_are_those_of_finite_differences():
+    from ostinato.attention import attend
+    from ostinato.collate import Segments
+
+    segments = Segments.of(np.array([3, 3, 5, 1]))
+    masks = Masks()
+
+    def function(query, key, value):
+        masks.seed(3)
+        return attend(query, key, value, segments, 0.7, dropout=0.3, masks=masks, window=3)
+
+    states = [torch.randn(12, 2, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(function, states)
+    asking = torch.randn(4, 2, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(function, [asking, *states[1:]])
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_masks_are_a_function_of_the_seed_and_drop_the_share_that_is_asked_for(p):
+    masks = Masks()
+    masks.seed(1)
+    first = masks.keep(torch.Size([1000, 333]), p, torch.device("cpu"))
+    masks.seed(1)
+    assert torch.equal(first, masks.keep(torch.Size([1000, 333]), p, torch.device("cpu")))
+    masks.seed(2)
+    assert not torch.equal(first, masks.keep(torch.Size([1000, 333]), p, torch.device("cpu")))
+    assert first.double().mean().item() == pytest.approx(1 - p, abs=5 * (p * (1 - p) / 333_000) ** 0.5)
+    assert kept_share(p) == pytest.approx(1 - p, abs=2**-17)
+
+
+def test_dropout_scales_what_stays_forwards_and_backwards():
+    layer = Dropout(0.25, Masks())
+    values = torch.ones(1000, requires_grad=True)
+    dropped = layer(values)
+    dropped.sum().backward()
+    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert torch.equal(values.grad, dropped.detach())
+    assert layer.eval()(values) is values
+
+
+def test_every_dropout_layer_of_a_model_is_replaced():
+    model = classifiers("bert")[0][0]
+    replace_dropout(model, Masks())
+    layers = [child for child in model.modules() if isinstance(child, torch.nn.Dropout)]
+    assert len(layers) == 11
+    assert all(isinstance(layer, Dropout) and layer.p == 0.1 for layer in layers)
+
+
+def test_deberta_says_that_it_cannot():
+    config = AutoConfig.for_model("deberta-v2", **_BERT)
+    assert not can_pack(AutoModelForSequenceClassification.from_config(config))
+
+
+def test_a_packed_model_saves_what_transformers_loads(tmp_path):
+    (padded, collator), (packed, _) = BERT
+    packed.save_pretrained(tmp_path)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert loaded.config._attn_implementation == "sdpa"
+    inputs = collator.inputs(rows([5, 9]))
+    with torch.no_grad():
+        assert torch.equal(loaded(**inputs).logits, padded(**inputs).logits)
