@@ -1,7 +1,11 @@
 """A damaged run folder gets a named answer; no damaged weight is ever loaded."""
 
-import json
+import os
 import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from runs import fingerprint, train_in
@@ -10,6 +14,8 @@ from ostinato import TextClassifier, checkpoint
 from ostinato.cli import load_run
 from ostinato.config import EvaluateConfig
 from ostinato.errors import UserError
+from ostinato.optim import build_optimizer
+from ostinato.prepare import prepare
 from ostinato.run import evaluate
 from ostinato.run_dir import RunDir, read_json
 
@@ -61,7 +67,7 @@ DAMAGES = [truncate, empty, flip, remove, swap, folder]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "state.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(run, finished, damage, name, caplog):
     caplog.set_level("INFO")
     newest, before = sorted(run.checkpoints.glob("step_*"), reverse=True)
@@ -111,21 +117,80 @@ def test_only_the_newest_checkpoints_stay(run):
     assert [p.name for p in sorted(run.checkpoints.iterdir())] == ["step_00000006", "step_00000008"]
 
 
-def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path, monkeypatch):
-    real = checkpoint.save_file
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system for checkpoints that holds one and a half of them."""
+    whole = train_in(tmp_path / "whole", *KEPT).checkpoint(8)
+    size = sum(file.stat().st_size for file in whole.iterdir()) * 3 // 2
+    checkpoints = RunDir(tmp_path / "run").checkpoints
+    checkpoints.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", checkpoints], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a small file system")
+    yield RunDir(tmp_path / "run")
+    subprocess.run(["umount", checkpoints], check=True)
 
-    def full(weights, path):
-        if "step_00000006" in str(path):
-            raise OSError(28, "No space left on device")
-        real(weights, path)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(UserError, match="No space left on device"):
-        train_in(tmp_path, *KEPT)
-    run = RunDir(tmp_path)
-    assert [p.name for p in run.checkpoints.iterdir()] == ["step_00000003"]
-    assert read_json(run.results)["status"] == "failed"
-    assert json.loads(run.results.read_text())["error"].startswith("step 6: the checkpoint could not be written")
+def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(small_disk):
+    with pytest.raises(UserError, match="step 6: the checkpoint could not be written"):
+        train_in(small_disk.path, *KEPT)
+    assert [p.name for p in small_disk.checkpoints.iterdir()] == ["step_00000003"]
+    results = read_json(small_disk.results)
+    assert results["status"] == "failed"
+    assert "the one before is kept" in results["error"]
+
+
+@contextmanager
+def forbidden(path):
+    """Nobody but root may read it, and we are not root for a while."""
+    path.chmod(0)
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def public(run, tmp_path):
+    """The run where another user may read it: pytest keeps its folders to the user who runs it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        copy = RunDir(shutil.copytree(run.path, Path(folder) / "run"))
+        for file in copy.path.rglob("*.safetensors"):
+            file.chmod(0o644)  # safetensors writes for the user alone
+        yield copy
+
+
+def parts(run):
+    """Model and optimizer of a run as they were before its first step."""
+    _, config = load_run(str(run.path))
+    model = prepare(config).model
+    return model, build_optimizer(model, config.training)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "."])
+def test_a_checkpoint_that_may_not_be_read_is_passed_over(public, name, caplog):
+    model, optimizer = parts(public)
+    with forbidden(public.checkpoint(8) / name):
+        state = checkpoint.load_newest(public, model, optimizer)
+    assert state.step == 6
+    assert "step_00000008 is damaged and passed over" in caplog.text
+
+
+def test_weights_and_records_that_may_not_be_read_are_named(public):
+    with forbidden(public.best_weights), pytest.raises(UserError, match=r"model\.safetensors"):
+        TextClassifier.load(public.path)
+    for path in (public.results, public.provenance, public.fingerprint):
+        with forbidden(path), pytest.raises(UserError, match=path.name):
+            read_json(path)
+    with forbidden(public.config), pytest.raises(UserError, match=r"config\.yaml"):
+        load_run(str(public.path))
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_rate_and_keeps_the_last_good_checkpoint(tmp_path):

@@ -9,13 +9,14 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ostinato.fingerprint import digest_file
@@ -23,7 +24,7 @@ from ostinato.run_dir import RunDir, write_json
 
 log = logging.getLogger(__name__)
 
-_WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.pt", "state.json"
+_WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 
 
 @dataclass
@@ -60,9 +61,8 @@ def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, temporary / _WEIGHTS)
-        torch.save(optimizer.state_dict(), temporary / _OPTIMIZER)
+        _save_tensors(model.state_dict(), temporary / _WEIGHTS)
+        _save_tensors(_flat_moments(optimizer), temporary / _OPTIMIZER)
         record = {"state": asdict(state), "files": {n: digest_file(temporary / n) for n in (_WEIGHTS, _OPTIMIZER)}}
         write_json(temporary / _STATE, record | {"sha256": _digest(record)})
         for path in (temporary / _WEIGHTS, temporary / _OPTIMIZER, temporary):
@@ -91,11 +91,31 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
             log.warning("%s is damaged and passed over: %s", folder, error)
             continue
         model.load_state_dict(load_file(folder / _WEIGHTS))
-        moments = torch.load(folder / _OPTIMIZER, weights_only=True, map_location="cpu")
-        # Rates and decays are functions of config and step: they are never restored.
-        optimizer.load_state_dict({"state": moments["state"], "param_groups": optimizer.state_dict()["param_groups"]})
+        _load_moments(optimizer, load_file(folder / _OPTIMIZER))
         return state
     return None
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def _flat_moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """AdamW's moments and step counts as "PARAMETER.NAME", parameters by their number."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": tensor for number, entries in state.items() for name, tensor in entries.items()}
+
+
+def _load_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts moments back. Rates and decays are functions of config and step: they are never restored."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, name = key.split(".")
+        state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _verified_state(folder: Path) -> TrainState:

@@ -144,7 +144,11 @@ def verify_best(run: RunDir) -> None:
         return
     if not run.best_weights.is_file():
         raise ConfigError([f"{run.best_weights}: missing"])
-    if digest_file(run.best_weights) != read_json(run.fingerprint).get("best_weights"):
+    try:
+        found = digest_file(run.best_weights)
+    except OSError as error:
+        raise ConfigError([f"{run.best_weights}: not readable ({error.strerror})"]) from None
+    if found != read_json(run.fingerprint).get("best_weights"):
         raise ConfigError(
             [f"{run.best_weights}: damaged or changed since the run wrote it; train again, or restore the file"]
         )

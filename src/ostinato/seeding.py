@@ -59,8 +59,8 @@ def set_determinism(level: Determinism) -> None:
     """
     set_environment()
     torch.use_deterministic_algorithms(level is not Determinism.off, warn_only=level is Determinism.warn)
-    # Filling memory that an operation is about to overwrite shows bugs, changes no result, and takes an eighth of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # Filling memory that is about to be overwritten shows bugs, changes no result, and takes an eighth of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = level is not Determinism.off
     torch.backends.cudnn.benchmark = False  # autotuning may pick another kernel on every start
     torch.backends.cuda.matmul.allow_tf32 = False
