@@ -1,8 +1,18 @@
 """The `tracker` group: one definition per tracker."""
 
+from enum import Enum
+from importlib.util import find_spec
+
 from pydantic.dataclasses import dataclass
 
 from ostinato.config.types import STRICT, Count
+
+
+class WandbMode(str, Enum):
+    """Where W&B writes."""
+
+    offline = "offline"
+    online = "online"
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -19,6 +29,37 @@ class JsonlConfig:
 
 
 @dataclass(config=STRICT, kw_only=True)
+class MlflowConfig:
+    """MLflow, in a database in the run folder or on a server."""
+
+    uri: str | None = None
+    """Tracking server; null: `mlflow.db` and `mlartifacts` in the run folder, in a sweep in the sweep's folder."""
+    experiment: str = "ostinato"
+    """Experiment that the run belongs to."""
+    artefacts: bool = True
+    """Copy the trained model and the report as well."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class WandbConfig:
+    """Weights & Biases."""
+
+    mode: WandbMode = WandbMode.offline
+    """offline writes into the run folder, for `wandb sync`; online sends as well and needs WANDB_API_KEY."""
+    project: str = "ostinato"
+    """Project that the run belongs to."""
+    entity: str | None = None
+    """Team or user; null takes your default."""
+    artefacts: bool = True
+    """Send the trained model and the report as well; offline they are named, and sent by `wandb sync`."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class DvcliveConfig:
+    """DVCLive's metrics and plots files, in `dvclive/` in the run folder."""
+
+
+@dataclass(config=STRICT, kw_only=True)
 class TrackerConfig:
     """Who is told what happens. `tracker=[tensorboard,jsonl]` picks; a tracker never changes a result."""
 
@@ -26,3 +67,21 @@ class TrackerConfig:
     """TensorBoard event files; null: none."""
     jsonl: JsonlConfig | None = None
     """`metrics.jsonl`; null: none."""
+    mlflow: MlflowConfig | None = None
+    """MLflow; null: none."""
+    wandb: WandbConfig | None = None
+    """Weights & Biases; null: none."""
+    dvclive: DvcliveConfig | None = None
+    """DVCLive; null: none."""
+    timeout: Count = 60
+    """Seconds that a tracker may take for one call, ten times as many for an upload; then it is left out."""
+
+
+def missing_packages(cfg: TrackerConfig) -> list[str]:
+    """The chosen trackers whose package is not installed, one line each with the remedy."""
+    chosen = {"mlflow": cfg.mlflow, "wandb": cfg.wandb, "dvclive": cfg.dvclive}
+    return [
+        f"tracker={name}: needs pip install 'ostinato[{name}]'"
+        for name, options in chosen.items()
+        if options is not None and find_spec(name) is None
+    ]

@@ -1,21 +1,59 @@
 """Observers of a run: one protocol, one small file each, each vendor imported only in its own."""
 
-from ostinato.config import TrackerConfig
-from ostinato.run_dir import RunDir
-from ostinato.trackers.tracker import Tracker, Trackers
+from functools import partial
 
-__all__ = ["Tracker", "Trackers", "build"]
+from ostinato.config import MlflowConfig, TensorboardConfig, TrackerConfig, WandbConfig
+from ostinato.run_dir import RunDir
+from ostinato.trackers.history import History
+from ostinato.trackers.tracker import Maker, Tracker, Trackers
+
+__all__ = ["History", "Tracker", "Trackers", "build"]
 
 
 def build(cfg: TrackerConfig, run: RunDir, step: int = 0) -> Trackers:
     """Makes the chosen trackers; what they hold of steps after `step` is forgotten, for it is done again."""
-    trackers: dict[str, Tracker] = {}
+    makers: dict[str, Maker] = {}
     if cfg.jsonl is not None:
-        from ostinato.trackers.jsonl import JsonlTracker
-
-        trackers["jsonl"] = JsonlTracker(run, step)
+        makers["jsonl"] = partial(_jsonl, run, step)
     if cfg.tensorboard is not None:
-        from ostinato.trackers.tensorboard import TensorboardTracker
+        makers["tensorboard"] = partial(_tensorboard, cfg.tensorboard, run, step)
+    if cfg.mlflow is not None:
+        makers["mlflow"] = partial(_mlflow, cfg.mlflow, run, step)
+    if cfg.wandb is not None:
+        makers["wandb"] = partial(_wandb, cfg.wandb, run, step, cfg.timeout)
+    if cfg.dvclive is not None:
+        makers["dvclive"] = partial(_dvclive, run, step)
+    return Trackers(makers, cfg.timeout, History.until(run, step))
 
-        trackers["tensorboard"] = TensorboardTracker(cfg.tensorboard, run, step)
-    return Trackers(trackers)
+
+# Each imports its library in the tracker's own thread, where that may fail or hang.
+
+
+def _jsonl(run: RunDir, step: int) -> Tracker:
+    from ostinato.trackers.jsonl import JsonlTracker
+
+    return JsonlTracker(run, step)
+
+
+def _tensorboard(cfg: TensorboardConfig, run: RunDir, step: int) -> Tracker:
+    from ostinato.trackers.tensorboard import TensorboardTracker
+
+    return TensorboardTracker(cfg, run, step)
+
+
+def _mlflow(cfg: MlflowConfig, run: RunDir, step: int) -> Tracker:
+    from ostinato.trackers.mlflow import MlflowTracker
+
+    return MlflowTracker(cfg, run, step)
+
+
+def _wandb(cfg: WandbConfig, run: RunDir, step: int, timeout: int) -> Tracker:
+    from ostinato.trackers.wandb import WandbTracker
+
+    return WandbTracker(cfg, run, step, timeout)
+
+
+def _dvclive(run: RunDir, step: int) -> Tracker:
+    from ostinato.trackers.dvclive import DvcliveTracker
+
+    return DvcliveTracker(run, step)

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,9 @@ class JsonlTracker:
         self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
     ) -> None:
         """Curves are no values."""
+
+    def artefact(self, path: Path) -> None:
+        """Files are no values."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
         """Final figures stand in `results.json`."""

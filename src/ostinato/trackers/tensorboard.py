@@ -1,7 +1,8 @@
 """TensorBoard event files in the run folder itself: one folder is one run, with its row in the HParams table."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ostinato.config import TensorboardConfig
 from ostinato.figures import indicator, most_frequent
 from ostinato.run_dir import RunDir
+from ostinato.trackers.convert import flat
 
 
 class TensorboardTracker:
@@ -39,7 +41,7 @@ class TensorboardTracker:
         self._writer = SummaryWriter(str(self._run.path), purge_step=purge, flush_secs=self._cfg.flush_secs)
         for name, value in (("config", config), ("provenance", provenance)):
             self._writer.add_text(name, f"```yaml\n{yaml.safe_dump(dict(value), sort_keys=False)}```", self._step)
-        self._add(hparams_pb(dict(_flat(config)), trial_id=""))  # no trial: a row for each folder, under its name
+        self._add(hparams_pb(dict(flat(config)), trial_id=""))  # no trial: a row for each folder, under its name
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars."""
@@ -58,6 +60,9 @@ class TensorboardTracker:
         truth = indicator(labels, len(names))
         for number in most_frequent(truth):
             self._writer.add_pr_curve(f"{name}/pr/{names[number]}", truth[:, number], scores[:, number], step)
+
+    def artefact(self, path: Path) -> None:
+        """The event file lies beside it."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
         """Writes the final figures under `final/`, for the HParams table, and closes the file.
@@ -80,11 +85,3 @@ def _session_end() -> Summary:
     info = plugin_data_pb2.HParamsPluginData(session_end_info=end)
     tag, content = metadata.SESSION_END_INFO_TAG, metadata.create_summary_metadata(info)
     return Summary(value=[Summary.Value(tag=tag, metadata=content, tensor=metadata.NULL_TENSOR)])
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, bool | int | float | str):
-            yield f"{prefix}{name}", value
