@@ -1,0 +1,22 @@
+"""Compare configurations over their seeds: python scripts/compare.py runs='[outputs/multirun/a,outputs/multirun/b]'"""
+
+from pathlib import Path
+
+from ostinato.cli import command
+from ostinato.config import CompareConfig
+
+
+@command("compare")
+def main(config: CompareConfig) -> None:
+    """Prints the tables; writes them to `output` as well."""
+    from ostinato.comparison.compare import compare
+    from ostinato.comparison.report import show, write
+
+    comparison = compare(config)
+    show(comparison)
+    if config.output:
+        write(comparison, Path(config.output), "compare")
+
+
+if __name__ == "__main__":
+    main()
