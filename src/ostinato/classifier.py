@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.batching import plan_evaluation
+from ostinato.calibration import Calibration, load_calibration
 from ostinato.collate import to_device
 from ostinato.config import Batching, Device, Precision, Task
 from ostinato.device import choose
@@ -39,17 +40,19 @@ class TextClassifier:
         self._collator = collator_for(self.model, tokenizer.pad_token_id, Batching.packed, Masks())
         self.labels = [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
         self.task = _task_of(model)
+        self.calibration: Calibration | None = None
 
     @classmethod
-    def load(cls, folder: str | Path, device: Device | str = Device.auto) -> "TextClassifier":
+    def load(cls, folder: str | Path, device: Device | str = Device.auto, calibrated: bool = False) -> "TextClassifier":
         """Loads the best weights of a run, or any folder with a sequence classifier of transformers.
 
         Args:
             folder: run folder, its `best/`, or another Hugging Face folder.
             device: auto, cpu, cuda or mps.
+            calibrated: scores at the temperature, and labels by the thresholds, that validation gave.
 
         Raises:
-            ConfigError: nothing to load there.
+            ConfigError: nothing to load there, or no calibration of these weights.
         """
         run = RunDir(folder)
         verify_best(run)
@@ -60,7 +63,10 @@ class TextClassifier:
             )
         model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        return cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
+        classifier = cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
+        if calibrated:
+            classifier.calibration = load_calibration(source, classifier.task, classifier.labels)
+        return classifier
 
     def predict(
         self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, batch_size: int = 64
@@ -73,8 +79,8 @@ class TextClassifier:
             batch_size: texts per batch.
 
         Returns:
-            One dict per text, in order: `label`, `score` and all `scores` (single_label); `labels` above 0.5 and all
-            `scores` (multi_label); `value` (regression).
+            One dict per text, in order: `label`, `score` and all `scores` (single_label); `labels` above 0.5, or above
+            their thresholds when calibrated, and all `scores` (multi_label); `value` (regression).
         """
         pairs = zip(texts, text_pairs, strict=True) if text_pairs is not None else ((text, None) for text in texts)
         return list(self.predict_stream(pairs, batch_size))
@@ -83,7 +89,8 @@ class TextClassifier:
         """Labels an endless stream of (text, second text or None) in flat memory; see `predict`."""
         rows = iter(pairs)
         while chunk := list(islice(rows, batch_size * _CHUNK_BATCHES)):
-            for values in probabilities(self.task, self._logits(chunk, batch_size)):
+            logits = self._logits(chunk, batch_size)
+            for values in probabilities(self.task, self.calibration.scaled(logits) if self.calibration else logits):
                 yield self._describe(values)
 
     def _logits(self, chunk: list[tuple[str, str | None]], batch_size: int) -> NDArray[np.float32]:
@@ -104,7 +111,9 @@ class TextClassifier:
             return {"value": float(values[0])}
         scores = {name: float(value) for name, value in zip(self.labels, values, strict=True)}
         if self.task is Task.multi_label:
-            return {"labels": [name for name, value in scores.items() if value > 0.5], "scores": scores}
+            thresholds = (self.calibration and self.calibration.thresholds) or (0.5,) * len(scores)
+            above = [name for (name, value), cut in zip(scores.items(), thresholds, strict=True) if value > cut]
+            return {"labels": above, "scores": scores}
         best = self.labels[int(np.argmax(values))]
         return {"label": best, "score": scores[best], "scores": scores}
 

@@ -21,7 +21,7 @@ def predict(cfg: PredictConfig, text_column: str, text_pair_column: str | None) 
         ConfigError: a suffix that is not supported.
         DataError: a row without text; what was written before stays.
     """
-    classifier = TextClassifier.load(cfg.run, cfg.device)
+    classifier = TextClassifier.load(cfg.run, cfg.device, cfg.calibrated)
     with contextlib.ExitStack() as stack:
         rows = _read(cfg.input, text_column, text_pair_column, stack)
         write = _writer(cfg.output, stack)

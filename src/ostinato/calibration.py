@@ -1,0 +1,160 @@
+"""Makes probabilities honest: a temperature, and for multi-label a threshold per class, both from validation alone.
+
+They lie beside the weights in `best/calibration.json` and are bound to them by digest. The weights never change, nor do
+the predicted classes of single-label models.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from scipy.optimize import minimize_scalar
+from scipy.special import log_expit, log_softmax
+
+from ostinato.config import Task
+from ostinato.errors import ConfigError
+from ostinato.fingerprint import digest_file
+from ostinato.metrics import Floats, expected_calibration_error, probabilities
+from ostinato.run_dir import RunDir, write_json
+
+_LIMIT = 20.0  # a temperature at 20 or 1/20 was not found: the loss only fell on towards the limit
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(config=ConfigDict(extra="forbid"), frozen=True, kw_only=True)
+class Calibration:
+    """What turns logits into probabilities that can be relied on.
+
+    Attributes:
+        task: single_label or multi_label.
+        labels: names of the classes.
+        temperature: what logits are divided by (Guo et al. 2017, On Calibration of Modern Neural Networks).
+        thresholds: calibrated probability above which each label is predicted; multi-label only.
+        num_rows: validation rows that it was fitted on.
+        loss: mean loss on them, before and after.
+        ece: calibration error on them, before and after; single-label only.
+        weights: SHA-256 of the weights file that it belongs to; None before it is saved.
+    """
+
+    task: Task
+    labels: tuple[str, ...]
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    thresholds: tuple[Probability, ...] | None = None
+    num_rows: int
+    loss: tuple[float, float]
+    ece: tuple[float, float] | None = None
+    weights: str | None = None
+
+    def scaled(self, logits: NDArray[np.float32]) -> NDArray[Any]:
+        """Logits [n, C] at this temperature, in float64."""
+        return logits.astype(np.float64) / self.temperature
+
+
+def calibrate(task: Task, logits: NDArray[np.float32], labels: NDArray[Any], names: Sequence[str]) -> Calibration:
+    """Fits temperature and thresholds.
+
+    A temperature that the rows do not decide (no error among them, or logits that say nothing) stays 1.
+
+    Args:
+        task: single_label or multi_label.
+        logits: of the validation rows [n, C].
+        labels: class ids [n] | 0 and 1 [n, C].
+        names: names of the classes.
+    """
+    assert task is not Task.regression
+    temperature = fit_temperature(task, logits, labels)
+    scaled: NDArray[Any] = logits.astype(np.float64) / temperature
+    thresholds = None if task is Task.single_label else tune_thresholds(probabilities(task, scaled), labels)
+    ece = (_ece(logits, labels), _ece(scaled, labels)) if task is Task.single_label else None
+    return Calibration(
+        task=task,
+        labels=tuple(names),
+        temperature=temperature,
+        thresholds=thresholds,
+        num_rows=len(labels),
+        loss=(mean_loss(task, logits, labels), mean_loss(task, scaled, labels)),
+        ece=ece,
+    )
+
+
+def fit_temperature(task: Task, logits: NDArray[np.float32], labels: NDArray[Any]) -> float:
+    """The temperature at which the mean negative log-likelihood is smallest: one minimum, for it is convex in 1/T."""
+    found = minimize_scalar(
+        lambda log_t: mean_loss(task, logits / np.exp(log_t), labels),
+        bounds=(-np.log(_LIMIT), np.log(_LIMIT)),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    decided = abs(found.x) < np.log(_LIMIT) - 1e-3 and found.fun < mean_loss(task, logits, labels)
+    return float(np.exp(found.x)) if decided else 1.0
+
+
+def mean_loss(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Mean negative log-likelihood in nats: softmax, or sigmoid over rows and labels."""
+    scores = logits.astype(np.float64)
+    if task is Task.single_label:
+        return float(-log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean())
+    return float(-(labels * log_expit(scores) + (1 - labels) * log_expit(-scores)).mean())
+
+
+def tune_thresholds(values: Floats, labels: NDArray[Any]) -> tuple[float, ...]:
+    """For each label the threshold with the best F1, half-way between two probabilities; of equal ones the nearest 0.5.
+
+    A label that no row or every row carries decides nothing and keeps 0.5.
+
+    Args:
+        values: probabilities [n, C].
+        labels: 0 and 1 [n, C].
+    """
+    return tuple(_threshold(column, truth > 0) for column, truth in zip(values.T, labels.T, strict=True))
+
+
+def _threshold(values: Floats, truth: NDArray[np.bool_]) -> float:
+    if not truth.any() or truth.all():
+        return 0.5
+    levels, where = np.unique(values, return_inverse=True)
+    candidates = np.concatenate([[levels[0] / 2], (levels[:-1] + levels[1:]) / 2])
+    predicted = np.cumsum(np.bincount(where)[::-1])[::-1]  # rows at or above each level
+    hits = np.cumsum(np.bincount(where, weights=truth)[::-1])[::-1]
+    f1 = np.where(candidates < levels, 2 * hits / (predicted + truth.sum()), 0)  # nothing lies below a probability of 0
+    best = np.flatnonzero(np.isclose(f1, f1.max(), rtol=1e-12, atol=0))
+    return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
+
+
+def _ece(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    values = probabilities(Task.single_label, logits)
+    return expected_calibration_error(values.max(axis=1), values.argmax(axis=1) == labels)
+
+
+def save_calibration(run: RunDir, calibration: Calibration) -> None:
+    """Writes it beside the best weights, bound to them."""
+    values = TypeAdapter(Calibration).dump_python(calibration, mode="json")
+    write_json(run.calibration, values | {"weights": digest_file(run.best_weights)})
+
+
+def load_calibration(folder: Path, task: Task, labels: Sequence[str]) -> Calibration:
+    """Reads the calibration of the model in a folder.
+
+    Raises:
+        ConfigError: missing, damaged, or of another model.
+    """
+    names = RunDir(folder)
+    path, weights = folder / names.calibration.name, folder / names.best_weights.name
+    try:
+        calibration = TypeAdapter(Calibration).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        why = "regression has none" if task is Task.regression else "train again with this version"
+        raise ConfigError([f"calibrated=true: {path} is missing; {why}, or leave calibrated out"]) from None
+    except (OSError, ValidationError) as error:
+        raise ConfigError([f"{path}: damaged or not readable ({' '.join(str(error).split())[:160]})"]) from None
+    fits = calibration.task is task and calibration.labels == tuple(labels)
+    fits = fits and len(calibration.thresholds or labels) == len(labels)
+    fits = fits and (task is Task.multi_label) == (calibration.thresholds is not None)
+    if not fits or not weights.is_file() or digest_file(weights) != calibration.weights:
+        raise ConfigError([f"{path}: belongs to other weights than those beside it; restore it, or train again"])
+    return calibration

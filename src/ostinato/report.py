@@ -1,0 +1,57 @@
+"""The run at a glance: `report.html`, one file that asks nobody for anything, for screen, phone and paper.
+
+Reads a run folder, as far as the run has come, and writes this one file. What is missing is said in it.
+"""
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from ostinato import report_pictures, report_record
+from ostinato.config import ReportConfig, RunConfig
+from ostinato.data import TextData
+from ostinato.errors import ConfigError
+from ostinato.report_data import gather
+from ostinato.report_view import View
+from ostinato.run_dir import RunDir
+
+
+def report(cfg: ReportConfig, run: RunDir, config: RunConfig) -> Path:
+    """Writes the report of a run that may be old or unfinished; returns the file.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    slices = config.report.slices if cfg.slices is None else cfg.slices
+    output = Path(cfg.output) if cfg.output else run.report
+    try:
+        return write_report(run, config, output, slices)
+    except OSError as error:
+        raise ConfigError([f"output={output}: cannot be written ({error.strerror})"]) from None
+
+
+def write_report(run: RunDir, config: RunConfig, output: Path, slices: list[str], data: TextData | None = None) -> Path:
+    """Writes a run's report, whole or not at all.
+
+    Args:
+        run: its folder.
+        config: its config.
+        output: html file to write.
+        slices: columns of the data to break figures down by.
+        data: its data; None loads them again.
+    """
+    environment = Environment(
+        loader=PackageLoader("ostinato"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("report.html").render(
+        view=View(gather(run, config, data), slices), record=report_record, pictures=report_pictures
+    )
+    temporary = output.with_name(f".{output.name}.tmp")
+    # Half a character, which no file can hold, may stand in a path or an error message.
+    temporary.write_text(text, encoding="utf-8", errors="replace")
+    temporary.replace(output)
+    return output

@@ -1,0 +1,77 @@
+"""How a report and a model card write names, numbers, texts and the command that trains a run again."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from ostinato.bootstrap import Estimate
+from ostinato.config import DataConfig, Source
+from ostinato.run_dir import RunDir
+
+_LONGEST_TEXT = 800  # characters of a text that are shown
+# What no HTML can hold: control and half characters, and code points that are none.
+_UNSHOWABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+
+_TITLES: Mapping[str, str] = {
+    "auroc": "AUROC",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score",
+    "mcc": "MCC",
+    "map": "mean average precision",
+    "mse": "MSE",
+    "mae": "MAE",
+}
+
+
+def training_command(run: RunDir) -> str | None:
+    """The command line that trained a run, but for what only observes; None when it was not started from one."""
+    try:
+        recorded = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    observers = ("tracker", "hydra", "resume", "report", "compare")
+    own = [override for override in recorded or [] if not override.lstrip("+~").startswith(observers)]
+    return shlex.join(["python", "scripts/train.py", *own])
+
+
+def data_name(cfg: DataConfig) -> str:
+    """What the data are called; of files the name of the first, without its folder."""
+    if cfg.source is Source.files:
+        return Path(str(cfg.train_path)).name
+    return f"{cfg.name or cfg.source.value}{f' ({cfg.subset})' if cfg.subset else ''}"
+
+
+def plain(text: str) -> str:
+    """A text to be shown: what HTML cannot hold becomes a replacement character, passwords in addresses `***`."""
+    return _CREDENTIALS.sub("//***@", _UNSHOWABLE.sub("\ufffd", text))
+
+
+def shortened(text: str) -> str:
+    """A text cut to a length that can be read."""
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
+
+
+def number(value: float | None, decimals: int = 4) -> str:
+    """A figure; great ones with fewer decimals."""
+    if value is None:
+        return "–"
+    return f"{value:.{decimals}f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def interval(found: Estimate | None) -> str:
+    """The interval of a figure."""
+    return "–" if found is None else f"{number(found.low)} to {number(found.high)}"
+
+
+def percent(share: float) -> str:
+    """A share."""
+    return f"{100 * share:.1f} %"
+
+
+def title(name: str) -> str:
+    """A figure's name as people write it."""
+    return _TITLES.get(name, name.replace("_f1", " F1").replace("_", " "))

@@ -1,0 +1,61 @@
+"""What a finished run leaves beside its figures: calibration, model card, report. None of it may fail the run."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ostinato.calibration import Calibration, calibrate, save_calibration
+from ostinato.config import RunConfig, Task
+from ostinato.data import TextData
+from ostinato.evaluation import load_predictions
+from ostinato.metrics import expected_calibration_error, probabilities
+from ostinato.model_card import write_model_card
+from ostinato.report import write_report
+from ostinato.run_dir import RunDir
+
+log = logging.getLogger(__name__)
+
+
+def describe_model(
+    run: RunDir,
+    config: RunConfig,
+    results: dict[str, Any],
+    provenance: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
+) -> None:
+    """Calibrates the best weights and writes their model card; adds what calibration gave to the results."""
+    if config.data.task is not Task.regression:
+        with _only_warned("calibration"):
+            calibration = calibrate(config.data.task, *load_predictions(run.predictions("val")), results["labels"])
+            save_calibration(run, calibration)
+            results["calibration"] = _record(run, calibration)
+    with _only_warned("model card"):
+        write_model_card(run, config, results, provenance, fingerprint)
+
+
+def show_run(run: RunDir, config: RunConfig, data: TextData) -> None:
+    """Writes the report, from what the folder holds."""
+    with _only_warned("report"):
+        write_report(run, config, run.report, config.report.slices, data)
+
+
+def _record(run: RunDir, calibration: Calibration) -> dict[str, Any]:
+    record: dict[str, Any] = {"temperature": calibration.temperature, "num_rows": calibration.num_rows}
+    if calibration.thresholds is not None:
+        return record | {"thresholds": dict(zip(calibration.labels, calibration.thresholds, strict=True))}
+    errors = {}
+    for split in ("val", "test"):
+        if run.predictions(split).is_file():
+            logits, labels = load_predictions(run.predictions(split))
+            sides = (probabilities(Task.single_label, side) for side in (logits, calibration.scaled(logits)))
+            errors[split] = [expected_calibration_error(s.max(axis=1), s.argmax(axis=1) == labels) for s in sides]
+    return record | {"ece": errors}
+
+
+@contextmanager
+def _only_warned(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the run stands whatever becomes of these
+        log.warning("the %s could not be written: %s: %s", what, type(error).__name__, " ".join(str(error).split()))
