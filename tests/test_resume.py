@@ -160,3 +160,11 @@ def test_the_command_survives_kill_9_and_sigterm(tmp_path):
     last = start("resume=run")
     assert last.wait(120) == 0, last.stdout.read()
     assert fingerprint(run) == fingerprint(RunDir(tmp_path / "whole"))
+
+
+def test_a_run_that_was_killed_before_its_first_step_begins_again(tmp_path):
+    whole = train_in(tmp_path / "whole")
+    run = RunDir(tmp_path / "run")
+    run.path.mkdir()
+    run.config.write_text(whole.config.read_text())
+    assert fingerprint(train_in(run.path, "resume.run=auto")) == fingerprint(whole)

@@ -8,6 +8,9 @@ OBSERVERS = (
     "name",
     "tracker",
     "resume",
+    "compare",
+    "report",
+    "search",
     "training.log_every",
     "training.checkpoint_every",
     "training.keep_checkpoints",
@@ -20,7 +23,9 @@ DECISIVE_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy",
 # Parts of provenance.json that decide numbers, most telling first. Left out on purpose: command, git, platform.
 _ENVIRONMENT = (
     "data",
+    "tokenizer",
     "tokens",
+    "assets",
     "code",
     "device",
     "precision",
@@ -36,7 +41,7 @@ _ENVIRONMENT = (
 
 def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Config values that differ and decide the result, as `key: old -> new`."""
-    return list(_differences(_without_observers(first), _without_observers(second)))
+    return list(_differences(without_observers(first), without_observers(second)))
 
 
 def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
@@ -53,12 +58,13 @@ def _packages(provenance: Mapping[str, Any]) -> dict[str, Any]:
     return {"packages": {name: provenance["packages"].get(name) for name in DECISIVE_PACKAGES}}
 
 
-def _without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The part of a config that decides the result."""
     kept = {}
     for name, value in config.items():
         key = f"{prefix}{name}"
         if key not in OBSERVERS:
-            kept[name] = _without_observers(value, f"{key}.") if isinstance(value, Mapping) else value
+            kept[name] = without_observers(value, f"{key}.") if isinstance(value, Mapping) else value
     return kept
 
 

@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
     return {
         "command": [sys.executable, *sys.argv],
         "git": _git(),
-        "code": _code(),
+        "code": code_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {d.name.lower(): d.version for d in importlib.metadata.distributions() if d.name},
@@ -63,7 +63,7 @@ def _git() -> dict[str, Any] | None:
     return {"commit": commit.strip(), "diff": _ask("git", "-C", here, "diff", "HEAD") or ""} if commit else None
 
 
-def _code() -> str:
+def code_digest() -> str:
     """SHA-256 of the package's own source."""
     digest = hashlib.sha256()
     package = Path(__file__).parent

@@ -3,20 +3,19 @@
 import datetime
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
-import torch
 from rich.progress import Progress
 
 from ostinato import figures
-from ostinato.config import EvaluateConfig, RunConfig, Task
+from ostinato.assets import asset_hashes
+from ostinato.config import EvaluateConfig, RunConfig, Source, Task
 from ostinato.data import load_data, load_split
-from ostinato.device import choose
 from ostinato.drift import config_drift, environment_drift
-from ostinato.dropout import Masks
 from ostinato.errors import ConfigError, Interrupted, ResumeRefused, UserError
 from ostinato.evaluation import Evaluated, Scorer, save_predictions
 from ostinato.fingerprint import digest_array, digest_weights, read_steps
@@ -27,9 +26,12 @@ from ostinato.packing import collator_for
 from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
+from ostinato.report_slices import check_slices
+from ostinato.rescore import Rescorer
 from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_json
-from ostinato.seeding import Seeds, name_nondeterminism, set_determinism
-from ostinato.tokenise import TokenisedSplit, tokenise
+from ostinato.run_end import describe_model, show_run
+from ostinato.seeding import Seeds, name_nondeterminism
+from ostinato.tokenise import TokenisedSplit, tokenizer_digest
 from ostinato.trackers import Trackers, build
 from ostinato.training import Training
 
@@ -54,13 +56,16 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         Interrupted: a signal stopped it; a checkpoint is written.
     """
     with stop_on_signals() as stop, progress_bar() as bar, _outcome(run, config.name) as outcome:
-        resuming = config.resume.run is not None and run.config.is_file()
+        # Killed before its provenance was written, a run has not taken a step: it begins again.
+        began = run.config.is_file() and (run.provenance.is_file() or run.steps.is_file())
+        resuming = config.resume.run is not None and began
         if not resuming:
             write_config(run, resolved)
+        check_slices(config.data, config.report.slices)
         prepared = prepare(config)
         training = Training(config, run, prepared, _scorer(config, prepared, bar), stop)
         initial_weights = digest_weights(prepared.model.state_dict())
-        provenance = environment() | _identity(prepared)
+        provenance = environment() | {"assets": _assets(config)} | _identity(prepared)
         if resuming:
             provenance["resumed"] = _admit(config, run, resolved, provenance)
             training.resume()
@@ -70,10 +75,15 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
         run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
-        with name_nondeterminism():
+        with name_nondeterminism() as warned:
             training.run(outcome.trackers, until_step)
+        write_json(run.provenance, provenance | {"not_deterministic": sorted(warned)})
         predictions = _score_best(config, run, training, outcome) if until_step is None else {}
-        write_json(run.fingerprint, _fingerprint(run, training, initial_weights, predictions))
+        fingerprint = _fingerprint(run, training, initial_weights, predictions)
+        write_json(run.fingerprint, fingerprint)
+        if until_step is None:
+            describe_model(run, config, outcome.results, provenance, fingerprint)
+            outcome.show = partial(show_run, run, config, prepared.data)
         return float(training.state.best or 0.0)
 
 
@@ -84,7 +94,7 @@ def examine(config: RunConfig) -> dict[str, Any]:
         UserError: whatever is wrong with the data, the model or the machine's devices.
     """
     prepared = prepare(config)
-    return environment() | _identity(prepared)
+    return environment() | {"assets": _assets(config)} | _identity(prepared)
 
 
 @dataclass
@@ -94,6 +104,7 @@ class _Outcome:
     results: dict[str, Any]
     final: dict[str, float] = field(default_factory=dict)
     trackers: Trackers = field(default_factory=Trackers)
+    show: Callable[[], None] = lambda: None
 
 
 @contextmanager
@@ -118,7 +129,13 @@ def _outcome(run: RunDir, name: str) -> Iterator[_Outcome]:
 
 def _close(run: RunDir, outcome: _Outcome, before: float) -> None:
     outcome.results |= {"finished": _now(), "seconds": round(time.perf_counter() - before, 3)}
+    outcome.results["metrics"] = outcome.trackers.history.metrics
     write_json(run.results, outcome.results)
+    if outcome.results["status"] == "finished" and run.best.is_dir():
+        outcome.show()
+        for path in (run.best, run.report):
+            if path.exists():
+                outcome.trackers.artefact(path)
     outcome.trackers.finish(outcome.results["status"], outcome.final)
 
 
@@ -219,32 +236,29 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         ConfigError: no trained model, or no such split.
         DataError: rows that cannot be scored.
     """
-    training = config.training
-    if training.threads is not None:
-        torch.set_num_threads(training.threads)
-    set_determinism(training.determinism)
-    model, tokenizer = load_trained(run, config.model.attention)
-    compute = choose(cfg.device if cfg.device.value != "auto" else training.device, training.precision)
+    scorer = Rescorer(run, config, cfg.device, cfg.batch_size)
     if cfg.path is None:
-        data = load_data(config.data, Seeds(training.seed, training.seeds))
-        split, labels = {"train": data.train, "val": data.val, "test": data.test}.get(cfg.split), data.labels
+        data = load_data(config.data, Seeds(config.training.seed, config.training.seeds))
+        split = {"train": data.train, "val": data.val, "test": data.test}.get(cfg.split)
         if split is None:
             raise ConfigError(
                 [f"split={cfg.split}: this run has no such split; take train, val or test, or path=<file>"]
             )
     else:
-        labels = tuple(model.config.id2label.values()) if config.data.task is not Task.regression else ()
-        split = load_split(config.data, cfg.path, labels)
-    rows = tokenise(split, tokenizer, config.model.max_length, config.data.num_workers)
-    with progress_bar() as bar:
-        size = cfg.batch_size or training.eval_batch_size
-        collator = collator_for(model.to(compute.device), tokenizer.pad_token_id, training.batching, Masks())
-        return describe(Scorer(config.data.task, labels, collator, size, compute, bar).score(model, rows))
+        split = load_split(config.data, cfg.path, scorer.labels)
+    return describe(scorer.score(split)[0])
 
 
 def _scorer(config: RunConfig, prepared: Prepared, bar: Progress) -> Scorer:
     size = config.training.eval_batch_size
     return Scorer(prepared.data.task, prepared.data.labels, prepared.collator, size, prepared.compute, bar)
+
+
+def _assets(config: RunConfig) -> dict[str, dict[str, str]]:
+    """SHA-256 of each file of the model and data set that came in wheels."""
+    names = [config.model.name.removeprefix("asset:")] if config.model.name.startswith("asset:") else []
+    names += [config.data.name] if config.data.source is Source.asset and config.data.name else []
+    return {name: asset_hashes(name) for name in names}
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
@@ -254,6 +268,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "data": {
             split.name: split.sha256 for split in (prepared.data.train, prepared.data.val, prepared.data.test) if split
         },
+        "tokenizer": tokenizer_digest(prepared.tokenizer),
         "tokens": {split.name: split.rows._fingerprint for split in splits},
         "device": str(prepared.compute.device),
         "precision": prepared.compute.precision.value,

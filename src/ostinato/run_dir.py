@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,16 @@ class RunDir:
         self.metrics = self.path / "metrics.jsonl"
         self.results = self.path / "results.json"
         self.log = self.path / "train.log"
+        self.lock = self.path / ".lock"
+        self.mlflow_database = self.path / "mlflow.db"
+        self.mlflow_artefacts = self.path / "mlartifacts"
+        self.dvclive = self.path / "dvclive"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best"
         self.best_weights = self.best / "model.safetensors"
+        self.calibration = self.best / "calibration.json"
+        self.model_card = self.best / "README.md"
+        self.report = self.path / "report.html"
 
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` optimizer steps."""
@@ -33,6 +41,34 @@ class RunDir:
     def predictions(self, split: str) -> Path:
         """File of the best weights' logits and the labels of a split, in row order."""
         return self.path / "predictions" / f"{split}.safetensors"
+
+    def tracker_id(self, tracker: str) -> Path:
+        """File with the id that a tracker's service knows this folder by."""
+        return self.path / f"{tracker}.run_id"
+
+    @property
+    def sweep(self) -> "RunDir | None":
+        """The sweep that the run is a job of, by Hydra's own record in the run folder; None for a single run."""
+        return RunDir(self.path.absolute().parent) if self._hydra("mode") == "MULTIRUN" else None
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """The option that the run took of each config group, by Hydra's own record."""
+        return (self._hydra("runtime") or {}).get("choices", {})  # type: ignore[no-any-return]
+
+    def _hydra(self, key: str) -> Any:
+        try:
+            return yaml.safe_load((self.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))["hydra"][key]
+        except (OSError, yaml.YAMLError, KeyError, TypeError):
+            return None
+
+    def adopt(self, other: "RunDir", overrides: list[str]) -> None:
+        """Makes the folder one of a run that is another's but for `overrides`, with Hydra's record to say so."""
+        own, record = self.path / ".hydra", other.path / ".hydra"
+        own.mkdir(parents=True, exist_ok=True)
+        shutil.copy(record / "hydra.yaml", own)
+        typed = yaml.safe_load((record / "overrides.yaml").read_text(encoding="utf-8"))
+        (own / "overrides.yaml").write_text(yaml.safe_dump([*typed, *overrides]), encoding="utf-8")
 
     @classmethod
     def existing(cls, path: str | Path) -> "RunDir":

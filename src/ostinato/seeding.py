@@ -1,16 +1,21 @@
 """Randomness as a function of (seed, purpose, counters), and the determinism level. Draws nothing itself."""
 
 import hashlib
+import logging
 import os
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
 from ostinato.config import Determinism, SeedsConfig
 from ostinato.errors import DeterminismError
+
+log = logging.getLogger(__name__)
 
 
 def derive_seed(seed: int, purpose: str, *counters: int) -> int:
@@ -68,19 +73,48 @@ def set_determinism(level: Determinism) -> None:
 
 
 @contextmanager
-def name_nondeterminism() -> Iterator[None]:
-    """Turns torch's refusal of an operation under `strict` into a line for the user.
+def name_nondeterminism() -> Iterator[set[str]]:
+    """Turns torch's refusal of an operation under `strict` into a line for the user, its warnings under `warn` as well.
+
+    Yields:
+        The operations that torch warned of so far.
 
     Raises:
         DeterminismError: names the operation and the remedy.
     """
+    warned: set[str] = set()
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, *rest: Any) -> None:
+            operation = _without_implementation(str(message))
+            if operation is None:
+                shown(message, *rest)
+            elif operation not in warned:
+                warned.add(operation)
+                log.warning(
+                    "training.determinism=warn: %s has no deterministic implementation on this device", operation
+                )
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        with _refusal_named():
+            yield warned
+
+
+@contextmanager
+def _refusal_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        operation = str(error).split(" does not have a deterministic implementation")[0]
-        if operation == str(error):
+        operation = _without_implementation(str(error))
+        if operation is None:
             raise
         raise DeterminismError(
             f"training.determinism=strict: {operation} has no deterministic implementation on this device; "
             "take another model.attention or device, or training.determinism=warn"
         ) from error
+
+
+def _without_implementation(message: str) -> str | None:
+    operation, found, _ = message.partition(" does not have a deterministic implementation")
+    return operation if found else None

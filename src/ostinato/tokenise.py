@@ -93,20 +93,21 @@ def _encode(
     return rows | {"truncated": [bool(encoding.overflowing) for encoding in encoded.encodings or []]}
 
 
-def _key(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of all that decides which ids a text gets, its maximum length left out."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     for last_call in ("truncation", "padding"):  # what the tokenizer was last asked for, not what it is
         backend.pop(last_call)
-    parts = [
-        split.sha256,  # of texts and pairs alike
-        backend,
-        tokenizer.truncation_side,
-        tokenizer.model_input_names,
-        max_length,
-        tokenizers.__version__,
-        transformers.__version__,
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return _digest([backend, tokenizer.truncation_side, tokenizer.model_input_names])
+
+
+def _key(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+    versions = [tokenizers.__version__, transformers.__version__]
+    return _digest([split.sha256, tokenizer_digest(tokenizer), max_length, versions])[:32]
+
+
+def _digest(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _labels(rows: Dataset) -> NDArray[Any]:

@@ -1,0 +1,26 @@
+"""Measure how fast the program is here: python scripts/benchmark.py mode=training turns=3"""
+
+import json
+import sys
+from pathlib import Path
+
+from ostinato.cli import command, compose_run
+from ostinato.config import BenchmarkConfig
+
+
+@command("benchmark")
+def main(config: BenchmarkConfig) -> None:
+    """Prints the figures as JSON."""
+    run_config = compose_run(config.overrides)
+    from ostinato.benchmark import benchmark
+    from ostinato.run_dir import write_json
+
+    figures = benchmark(config, run_config, Path(__file__))
+    if config.output:
+        write_json(Path(config.output), figures)
+    json.dump(figures, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

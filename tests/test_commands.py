@@ -1,0 +1,57 @@
+"""The commands that prove and measure, in a short form: what docs/ quotes comes out of them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DEBUG = (
+    '["experiment=debug","data.limit_train=60","data.limit_val=30","data.limit_test=30","training.checkpoint_every=3"]'
+)
+
+
+def command(script, *arguments, cwd):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_runs_that_were_killed_end_as_the_one_that_was_not(tmp_path):
+    done = command("crash_test", "kills=2", f"overrides={DEBUG}", "output=crash", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "2 of 2 identical"
+    assert [path.name for path in (tmp_path / "crash").iterdir() if path.is_dir()] == ["undisturbed"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_measures_a_training_against_a_bare_loop_and_a_peer(tmp_path):
+    peer = tmp_path / "peer.py"
+    peer.write_text("import json, sys; print(json.dumps({'tokens_per_s': 100.0 + sys.argv.count('--quick')}))")
+    options = [f"peer={peer}", "peer_options=[--quick]", "steps=2", "turns=1", "output=figures.json"]
+    done = command("benchmark", f"overrides={DEBUG}", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout)
+    assert figures == json.loads((tmp_path / "figures.json").read_text())
+    assert figures["times_the_peer"] == pytest.approx(figures["tokens_per_s"] / 101)
+    assert figures["overhead"] == pytest.approx(figures["bare_tokens_per_s"] / figures["tokens_per_s"] - 1)
+    assert 0 < figures["share_of_ceiling"] < 1
+
+
+@pytest.mark.parametrize("mode", ["checkpoint", "determinism", "memory"])
+@pytest.mark.slow
+def test_the_benchmark_has_a_mode_for(mode, tmp_path):
+    done = command("benchmark", f"mode={mode}", f"overrides={DEBUG}", "steps=2", "turns=1", "rows=[200]", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout)
+    assert {"checkpoint": "stall_s", "determinism": "cost", "memory": "rows"}[mode] in figures
