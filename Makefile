@@ -7,6 +7,9 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
+# What the tests run on. Not ray and optuna: they need old releases of joblib and SQLAlchemy, which others refuse.
+EXTRAS := dev dvclive joblib mlflow onnx slurm wandb
+
 BIN := .venv/bin
 CORE := .venv/.core
 DEV := .venv/.dev
@@ -21,11 +24,15 @@ train: $(CORE)  ## Fine-tune a classifier; ARGS="training.lr=3e-5" overrides any
 
 .PHONY: test
 test: $(DEV)  ## Run all tests; ARGS="tests/test_data.py -x" goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(DEV)  ## Run the tests that take seconds
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not proof" $(ARGS)
+
+.PHONY: proof
+proof: $(DEV)  ## Run the tests that take a minute each: sweeps of trackers, DVC, launchers
+	@$(BIN)/python -m pytest -m proof $(ARGS)
 
 .PHONY: check
 check: $(DEV)  ## Lint, formatting, types, secrets
@@ -42,7 +49,7 @@ format: $(DEV)  ## Format the code and mend what can be mended
 .PHONY: requirements
 requirements: $(DEV)  ## Compile requirements*.txt from pyproject.toml; ARGS=--upgrade takes newer releases
 	@$(call compile,requirements.txt,)
-	@$(call compile,requirements-dev.txt,--extra dev)
+	@$(call compile,requirements-dev.txt,$(EXTRAS:%=--extra %))
 
 .PHONY: docs
 docs: $(CORE)  ## Write the README's table of keys

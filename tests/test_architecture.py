@@ -16,11 +16,14 @@ PACKAGE = "ostinato"
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
     "foundations": "errors config config.* run_dir fingerprint distributed progress interruption",
-    "surroundings": "seeding provenance drift assets device",
-    "parts": "data data_* tokenise batching collate dropout attention packing model loss optim metrics figures",
+    "surroundings": "seeding provenance drift assets device jobs",
+    "parts": "data data_* tokenise batching collate dropout attention packing model loss optim metrics figures "
+    "statistics bootstrap calibration",
     "a step": "prepare step checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier",
-    "commands": "run prediction reproduce compare report export sweep",
+    "what a run leaves": "rescore model_card report report_* run_end",
+    "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* export search sweep "
+    "worker",
     "the door": "__init__ composition cli scripts.*",
 }
 

@@ -48,6 +48,7 @@ def test_the_benchmark_measures_a_training_against_a_bare_loop_and_a_peer(tmp_pa
     assert 0 < figures["share_of_ceiling"] < 1
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("mode", ["checkpoint", "determinism", "memory"])
 @pytest.mark.slow
 def test_the_benchmark_has_a_mode_for(mode, tmp_path):

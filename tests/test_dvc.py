@@ -51,6 +51,7 @@ def weights() -> bytes:
     return (RUN / "best" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_the_example_trains_what_has_changed_and_fetches_what_has_not(project):
     assert "Running stage 'train'" in dvc("repro")

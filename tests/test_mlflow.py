@@ -97,6 +97,7 @@ def test_a_new_run_in_a_used_folder_is_a_new_mlflow_run_and_copies_no_model_if_t
     assert "best/config.json" not in artefacts(client, second.info.run_id)
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_sweep_is_a_parent_with_its_jobs_as_children(tmp_path):
     command = [sys.executable, "scripts/train.py", "-m", *DEBUG, *CHOSEN, "training.epochs=1", "seed=1,2"]

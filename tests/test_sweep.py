@@ -96,6 +96,7 @@ def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_tabl
     assert {j.name for j in jobs_in(folder)} == {j.name for j in jobs_in(whole[0])}
 
 
+@pytest.mark.proof
 def test_a_changed_config_is_a_new_job_and_the_old_one_stays(whole):
     folder = whole[0]
     before = {job.name: RunDir(job).results.stat().st_mtime_ns for job in jobs_in(folder)}

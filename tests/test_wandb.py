@@ -52,7 +52,8 @@ def test_all_of_a_run_is_in_the_offline_file_and_nothing_elsewhere(tmp_path):
     config = {update.key: update.value_json for update in kept.config.update}
     assert '"epochs":1' in config["training"].replace(" ", "")
     assert "classified" not in str(config)
-    (model,) = [record.artifact for record in wandb_records(file) if record.HasField("artifact")]
+    sent = [record.artifact for record in wandb_records(file) if record.HasField("artifact")]
+    (model,) = [artefact for artefact in sent if artefact.type == "model"]
     assert {entry.local_path for entry in model.manifest.contents} == {str(path) for path in run.best.iterdir()}
     assert {path.name for path in folder.glob("wandb/offline-run-*/files/media/images/val/*")}
     assert not [path for path in home.rglob("*") if "wandb" in path.name]
@@ -74,6 +75,7 @@ def test_a_new_run_in_a_used_folder_has_a_new_id(tmp_path):
     assert header(first).run_id != header(second).run_id
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_the_jobs_of_a_sweep_are_a_group(tmp_path):
     command("-m", *DEBUG, *CHOSEN, "training.epochs=1", "seed=1,2", f"hydra.sweep.dir={tmp_path}/sweep")
@@ -82,6 +84,7 @@ def test_the_jobs_of_a_sweep_are_a_group(tmp_path):
     assert len({header(file).run_id for file in files}) == 2
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_server_that_is_away_holds_up_neither_the_run_nor_its_end(tmp_path):
     with socket.socket() as silent:  # takes connections, answers none

@@ -7,22 +7,28 @@ A user's mistakes end with one line each and exit code 2, before a run folder is
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import hydra
 import yaml
 from dotenv import load_dotenv
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ostinato import jobs, sweep
 from ostinato.composition import (
     CONF,
     SCHEMAS,
+    compose_command,
     find_problems,
+    first_of_sweep,
     help_text,
+    hydra_composition,
     mask_environment,
     masked,
     register_schemas,
@@ -51,11 +57,13 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
             load_dotenv(CONF.parent / ".env")
             register_schemas()
             if name == "train":
-                sys.argv[1:] = _resumed(sys.argv[1:])
+                sys.argv[1:] = _resumed(_resumed_sweep(sys.argv[1:]))
             _check(name, sys.argv[1:])
-            job = _Job(name, main)
-            hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
-            sys.exit(job.exit_code)
+            run = hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(_Job(name, main))
+            if name == "train" and _is_sweep(sys.argv[1:]):
+                _sweep(run)
+            else:
+                run()
 
         return entry
 
@@ -94,35 +102,95 @@ def _resumed(argv: list[str]) -> list[str]:
     return [*own, *typed, f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
 
 
+def _resumed_sweep(argv: list[str]) -> list[str]:
+    try:
+        return sweep.resumed(argv, first_of_sweep([])[0].parent) if "sweep=resume" in argv else argv
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+def _is_sweep(argv: list[str]) -> bool:
+    arguments = get_args_parser().parse_args(argv)
+    return bool(arguments.multirun) and not (arguments.cfg or arguments.info or arguments.hydra_help)
+
+
+def _sweep(run: Callable[[], None]) -> None:
+    """Runs the jobs; however they end, the sweep ends with its tables. What goes wrong in Hydra ends in SystemExit."""
+    folder, first = first_of_sweep(get_args_parser().parse_args(sys.argv[1:]).overrides)
+    if not any(argument.startswith("hydra.sweep.dir=") for argument in sys.argv):
+        sys.argv.append(f"hydra.sweep.dir='{folder}'")  # Hydra would take the time again
+    if first.search:
+        from ostinato import search
+
+        search.begin(folder)
+    code: int | str | None = 0
+    try:
+        run()
+    except SystemExit as stop:
+        code = stop.code
+    except KeyboardInterrupt:
+        code = 130
+    end = sweep.end(folder, first.compare)
+    if first.search:
+        search.end(folder, first.search.num_seeds)
+    sys.exit(code or end)
+
+
 class _Job:
-    """A command's `main`; in a sweep, a failing job lets the others run and is remembered in the exit code."""
+    """A command's `main`; in a sweep, a failing job lets the others run and is remembered in its folder."""
 
     def __init__(self, name: str, main: Callable[..., float | None]) -> None:
         self._name = name
         self._main = main
-        self.exit_code = 0
 
     def __call__(self, cfg: DictConfig) -> float | None:
         try:
             config: Any = to_config(cfg, SCHEMAS[self._name])
             if self._name != "train":
                 return self._main(config)
-            return self._main(config, RunDir(HydraConfig.get().runtime.output_dir), masked(cfg))
+            run = RunDir(HydraConfig.get().runtime.output_dir)
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                return _run_job(config, run, masked(cfg))
+            return self._main(config, run, masked(cfg))
         except Interrupted as error:
             log.error("%s", error)
             sys.exit(error.exit_code)
         except UserError as error:
             log.error("%s", error)
-            return self._failed(2)
-        except Exception:
+            self._failed(error, 2)
+        except Exception as error:
             log.exception("stopped by an error of the program or of a library")
-            return self._failed(1)
+            self._failed(error, 1)
+        return None  # a sweeper that optimises takes that for a failed trial, and stops at NaN
 
-    def _failed(self, exit_code: int) -> float:
-        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+    def _failed(self, error: Exception, exit_code: int) -> None:
+        if self._name != "train" or HydraConfig.get().mode is not RunMode.MULTIRUN:
             sys.exit(exit_code)
-        self.exit_code = exit_code
-        return float("nan")
+        jobs.record_failure(RunDir(HydraConfig.get().runtime.output_dir), error)
+
+
+def _run_job(config: RunConfig, run: RunDir, resolved: dict[str, Any]) -> float | None:
+    from ostinato import search, worker  # torch loads only when there is something to train
+
+    logs = cast(dict[str, Any], OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True))
+    job = partial(jobs.run_once, partial(worker.train_apart, logs=logs))
+    return search.run_trial(job, config, run, resolved) if config.search else job(config, run, resolved)
+
+
+def compose_run(overrides: list[str]) -> RunConfig:
+    """The config that scripts/train.py would run with these overrides; for commands that look no further at their own.
+
+    Raises:
+        ConfigError: whatever is wrong with them.
+    """
+    GlobalHydra.instance().clear()
+    problems = find_problems("train", overrides, multirun=False)
+    if problems:
+        raise ConfigError([f"overrides: {problem}" for problem in problems])
+    with hydra_composition():
+        config: RunConfig = to_config(compose_command("train", overrides), RunConfig)
+    return config
 
 
 def load_run(path: str) -> tuple[RunDir, RunConfig]:

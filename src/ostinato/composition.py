@@ -4,26 +4,28 @@ Hydra stops at the first mistake and pydantic sees only what Hydra let through; 
 alone, then the composition is tried without the wrong ones, then all values are validated together.
 """
 
+import copy
 import difflib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from ostinato import config as schemas
+from ostinato import jobs
 from ostinato.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -31,7 +33,11 @@ SCHEMAS: dict[str, type] = {
     "train": schemas.RunConfig,
     "evaluate": schemas.EvaluateConfig,
     "predict": schemas.PredictConfig,
+    "report": schemas.ReportConfig,
     "reproduce": schemas.ReproduceConfig,
+    "crash_test": schemas.CrashTestConfig,
+    "benchmark": schemas.BenchmarkConfig,
+    "compare": schemas.CompareConfig,
 }
 _T = TypeVar("_T")
 
@@ -79,6 +85,8 @@ def find_problems(command: str, overrides: list[str], multirun: bool) -> list[st
                 problems.append(problem)
             else:
                 parsed.append(override)
+        problems += (of_search := _problems_of_search(parsed, multirun))
+        parsed = [override for override in parsed if not (of_search and override.key_or_group.startswith("search"))]
         for variation in _variations(parsed):
             problems += [p for p in _problems_together(command, variation) if p not in problems]
     return problems
@@ -93,15 +101,29 @@ def _problem_of(override: Override, text: str, schema: type, multirun: bool) -> 
     options = _options(key)
     if options:
         names = [n for v in _values(override) for n in (v.strip("[]").split(",") if v.startswith("[") else [v])]
-        wrong = next((n.strip() for n in names if n.strip() not in options), None)
+        wrong = next((n.strip() for n in names if n.strip() not in ["", *options]), None)  # [] is none
         if wrong is None:
-            return None
+            return schemas.missing_plugin(key, names[0])
         return f"{text}: no such {key}{_did_you_mean(wrong, options)}; there is {', '.join(options)}"
     keys = [k for k, _, _ in schemas.fields(schema)]
     groups = {k.rsplit(".", 1)[0] for k in keys if "." in k} if not override.is_add() else set()
     if key in keys or key in groups or key.startswith("model.architecture."):
         return None
     return f"{text}: no such key{_did_you_mean(key, [*keys, *_groups()])}"
+
+
+def _problems_of_search(overrides: list[Override], multirun: bool) -> list[str]:
+    search = next((str(o.input_line) for o in overrides if o.key_or_group == "search"), "search=null")
+    if search == "search=null":
+        lost = [str(o.input_line) for o in overrides if o.key_or_group.startswith("search.")]
+        return [f"{text}: there is no search to set it for; add search=optuna" for text in lost]
+    if not multirun:
+        return [f"{search}: a search is a sweep; add -m"]
+    swept = [o for o in overrides if o.is_sweep_override()]
+    seeds = [str(o.input_line) for o in swept if o.key_or_group in ("seed", "training.seed")]
+    if not swept and not any(o.key_or_group.startswith("hydra.sweeper.params") for o in overrides):
+        return [f"{search}: no range to search; give one, e.g. 'training.lr=tag(log,interval(1e-5,2e-4))'"]
+    return [f"{seed}: a search runs each trial under search.num_seeds seeds; set that instead" for seed in seeds]
 
 
 def _problems_together(command: str, overrides: list[str]) -> list[str]:
@@ -118,7 +140,8 @@ def _problems_together(command: str, overrides: list[str]) -> list[str]:
             problems.append(f"{culprit}: {_plain(error)}{_documentation(command, culprit.split('=')[0])}")
             remaining.remove(culprit)
     try:
-        to_config(cfg, SCHEMAS[command])
+        config: Any = to_config(cfg, SCHEMAS[command])
+        problems += schemas.missing_packages(config.tracker) if isinstance(config, schemas.RunConfig) else []
     except ConfigError as error:
         problems += error.problems
     return problems
@@ -132,6 +155,40 @@ def compose_command(command: str, overrides: list[str]) -> DictConfig:
     """
     cfg = compose(command, overrides=overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
+    return _without_hydra(cfg)
+
+
+def first_of_sweep(overrides: list[str]) -> tuple[Path, schemas.RunConfig]:
+    """The folder of a sweep, its time stamp taken now, and the config of its first values."""
+    with hydra_composition():
+        parsed = [OverridesParser.create().parse_override(text) for text in overrides]
+        cfg = compose("train", overrides=next(_variations(parsed)), return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        folder = Path(str(OmegaConf.select(cfg, "hydra.sweep.dir")))
+        return folder, to_config(_without_hydra(cfg), schemas.RunConfig)
+
+
+def job_folder(name: str, *, _root_: DictConfig) -> str:
+    """The resolver `${job_folder:NAME}`: see `jobs.job_folder`."""
+    sweep = Path(str(OmegaConf.select(_root_, "hydra.sweep.dir")))
+    return jobs.job_folder(sweep, name, masked(_without_hydra(_root_)))
+
+
+def search_direction(monitor: str | None, task: str) -> str:
+    """The resolver `${search_direction:MONITOR,TASK}`: see `search.direction`."""
+    from ostinato import search  # loads torch
+
+    return search.direction(monitor, schemas.Task(task))
+
+
+OmegaConf.register_new_resolver("search_direction", search_direction, replace=True)
+# On import, for a launcher's workers: they load the job, and with it this module, before they ask for its folder.
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    cfg = copy.deepcopy(cfg)
+    OmegaConf.set_readonly(cfg, False)
     OmegaConf.set_struct(cfg, False)
     cfg.pop("hydra")
     return cfg
@@ -243,7 +300,10 @@ def hydra_composition(conf: Path = CONF) -> Iterator[None]:
 
 
 def _values(override: Override) -> list[str]:
-    if not override.is_choice_sweep():
+    if override.is_interval_sweep():
+        ends = cast(IntervalSweep, override.value())
+        return [str(ends.start), str(ends.end)]
+    if not override.is_discrete_sweep():
         return [override.get_value_element_as_str()]
     return list(override.sweep_string_iterator())
 
@@ -252,7 +312,7 @@ def _variations(overrides: list[Override]) -> Iterator[list[str]]:
     """The command line with each swept value once: every value is looked at, not every combination."""
     typed = [(str(override.input_line), override) for override in overrides]
     fixed = [text for text, override in typed if not override.is_sweep_override()]
-    swept = [[f"{text.split('=', 1)[0]}={v}" for v in _values(o)] for text, o in typed if o.is_choice_sweep()]
+    swept = [[f"{text.split('=', 1)[0]}={v}" for v in _values(o)] for text, o in typed if o.is_sweep_override()]
     first = [choices[0] for choices in swept]
     yield [*fixed, *first]
     for index, choices in enumerate(swept):

@@ -4,16 +4,37 @@ The same classes are the schema that Hydra checks keys and types against, the ra
 text that `--help` shows and the key table of the README. Nothing here imports Hydra: `ostinato.cli` is the door.
 """
 
-from ostinato.config.commands import EvaluateConfig, PredictConfig, ReproduceConfig
+from ostinato.config.commands import (
+    BenchmarkConfig,
+    CompareConfig,
+    ComparisonConfig,
+    CrashTestConfig,
+    EvaluateConfig,
+    PredictConfig,
+    ReportConfig,
+    ReportOptions,
+    ReproduceConfig,
+)
 from ostinato.config.data import DataConfig
 from ostinato.config.model import ModelConfig
+from ostinato.config.plugins import missing_plugin
 from ostinato.config.reference import fields
-from ostinato.config.run import ResumeConfig, RunConfig
-from ostinato.config.trackers import JsonlConfig, TensorboardConfig, TrackerConfig
+from ostinato.config.run import ResumeConfig, RunConfig, SearchConfig
+from ostinato.config.trackers import (
+    DvcliveConfig,
+    JsonlConfig,
+    MlflowConfig,
+    TensorboardConfig,
+    TrackerConfig,
+    WandbConfig,
+    WandbMode,
+    missing_packages,
+)
 from ostinato.config.training import EarlyStoppingConfig, SeedsConfig, TrainingConfig
 from ostinato.config.types import (
     MISSING,
     Batching,
+    BenchmarkMode,
     ClassWeights,
     Determinism,
     Device,
@@ -27,26 +48,40 @@ from ostinato.config.types import (
 __all__ = [
     "MISSING",
     "Batching",
+    "BenchmarkConfig",
+    "BenchmarkMode",
     "ClassWeights",
+    "CompareConfig",
+    "ComparisonConfig",
+    "CrashTestConfig",
     "DataConfig",
     "Determinism",
     "Device",
+    "DvcliveConfig",
     "EarlyStoppingConfig",
     "EvaluateConfig",
     "JsonlConfig",
+    "MlflowConfig",
     "ModelConfig",
     "OnLeak",
     "Precision",
     "PredictConfig",
+    "ReportConfig",
+    "ReportOptions",
     "ReproduceConfig",
     "ResumeConfig",
     "RunConfig",
     "Schedule",
+    "SearchConfig",
     "SeedsConfig",
     "Source",
     "Task",
     "TensorboardConfig",
     "TrackerConfig",
     "TrainingConfig",
+    "WandbConfig",
+    "WandbMode",
     "fields",
+    "missing_packages",
+    "missing_plugin",
 ]

@@ -1,8 +1,12 @@
 """The commands that look at runs."""
 
+import dataclasses
+from typing import Annotated
+
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from ostinato.config.types import MISSING, STRICT, Count, Device
+from ostinato.config.types import MISSING, STRICT, BenchmarkMode, Count, Device, Seed
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -41,6 +45,66 @@ class PredictConfig:
     """Rows per batch."""
     device: Device = Device.auto
     """auto, cpu, cuda or mps."""
+    calibrated: bool = False
+    """Scores at the temperature and, for multi-label, labels by the thresholds that validation gave."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ReportOptions:
+    """What a run's report shows besides what all show."""
+
+    slices: list[str] = dataclasses.field(default_factory=list)
+    """Columns of the data to break the final figures down by, e.g. report.slices=[source]."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ReportConfig:
+    """Write the report of an older or unfinished run."""
+
+    run: str = MISSING
+    """Run folder."""
+    output: str | None = None
+    """html file to write; null: report.html in the run folder."""
+    slices: list[str] | None = None
+    """Columns of the data to break the final figures down by; null takes the run's report.slices."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class CrashTestConfig:
+    """Kill a training at random moments, go on with it, and compare bit for bit."""
+
+    kills: Count = 20
+    """How many runs are killed; every second one while it writes a checkpoint."""
+    seed: Seed = 0
+    """Decides the moments."""
+    overrides: list[str] = dataclasses.field(default_factory=list)
+    """Overrides of the training, as for scripts/train.py."""
+    output: str = "outputs/crash_test"
+    """Folder for the runs, emptied first; those that were identical are removed."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class BenchmarkConfig:
+    """Measure how fast the program is on this machine."""
+
+    mode: BenchmarkMode = BenchmarkMode.training
+    """training, prepare, startup, memory, checkpoint or determinism."""
+    overrides: list[str] = dataclasses.field(default_factory=list)
+    """Overrides of the training that is measured, as for scripts/train.py."""
+    steps: Count = 8
+    """Optimizer steps in a turn."""
+    turns: Count = 3
+    """Turns; figures are medians over them."""
+    rows: list[int] = dataclasses.field(default_factory=lambda: [10_000, 100_000, 1_000_000])
+    """Numbers of rows (memory)."""
+    peer: str | None = None
+    """A program to measure in turn (training): it takes --model, --data, --limit ... and prints one JSON line."""
+    peer_options: list[str] = dataclasses.field(default_factory=list)
+    """More options for the peer, e.g. peer_options=[--strategy,group_by_length]."""
+    folder: str | None = None
+    """Where checkpoints are written (checkpoint); null: the machine's folder for temporary files."""
+    output: str | None = None
+    """Write the figures to this JSON file as well."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -55,3 +119,50 @@ class ReproduceConfig:
     """Compare only up to this optimizer step: a quick check."""
     output: str = "outputs/reproduce"
     """Folder in which the second run gets a folder of its own."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ComparisonConfig:
+    """What configurations are compared by."""
+
+    metric: str | None = None
+    """Figure to compare, e.g. val/macro_f1 or test/accuracy; null: the validation figure that training monitored."""
+    baseline: str | None = None
+    """Configuration that the others are held against: its name, or a part of it; null takes the first."""
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest difference that matters in practice, in the units of the figure."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class CompareConfig:
+    """Say which configuration is better, and whether that is real."""
+
+    runs: list[str] | None = None
+    """Run folders and sweep folders; runs that differ only in seeds are one configuration."""
+    table: str | None = None
+    """csv file with scores from elsewhere, one a row, instead of runs."""
+    configuration_column: str = "configuration"
+    """Column of the table that names the configuration."""
+    sample_column: str | None = None
+    """Column that says which scores belong together, e.g. the seed; null takes `seed` or `sample`."""
+    score_column: str = "score"
+    """Column with the score."""
+    where: list[str] = dataclasses.field(default_factory=list)
+    """Rows of the table to take, as column:pattern, e.g. where='[dataset:ag_news,split:train-8-*]'."""
+    majority: float | None = None
+    """Score of the majority class: scores in the table that are no better count as collapsed."""
+    higher_is_better: bool = True
+    """Whether a higher score in the table is the better one."""
+    compare: ComparisonConfig = dataclasses.field(default_factory=ComparisonConfig)
+    """What is compared."""
+    output: str | None = None
+    """Folder for compare.json, compare.md and compare.html; null prints only."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "CompareConfig":
+        if (self.runs is None) == (self.table is None):
+            raise ValueError("runs is missing: give runs='[outputs/a,outputs/b]' or table=scores.csv, one of the two")
+        wrong = next((condition for condition in self.where if ":" not in condition), None)
+        if wrong is not None:
+            raise ValueError(f"where={wrong}: not of the form column:pattern")
+        return self

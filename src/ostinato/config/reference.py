@@ -15,7 +15,13 @@ def fields(config: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
         if nested is not None:
             yield from fields(nested, f"{key}.")
         else:
-            yield key, _as_typed(defaults[name].default), " ".join((info.description or "").split())
+            default = defaults[name]
+            made = default.default_factory is not dataclasses.MISSING
+            yield (
+                key,
+                _as_typed(default.default_factory() if made else default.default),
+                " ".join((info.description or "").split()),
+            )
 
 
 def _nested(annotation: Any) -> type | None:

@@ -5,11 +5,12 @@ import dataclasses
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
+from ostinato.config.commands import ComparisonConfig, ReportOptions
 from ostinato.config.data import DataConfig
 from ostinato.config.model import ModelConfig
 from ostinato.config.trackers import TrackerConfig
 from ostinato.config.training import TrainingConfig
-from ostinato.config.types import STRICT, Seed
+from ostinato.config.types import STRICT, Count, Seed
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -20,6 +21,14 @@ class ResumeConfig:
     """Run folder to go on with (`resume=FOLDER` for short); `auto`: this run's own folder, if it holds a checkpoint."""
     allow_drift: bool = False
     """Go on although config, data, code or environment have changed, and record what did."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class SearchConfig:
+    """A search over ranges (`search=optuna`)."""
+
+    num_seeds: Count = 1
+    """Runs per trial, under `seed` and the seeds after it; the trial's score is their mean."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -40,6 +49,12 @@ class RunConfig:
     """The observers."""
     resume: ResumeConfig = dataclasses.field(default_factory=ResumeConfig)
     """Going on with a run that was stopped."""
+    compare: ComparisonConfig = dataclasses.field(default_factory=ComparisonConfig)
+    """What the table at the end of a sweep compares."""
+    search: SearchConfig | None = None
+    """What a trial of a search is; null: no search."""
+    report: ReportOptions = dataclasses.field(default_factory=ReportOptions)
+    """What the report at the end shows."""
 
     @model_validator(mode="after")
     def _holds_a_text(self) -> "RunConfig":

@@ -80,6 +80,17 @@ class Source(str, Enum):
     generated = "generated"
 
 
+class BenchmarkMode(str, Enum):
+    """What is measured."""
+
+    training = "training"
+    prepare = "prepare"
+    startup = "startup"
+    memory = "memory"
+    checkpoint = "checkpoint"
+    determinism = "determinism"
+
+
 class OnLeak(str, Enum):
     """What happens with training rows whose text also stands in validation or test."""
 
