@@ -18,10 +18,16 @@ from ostinato.composition import register_schemas
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BASH = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
-COMMANDS = [line.split("  #")[0].strip() for block in BASH for line in block.splitlines() if "scripts/" in line]
+COMMANDS = [line.split(" #")[0].strip() for block in BASH for line in block.splitlines() if "scripts/" in line]
 ELSEWHERE = {
     "python scripts/train.py model=bert_base data=sst2": "test_hub.py serves the hub",
     "python scripts/train.py": "the default job: what .ci/run's user runs as `make train`",
+    "python scripts/train.py -m sweep=resume": "test_sweep.py kills a sweep first",
+    "python scripts/train.py -m launcher=joblib hydra.launcher.n_jobs=2 seed=1,2,3,4,5,6": "test_launchers.py",
+    "python scripts/train.py -m search=optuna 'training.lr=tag(log,interval(1e-5,2e-4))'": "test_search.py",
+    "python scripts/compare.py runs='[outputs/multirun/a,outputs/multirun/b]'": "test_compare.py makes the sweeps",
+    "python scripts/crash_test.py kills=20": "test_commands.py kills two small runs",
+    "python scripts/benchmark.py turns=3": "test_commands.py measures a small run",
 }
 SMALL = ["model=tiny", "training.epochs=1", "training.device=cpu", "training.threads=1"]
 
