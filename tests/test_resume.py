@@ -168,3 +168,14 @@ def test_a_run_that_was_killed_before_its_first_step_begins_again(tmp_path):
     run.path.mkdir()
     run.config.write_text(whole.config.read_text())
     assert fingerprint(train_in(run.path, "resume.run=auto")) == fingerprint(whole)
+
+
+def test_a_pretrained_model_trains_with_dropout_from_the_first_step_and_after_each_evaluation(tmp_path):
+    pretrained = train_in(tmp_path / "pretrained").best
+    options = (f"model.name={pretrained}", "model.pretrained=true", "training.checkpoint_every=3")
+    whole = train_in(tmp_path / "whole", *options)
+    train_in(tmp_path / "run", *options, until_step=6)  # the first evaluation is after step 4
+    assert fingerprint(train_in(tmp_path / "run", *options, f"resume.run={tmp_path / 'run'}")) == fingerprint(whole)
+    other = train_in(tmp_path / "other", *options, "training.seeds.dropout=7")
+    losses = [[step["loss"] for step in fingerprint(run)["steps"]] for run in (whole, other)]
+    assert all(mine != theirs for mine, theirs in zip(*losses, strict=True))

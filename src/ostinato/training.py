@@ -67,6 +67,7 @@ class Training:
         self._recorder = Recorder(self._run, trackers)
         self._last_step = min(self.schedule.total_steps, until_step or self.schedule.total_steps)
         keep_steps(self._run.steps, self.state.step)
+        self.prepared.model.train()  # weights that were loaded come without dropout
         evaluate_every = self.cfg.eval_every or self.schedule.steps_per_epoch
         while not self._finished():
             self._step()
