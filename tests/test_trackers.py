@@ -133,7 +133,7 @@ def test_a_tracker_that_cannot_be_made_is_left_out(caplog, error):
 
 def test_a_password_in_an_address_is_not_repeated(caplog):
     def refused():
-        raise ConnectionError("no route\nto http://me:secret@host/api")
+        raise ConnectionError("no route\nto http://me:secret@host/api")  # pragma: allowlist secret
 
     tell_everything(Trackers({"bad": lambda: Failing("log", refused)}))
     assert caplog.records[0].getMessage().endswith("ConnectionError: no route to http://***@host/api")
