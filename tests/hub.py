@@ -165,10 +165,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         path = self.path.split("?")[0].strip("/")
         self.asked.append(f"{self.command} {path}")
-        api = re.fullmatch(
-            r"api/(?:models|(datasets))/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/(\w+)(?:/(.+))?)?", path
-        )
-        file = re.fullmatch(r"(?:(datasets)/)?([^/]+/[^/]+)/resolve/(\w+)/(.+)", path)
+        api, file = API.fullmatch(path), FILE.fullmatch(path)
         asked = api or file
         if not asked or not (folder := self.root / (asked[1] or "models") / asked[2]).is_dir():
             return self.refuse("RepoNotFound")

@@ -20,17 +20,17 @@ LAYERS = {
     "parts": "data data_* tokenise batching collate dropout attention packing model loss optim metrics figures "
     "statistics bootstrap calibration",
     "a step": "prepare step checkpoint recorder trackers trackers.*",
-    "a run": "evaluation training classifier",
+    "a run": "evaluation training classifier onnx_classifier",
     "what a run leaves": "rescore model_card report report_* run_end",
-    "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* export search sweep "
-    "worker",
-    "the door": "__init__ composition cli scripts.*",
+    "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* search sweep worker "
+    "onnx_export hub_export",
+    "the door": "__init__ composition mistakes cli scripts.*",
 }
 
 # What only the named modules may touch, whether imported or reached through a parent (`torch.distributed.barrier()`).
 DOORS = {
-    "hydra": "composition cli sweep scripts.*",
-    "omegaconf": "composition cli sweep scripts.*",
+    "hydra": "composition mistakes cli sweep scripts.*",
+    "omegaconf": "composition mistakes cli sweep scripts.*",
     "hydra.utils.instantiate": "",  # a config file must never be able to name code to run
     "hydra.utils.call": "",
     "pickle": "",  # reading one runs code
@@ -40,11 +40,14 @@ DOORS = {
     "mlflow": "trackers.mlflow",
     "wandb": "trackers.wandb",
     "dvclive": "trackers.dvclive",
+    "torch.onnx": "onnx_export",
+    "onnx": "onnx_export",
+    "onnxruntime": "onnx_classifier onnx_export",
 }
 
 # `--help` and config errors must not wait for these.
 HEAVY = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "tensorboard", "pandas", "pyarrow"}
-LIGHT = ["__init__", "errors", "config", "run_dir", "assets", "composition", "cli"]  # and all scripts
+LIGHT = ["__init__", "errors", "config", "run_dir", "assets", "composition", "mistakes", "cli"]  # and all scripts
 
 
 def module_name(file: Path) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ostinato import config
-from ostinato.composition import SCHEMAS, find_problems, reference, register_schemas
+from ostinato.composition import SCHEMAS, reference, register_schemas
+from ostinato.mistakes import find_problems
 
 ROOT = Path(__file__).parents[1]
 
@@ -145,7 +146,8 @@ def test_help_documents_every_key(command, tmp_path):
 
 def test_help_and_mistakes_do_not_load_torch():
     code = (
-        "import sys; from ostinato.composition import *; register_schemas(); find_problems('train', ['a=1'], False);"
+        "import sys; from ostinato import composition, mistakes; composition.register_schemas();"
+        "mistakes.find_problems('train', ['a=1'], False);"
         "print({'torch', 'transformers', 'datasets', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,8 +13,9 @@ import yaml
 from runs import configure
 
 from ostinato import search
-from ostinato.composition import find_problems, register_schemas
+from ostinato.composition import register_schemas
 from ostinato.config import Task
+from ostinato.mistakes import find_problems
 from ostinato.run_dir import RunDir, read_json
 
 ROOT = Path(__file__).parents[1]

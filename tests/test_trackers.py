@@ -17,9 +17,10 @@ from runs import train_in
 from test_resume import train_until_killed
 from tracked import from_jsonl, from_results
 
-from ostinato.composition import find_problems, register_schemas
+from ostinato.composition import register_schemas
 from ostinato.config import JsonlConfig, TensorboardConfig, TrackerConfig
 from ostinato.figures import confusion_matrix
+from ostinato.mistakes import find_problems
 from ostinato.run_dir import RunDir, read_config, read_json
 from ostinato.trackers import Trackers, build
 
@@ -248,3 +249,9 @@ def test_a_tracker_whose_package_is_missing_is_said_at_the_door(monkeypatch, nam
     assert problems == [f"tracker={name}: needs pip install 'ostinato[{name}]'"]
     assert find_problems("train", ["tracker=jsonl"], multirun=False) == []
     assert find_problems("train", ["tracker=[]"], multirun=False) == []
+
+
+def test_a_key_of_a_tracker_that_was_not_chosen_is_said():
+    register_schemas()
+    (problem,) = find_problems("train", ["tracker.mlflow.uri=x", "tracker.tensorboard.flush_secs=5"], multirun=False)
+    assert problem == "tracker.mlflow.uri=x: there is no mlflow to set it for; add it to tracker=[...]"

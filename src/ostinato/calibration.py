@@ -137,14 +137,20 @@ def save_calibration(run: RunDir, calibration: Calibration) -> None:
     write_json(run.calibration, values | {"weights": digest_file(run.best_weights)})
 
 
-def load_calibration(folder: Path, task: Task, labels: Sequence[str]) -> Calibration:
+def load_calibration(folder: Path, task: Task, labels: Sequence[str], weights: str | None = None) -> Calibration:
     """Reads the calibration of the model in a folder.
+
+    Args:
+        folder: where it lies.
+        task: of the model.
+        labels: names of its classes.
+        weights: SHA-256 of the weights that it must belong to; None takes those beside it.
 
     Raises:
         ConfigError: missing, damaged, or of another model.
     """
     names = RunDir(folder)
-    path, weights = folder / names.calibration.name, folder / names.best_weights.name
+    path, beside = folder / names.calibration.name, folder / names.best_weights.name
     try:
         calibration = TypeAdapter(Calibration).validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -155,6 +161,8 @@ def load_calibration(folder: Path, task: Task, labels: Sequence[str]) -> Calibra
     fits = calibration.task is task and calibration.labels == tuple(labels)
     fits = fits and len(calibration.thresholds or labels) == len(labels)
     fits = fits and (task is Task.multi_label) == (calibration.thresholds is not None)
-    if not fits or not weights.is_file() or digest_file(weights) != calibration.weights:
+    if weights is None and beside.is_file():
+        weights = digest_file(beside)
+    if not fits or weights is None or weights != calibration.weights:
         raise ConfigError([f"{path}: belongs to other weights than those beside it; restore it, or train again"])
     return calibration

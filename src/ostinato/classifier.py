@@ -1,5 +1,6 @@
 """A trained classifier in a program of your own: load, predict. Trains nothing, changes nothing on disk."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -8,7 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ostinato.batching import plan_evaluation
 from ostinato.calibration import Calibration, load_calibration
@@ -25,48 +32,35 @@ from ostinato.run_dir import RunDir
 _CHUNK_BATCHES = 16  # texts are sorted by length within chunks of this many batches: little padding, flat memory
 
 
-class TextClassifier:
-    """A sequence classifier with its tokenizer.
+class Classifier(ABC):
+    """Labels texts; what computes the logits of a batch, a subclass says.
 
-    Example:
-        >>> TextClassifier.load("outputs/<run>").predict(["Oil prices rose"])
-        [{"label": "crude", "score": 0.98, "scores": {"crude": 0.98, ...}}]
+    Attributes:
+        tokenizer: of the model; truncates as training did.
+        labels: names of the classes by number.
+        task: what a label is.
+        calibration: what makes the scores honest; None leaves them as the model gives them.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
-        self.model = model.to(device).eval()
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
         self.tokenizer = tokenizer
-        self.device = device
-        self._collator = collator_for(self.model, tokenizer.pad_token_id, Batching.packed, Masks())
-        self.labels = [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
-        self.task = _task_of(model)
+        self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
+        self.task = _task_of(config)
         self.calibration: Calibration | None = None
 
-    @classmethod
-    def load(cls, folder: str | Path, device: Device | str = Device.auto, calibrated: bool = False) -> "TextClassifier":
-        """Loads the best weights of a run, or any folder with a sequence classifier of transformers.
+    @abstractmethod
+    def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
+        """Logits [num_rows, num_labels] of one batch.
 
         Args:
-            folder: run folder, its `best/`, or another Hugging Face folder.
-            device: auto, cpu, cuda or mps.
-            calibrated: scores at the temperature, and labels by the thresholds, that validation gave.
-
-        Raises:
-            ConfigError: nothing to load there, or no calibration of these weights.
+            rows: column name (`input_ids`, ...) to one list of integers per row.
         """
-        run = RunDir(folder)
-        verify_best(run)
-        source = run.best if run.best.is_dir() else run.path
-        if not (source / "config.json").is_file():
-            raise ConfigError(
-                [f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"]
-            )
-        model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        classifier = cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
-        if calibrated:
-            classifier.calibration = load_calibration(source, classifier.task, classifier.labels)
-        return classifier
+
+    def encode(self, pairs: Sequence[tuple[str, str | None]]) -> dict[str, list[list[int]]]:
+        """Token lists of (text, second text or None), as `forward` takes them."""
+        texts = [text for text, _ in pairs]
+        seconds = None if pairs[0][1] is None else [second for _, second in pairs]
+        return dict(self.tokenizer(texts, seconds, truncation=True, return_attention_mask=False))
 
     def predict(
         self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, batch_size: int = 64
@@ -94,16 +88,11 @@ class TextClassifier:
                 yield self._describe(values)
 
     def _logits(self, chunk: list[tuple[str, str | None]], batch_size: int) -> NDArray[np.float32]:
-        texts = [text for text, _ in chunk]
-        seconds = None if chunk[0][1] is None else [second for _, second in chunk]
-        encoded = self.tokenizer(texts, seconds, truncation=True, return_attention_mask=False)
+        encoded = self.encode(chunk)
         lengths = np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int32)
         logits = np.empty((len(chunk), len(self.labels)), dtype=np.float32)
-        with torch.inference_mode():
-            for indices in plan_evaluation(lengths, batch_size):
-                rows = {name: [column[i] for i in indices] for name, column in encoded.items()}
-                inputs = to_device(self._collator.inputs(rows), self.device)
-                logits[indices] = self.model(**inputs).logits.float().cpu().numpy()
+        for indices in plan_evaluation(lengths, batch_size):
+            logits[indices] = self.forward({name: [column[i] for i in indices] for name, column in encoded.items()})
         return logits
 
     def _describe(self, values: NDArray[np.float64]) -> dict[str, Any]:
@@ -118,8 +107,56 @@ class TextClassifier:
         return {"label": best, "score": scores[best], "scores": scores}
 
 
-def _task_of(model: PreTrainedModel) -> Task:
-    problem = model.config.problem_type
+class TextClassifier(Classifier):
+    """A sequence classifier with its tokenizer, in torch, without padding where the architecture allows.
+
+    Example:
+        >>> TextClassifier.load("outputs/<run>").predict(["Oil prices rose"])
+        [{"label": "crude", "score": 0.98, "scores": {"crude": 0.98, ...}}]
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
+        super().__init__(tokenizer, model.config)
+        self.model = model.to(device).eval()
+        self.device = device
+        self._collator = collator_for(self.model, tokenizer.pad_token_id, Batching.packed, Masks())
+
+    @classmethod
+    def load(cls, folder: str | Path, device: Device | str = Device.auto, calibrated: bool = False) -> "TextClassifier":
+        """Loads the best weights of a run, or any folder with a sequence classifier of transformers.
+
+        Args:
+            folder: run folder, its `best/`, or another Hugging Face folder.
+            device: auto, cpu, cuda or mps.
+            calibrated: scores at the temperature, and labels by the thresholds, that validation gave.
+
+        Raises:
+            ConfigError: nothing to load there, or no calibration of these weights.
+        """
+        run = RunDir(folder)
+        verify_best(run)
+        source = run.best if run.best.is_dir() else run.path
+        if not (source / "config.json").is_file():
+            raise ConfigError(
+                [f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"]
+            )
+        model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        classifier = cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
+        if calibrated:
+            classifier.calibration = load_calibration(source, classifier.task, classifier.labels)
+        return classifier
+
+    def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
+        """See `Classifier`."""
+        with torch.inference_mode():
+            inputs = to_device(self._collator.inputs(rows), self.device)
+            logits: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
+        return logits
+
+
+def _task_of(config: PreTrainedConfig) -> Task:
+    problem = config.problem_type
     if problem is None:
-        return Task.regression if model.config.num_labels == 1 else Task.single_label
+        return Task.regression if config.num_labels == 1 else Task.single_label
     return Task(problem.removesuffix("_classification"))

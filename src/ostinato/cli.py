@@ -1,7 +1,7 @@
 """The door: one decorator turns `main(config, folder)` into a Hydra command.
 
 A user's mistakes end with one line each and exit code 2, before a run folder is made. Beyond this module,
-`composition` and `scripts/` nobody sees Hydra or OmegaConf.
+`composition`, `mistakes` and `scripts/` nobody sees Hydra or OmegaConf.
 """
 
 import logging
@@ -25,7 +25,6 @@ from ostinato.composition import (
     CONF,
     SCHEMAS,
     compose_command,
-    find_problems,
     first_of_sweep,
     help_text,
     hydra_composition,
@@ -36,6 +35,7 @@ from ostinato.composition import (
 )
 from ostinato.config import RunConfig
 from ostinato.errors import ConfigError, Interrupted, UserError
+from ostinato.mistakes import find_problems
 from ostinato.run_dir import RunDir, read_config
 
 log = logging.getLogger("ostinato")

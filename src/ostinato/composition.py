@@ -1,8 +1,4 @@
-"""From command-line overrides to a validated config: finds every mistake in them and says it in one line each.
-
-Hydra stops at the first mistake and pydantic sees only what Hydra let through; here each override is looked at
-alone, then the composition is tried without the wrong ones, then all values are validated together.
-"""
+"""From command-line overrides to a validated config, or to every value that is wrong with it."""
 
 import copy
 import difflib
@@ -15,11 +11,9 @@ from typing import Any, TypeVar, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
@@ -33,6 +27,7 @@ SCHEMAS: dict[str, type] = {
     "train": schemas.RunConfig,
     "evaluate": schemas.EvaluateConfig,
     "predict": schemas.PredictConfig,
+    "export": schemas.ExportConfig,
     "report": schemas.ReportConfig,
     "reproduce": schemas.ReproduceConfig,
     "crash_test": schemas.CrashTestConfig,
@@ -60,91 +55,13 @@ def help_text(command: str) -> str:
     schema, keys = SCHEMAS[command], reference(command)
     width = max(len(key) for key, _, _ in keys)
     lines = [f"  {key:<{width}}  {doc} [{default}]" for key, default, doc in keys]
-    options = {group: ", ".join(sorted(p.stem for p in (CONF / group).glob("*.yaml"))) for group in sorted(_groups())}
-    groups = (
+    options = {group: ", ".join(sorted(p.stem for p in (CONF / group).glob("*.yaml"))) for group in sorted(groups())}
+    listed = (
         ["Groups (group=option)", "", *(f"  {g}: {o}" for g, o in options.items()), ""] if command == "train" else []
     )
     usage = [f"{schema.__doc__}", "", f"  python scripts/{command}.py key=value ...", ""]
     flags = "--cfg job prints the composed config, --hydra-help the flags, -m runs a sweep."
-    return "\n".join([*usage, *groups, "Keys [default; presets may differ]", "", *lines, "", flags, ""])
-
-
-def find_problems(command: str, overrides: list[str], multirun: bool) -> list[str]:
-    """Every mistake in a command line, one line each, in the order typed; empty when there is none."""
-    problems: list[str] = []
-    parsed: list[Override] = []
-    with hydra_composition():
-        for text in overrides:
-            try:
-                override = OverridesParser.create().parse_override(text)
-            except HydraException as error:
-                problems.append(f"{text}: not of the form key=value ({_first_line(error)})")
-                continue
-            problem = _problem_of(override, text, SCHEMAS[command], multirun)
-            if problem:
-                problems.append(problem)
-            else:
-                parsed.append(override)
-        problems += (of_search := _problems_of_search(parsed, multirun))
-        parsed = [override for override in parsed if not (of_search and override.key_or_group.startswith("search"))]
-        for variation in _variations(parsed):
-            problems += [p for p in _problems_together(command, variation) if p not in problems]
-    return problems
-
-
-def _problem_of(override: Override, text: str, schema: type, multirun: bool) -> str | None:
-    key = override.key_or_group
-    if key.startswith("hydra") or override.is_delete():
-        return None
-    if override.is_sweep_override() and not multirun:
-        return f"{text}: several values make a sweep; add -m"
-    options = _options(key)
-    if options:
-        names = [n for v in _values(override) for n in (v.strip("[]").split(",") if v.startswith("[") else [v])]
-        wrong = next((n.strip() for n in names if n.strip() not in ["", *options]), None)  # [] is none
-        if wrong is None:
-            return schemas.missing_plugin(key, names[0])
-        return f"{text}: no such {key}{_did_you_mean(wrong, options)}; there is {', '.join(options)}"
-    keys = [k for k, _, _ in schemas.fields(schema)]
-    groups = {k.rsplit(".", 1)[0] for k in keys if "." in k} if not override.is_add() else set()
-    if key in keys or key in groups or key.startswith("model.architecture."):
-        return None
-    return f"{text}: no such key{_did_you_mean(key, [*keys, *_groups()])}"
-
-
-def _problems_of_search(overrides: list[Override], multirun: bool) -> list[str]:
-    search = next((str(o.input_line) for o in overrides if o.key_or_group == "search"), "search=null")
-    if search == "search=null":
-        lost = [str(o.input_line) for o in overrides if o.key_or_group.startswith("search.")]
-        return [f"{text}: there is no search to set it for; add search=optuna" for text in lost]
-    if not multirun:
-        return [f"{search}: a search is a sweep; add -m"]
-    swept = [o for o in overrides if o.is_sweep_override()]
-    seeds = [str(o.input_line) for o in swept if o.key_or_group in ("seed", "training.seed")]
-    if not swept and not any(o.key_or_group.startswith("hydra.sweeper.params") for o in overrides):
-        return [f"{search}: no range to search; give one, e.g. 'training.lr=tag(log,interval(1e-5,2e-4))'"]
-    return [f"{seed}: a search runs each trial under search.num_seeds seeds; set that instead" for seed in seeds]
-
-
-def _problems_together(command: str, overrides: list[str]) -> list[str]:
-    problems: list[str] = []
-    remaining = list(overrides)
-    while True:
-        try:
-            cfg = compose_command(command, remaining)
-            break
-        except (HydraException, OmegaConfBaseException) as error:
-            culprit = _culprit(error, remaining)
-            if culprit is None:
-                return [*problems, _first_line(error)]
-            problems.append(f"{culprit}: {_plain(error)}{_documentation(command, culprit.split('=')[0])}")
-            remaining.remove(culprit)
-    try:
-        config: Any = to_config(cfg, SCHEMAS[command])
-        problems += schemas.missing_packages(config.tracker) if isinstance(config, schemas.RunConfig) else []
-    except ConfigError as error:
-        problems += error.problems
-    return problems
+    return "\n".join([*usage, *listed, "Keys [default; presets may differ]", "", *lines, "", flags, ""])
 
 
 def compose_command(command: str, overrides: list[str]) -> DictConfig:
@@ -162,7 +79,7 @@ def first_of_sweep(overrides: list[str]) -> tuple[Path, schemas.RunConfig]:
     """The folder of a sweep, its time stamp taken now, and the config of its first values."""
     with hydra_composition():
         parsed = [OverridesParser.create().parse_override(text) for text in overrides]
-        cfg = compose("train", overrides=next(_variations(parsed)), return_hydra_config=True)
+        cfg = compose("train", overrides=next(variations(parsed)), return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         folder = Path(str(OmegaConf.select(cfg, "hydra.sweep.dir")))
         return folder, to_config(_without_hydra(cfg), schemas.RunConfig)
@@ -205,11 +122,11 @@ def to_config(cfg: DictConfig, schema: type[_T]) -> _T:
     problems: list[str] = []
 
     def unresolvable(key: str, value: str, error: Exception) -> Any:
-        problems.append(f"{key}={value}: {_plain(error)}{_documentation(command, key)}")
+        problems.append(f"{key}={value}: {plain(error)}{documentation(command, key)}")
         return _DROPPED
 
     values = _resolve(cfg, raw, "", unresolvable)
-    problems += [f"{key} is missing{_documentation(command, key)}" for key in _missing(raw)]
+    problems += [f"{key} is missing{documentation(command, key)}" for key in _missing(raw)]
     try:
         result: _T = TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
@@ -237,7 +154,7 @@ def _invalid(raw: Any, command: str, item: Any) -> str | None:
         return None  # reported as missing, or wrong where the link points to
     message = item["msg"].removeprefix("Input ").replace("should", "must")
     value = node.value if hasattr(node, "value") else node
-    return f"{key}={value}: {message}{_documentation(command, key)}"
+    return f"{key}={value}: {message}{documentation(command, key)}"
 
 
 def masked(cfg: DictConfig) -> dict[str, Any]:
@@ -299,40 +216,9 @@ def hydra_composition(conf: Path = CONF) -> Iterator[None]:
             HydraConfig.instance().cfg = None
 
 
-def _values(override: Override) -> list[str]:
-    if override.is_interval_sweep():
-        ends = cast(IntervalSweep, override.value())
-        return [str(ends.start), str(ends.end)]
-    if not override.is_discrete_sweep():
-        return [override.get_value_element_as_str()]
-    return list(override.sweep_string_iterator())
-
-
-def _variations(overrides: list[Override]) -> Iterator[list[str]]:
-    """The command line with each swept value once: every value is looked at, not every combination."""
-    typed = [(str(override.input_line), override) for override in overrides]
-    fixed = [text for text, override in typed if not override.is_sweep_override()]
-    swept = [[f"{text.split('=', 1)[0]}={v}" for v in _values(o)] for text, o in typed if o.is_sweep_override()]
-    first = [choices[0] for choices in swept]
-    yield [*fixed, *first]
-    for index, choices in enumerate(swept):
-        for choice in choices[1:]:
-            yield [*fixed, *first[:index], choice, *first[index + 1 :]]
-
-
-def _groups() -> list[str]:
+def groups() -> list[str]:
+    """The config groups."""
     return [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
-
-
-def _options(group: str) -> list[str]:
-    return GlobalHydra.instance().config_loader().get_group_options(group) if group in _groups() else []
-
-
-def _culprit(error: Exception, overrides: list[str]) -> str | None:
-    text = f"{error} {error.__cause__ or ''}"
-    by_name = next((o for o in overrides if o in text), None)
-    key = re.search(r"full_key: (\S+)", text)
-    return by_name or next((o for o in overrides if key and o.lstrip("+").split("=")[0] == key[1]), None)
 
 
 _PLAIN: list[tuple[str, Callable[[re.Match[str]], str]]] = [
@@ -342,29 +228,55 @@ _PLAIN: list[tuple[str, Callable[[re.Match[str]], str]]] = [
     (r"(Environment variable '.*' not found)", lambda m: m[1]),
     (
         r"Invalid value '(.*)', expected one of \[(.*)\]",
-        lambda m: f"must be one of {m[2]}{_did_you_mean(m[1], m[2].split(', '))}",
+        lambda m: f"must be one of {m[2]}{did_you_mean(m[1], m[2].split(', '))}",
     ),
 ]
 
 
-def _plain(error: BaseException) -> str:
+def plain(error: BaseException) -> str:
+    """What Hydra or OmegaConf objects to, in a user's words."""
     text = f"{error} {error.__cause__ or ''}"
     for pattern, say in _PLAIN:
         match = re.search(pattern, text)
         if match:
             return say(match)
-    return _first_line(error.__cause__ or error)
+    return first_line(error.__cause__ or error)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _documentation(command: str, key: str) -> str:
+def documentation(command: str, key: str) -> str:
+    """The documentation of a key in brackets; empty for keys that are not there."""
     return next((f" ({doc.rstrip('.')})" for k, _, doc in schemas.fields(SCHEMAS[command]) if k == key), "")
 
 
-def _did_you_mean(word: str, candidates: list[str]) -> str:
+def values_of(override: Override) -> list[str]:
+    """The values that an override sweeps over, or its one."""
+    if override.is_interval_sweep():
+        ends = cast(IntervalSweep, override.value())
+        return [str(ends.start), str(ends.end)]
+    if not override.is_discrete_sweep():
+        return [override.get_value_element_as_str()]
+    return list(override.sweep_string_iterator())
+
+
+def variations(overrides: list[Override]) -> Iterator[list[str]]:
+    """The command line with each swept value once: every value is looked at, not every combination."""
+    typed = [(str(override.input_line), override) for override in overrides]
+    fixed = [text for text, override in typed if not override.is_sweep_override()]
+    swept = [[f"{text.split('=', 1)[0]}={v}" for v in values_of(o)] for text, o in typed if o.is_sweep_override()]
+    first = [choices[0] for choices in swept]
+    yield [*fixed, *first]
+    for index, choices in enumerate(swept):
+        for choice in choices[1:]:
+            yield [*fixed, *first[:index], choice, *first[index + 1 :]]
+
+
+def did_you_mean(word: str, candidates: list[str]) -> str:
+    """A question after the candidate that is most like the word; empty when none is."""
     near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
     if not near:  # `lr` for `training.lr`
         near = [c for c in candidates if c.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]][:1]

@@ -1,7 +1,6 @@
 """The tokenizer and the classifier: found, loaded, and the head initialised from its own seed."""
 
 import os
-import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,7 @@ from ostinato import assets
 from ostinato.config import ModelConfig, Task
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
-from ostinato.run_dir import RunDir, read_json
+from ostinato.run_dir import RunDir, read_json, written_whole
 
 # Reports of new head weights and bars for milliseconds say nothing that a user asked for.
 transformers_logging.set_verbosity_error()
@@ -156,16 +155,9 @@ def verify_best(run: RunDir) -> None:
 
 def save_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Writes a standard Hugging Face folder, whole or not at all; an older one of that name gives way."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with written_whole(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
 
 
 def _from_scratch(cfg: ModelConfig) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from ostinato.classifier import TextClassifier
-from ostinato.config import PredictConfig
+from ostinato.classifier import Classifier, TextClassifier
+from ostinato.config import Backend, PredictConfig
 from ostinato.errors import ConfigError, DataError
 
 
@@ -21,7 +21,7 @@ def predict(cfg: PredictConfig, text_column: str, text_pair_column: str | None) 
         ConfigError: a suffix that is not supported.
         DataError: a row without text; what was written before stays.
     """
-    classifier = TextClassifier.load(cfg.run, cfg.device, cfg.calibrated)
+    classifier = _load(cfg)
     with contextlib.ExitStack() as stack:
         rows = _read(cfg.input, text_column, text_pair_column, stack)
         write = _writer(cfg.output, stack)
@@ -30,6 +30,14 @@ def predict(cfg: PredictConfig, text_column: str, text_pair_column: str | None) 
             write(prediction)
             count += 1
     return count
+
+
+def _load(cfg: PredictConfig) -> Classifier:
+    if cfg.backend is Backend.torch:
+        return TextClassifier.load(cfg.run, cfg.device, cfg.calibrated)
+    from ostinato.onnx_classifier import OnnxClassifier  # an extra
+
+    return OnnxClassifier.load(cfg.run, cfg.calibrated, int8=cfg.backend is Backend.onnx_int8)
 
 
 def _read(path: str, text: str, pair: str | None, stack: contextlib.ExitStack) -> Iterator[tuple[str, str | None]]:

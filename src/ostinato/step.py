@@ -43,8 +43,7 @@ def train_step(
     """Computes gradients over all micro-batches and updates the weights once.
 
     Each micro-batch's loss sum is divided by the weight of the whole step, so that unequal micro-batches stay
-    unbiased. What
-    dropout draws from is seeded before each of them: nothing drawn before can move a result.
+    unbiased. What dropout draws from is seeded before each of them: nothing drawn before can move a result.
 
     Args:
         model: the classifier, in training mode.

@@ -80,10 +80,10 @@ def _name_the_killer(run: RunDir, exit_code: int) -> None:
 def _train(config: RunConfig, folder: str, resolved: dict[str, Any], logs: dict[str, Any]) -> None:
     os.setpgrp()  # Ctrl-C goes to the watcher, which hands it on once
     threading.Thread(target=_end_with_watcher, daemon=True).start()
-    logging.config.dictConfig(logs)
+    run = RunDir(folder)
+    logging.config.dictConfig(_into(run, logs))
     from ostinato.run import train
 
-    run = RunDir(folder)
     try:
         train(config, run, resolved)
     except Interrupted as error:
@@ -97,6 +97,15 @@ def _train(config: RunConfig, folder: str, resolved: dict[str, Any], logs: dict[
         log.exception("stopped by an error of the program or of a library")
         jobs.record_failure(run, error)
         sys.exit(1)
+
+
+def _into(run: RunDir, logs: dict[str, Any]) -> dict[str, Any]:
+    """The logging with the run's own file: a trial of a search has several runs."""
+    handlers = {
+        name: handler | ({"filename": str(run.log)} if "filename" in handler else {})
+        for name, handler in logs["handlers"].items()
+    }
+    return logs | {"handlers": handlers}
 
 
 def _end_with_watcher() -> None:

@@ -10,6 +10,7 @@ from ostinato.config.commands import (
     ComparisonConfig,
     CrashTestConfig,
     EvaluateConfig,
+    ExportConfig,
     PredictConfig,
     ReportConfig,
     ReportOptions,
@@ -33,11 +34,13 @@ from ostinato.config.trackers import (
 from ostinato.config.training import EarlyStoppingConfig, SeedsConfig, TrainingConfig
 from ostinato.config.types import (
     MISSING,
+    Backend,
     Batching,
     BenchmarkMode,
     ClassWeights,
     Determinism,
     Device,
+    ExportFormat,
     OnLeak,
     Precision,
     Schedule,
@@ -47,6 +50,7 @@ from ostinato.config.types import (
 
 __all__ = [
     "MISSING",
+    "Backend",
     "Batching",
     "BenchmarkConfig",
     "BenchmarkMode",
@@ -60,6 +64,8 @@ __all__ = [
     "DvcliveConfig",
     "EarlyStoppingConfig",
     "EvaluateConfig",
+    "ExportConfig",
+    "ExportFormat",
     "JsonlConfig",
     "MlflowConfig",
     "ModelConfig",

@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from ostinato.config.types import MISSING, STRICT, BenchmarkMode, Count, Device, Seed
+from ostinato.config.plugins import missing_extra
+from ostinato.config.types import MISSING, STRICT, Backend, BenchmarkMode, Count, Device, ExportFormat, Seed
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -47,6 +48,53 @@ class PredictConfig:
     """auto, cpu, cuda or mps."""
     calibrated: bool = False
     """Scores at the temperature and, for multi-label, labels by the thresholds that validation gave."""
+    backend: Backend = Backend.torch
+    """torch; onnx or onnx_int8 take the model that scripts/export.py wrote, on the CPU."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "PredictConfig":
+        if self.backend is Backend.torch:
+            return self
+        choice = f"backend={self.backend.value}"
+        _require(missing_extra(choice, "onnx", "onnxruntime"))
+        if self.device not in (Device.auto, Device.cpu):
+            raise ValueError(f"device={self.device.value}: {choice} computes on the CPU; take auto or cpu")
+        if self.calibrated and self.backend is Backend.onnx_int8:
+            raise ValueError("calibrated=true: was fitted to fp32 logits, not to those of int8; take backend=onnx")
+        return self
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ExportConfig:
+    """Write a finished run's model for programs elsewhere, or push it to the Hugging Face hub."""
+
+    run: str = MISSING
+    """Run folder."""
+    format: ExportFormat = ExportFormat.onnx
+    """onnx writes a model for ONNX Runtime, compared with torch; hub pushes best/ with the token in HF_TOKEN."""
+    output: str | None = None
+    """Folder to write (onnx); null: onnx/ in the run folder."""
+    opset: Annotated[int, Field(ge=18, le=23)] = 18
+    """Version of ONNX's operators; a higher one needs a newer runtime (onnx)."""
+    int8: bool = False
+    """Write a second model with its weights in 8 bits, a quarter of the size (onnx)."""
+    repo: str | None = None
+    """Repository to push to, e.g. org/name; made when it is not there (hub)."""
+    private: bool = True
+    """Whether a repository that has to be made is private (hub)."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ExportConfig":
+        if self.format is ExportFormat.onnx:
+            _require(missing_extra("format=onnx", "onnx", "onnx", "onnxruntime", "onnxscript"))
+        elif self.repo is None:
+            _require("repo is missing: format=hub pushes to a repository of the hub; give repo=org/name")
+        return self
+
+
+def _require(problem: str | None) -> None:
+    if problem is not None:
+        raise ValueError(problem)
 
 
 @dataclass(config=STRICT, kw_only=True)

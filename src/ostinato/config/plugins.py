@@ -1,4 +1,4 @@
-"""The launchers and searches that are plugins of Hydra, and the extra that brings each."""
+"""The extras that a choice needs: packages, and the launchers and searches that are plugins of Hydra."""
 
 from importlib.util import find_spec
 
@@ -15,6 +15,11 @@ def missing_plugin(group: str, option: str) -> str | None:
     """The remedy when an option of the groups `launcher` or `search` needs a package that is not installed."""
     choice = f"{group}={option}"
     package, extra = _PLUGINS.get(choice, ("", ""))
-    if not package or find_spec(f"hydra_plugins.{package}") is not None:
+    return missing_extra(choice, extra, f"hydra_plugins.{package}") if package else None
+
+
+def missing_extra(choice: str, extra: str, *packages: str) -> str | None:
+    """The remedy when one of the packages that a choice needs is not installed."""
+    if all(find_spec(package) is not None for package in packages):
         return None
     return f"{choice}: needs pip install 'ostinato[{extra}]'"

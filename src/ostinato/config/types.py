@@ -91,6 +91,21 @@ class BenchmarkMode(str, Enum):
     determinism = "determinism"
 
 
+class Backend(str, Enum):
+    """What computes predictions."""
+
+    torch = "torch"
+    onnx = "onnx"
+    onnx_int8 = "onnx_int8"
+
+
+class ExportFormat(str, Enum):
+    """What a model is written as, or where it goes."""
+
+    onnx = "onnx"
+    hub = "hub"
+
+
 class OnLeak(str, Enum):
     """What happens with training rows whose text also stands in validation or test."""
 

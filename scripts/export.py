@@ -1,0 +1,25 @@
+"""Turn a finished run into ONNX, or push it to a hub: python scripts/export.py run=outputs/<run> format=onnx"""
+
+import sys
+
+from ostinato.cli import command, load_run
+from ostinato.config import ExportConfig, ExportFormat
+
+
+@command("export")
+def main(config: ExportConfig) -> None:
+    """Prints the folder that was written, or the address of the commit."""
+    run, run_config = load_run(config.run)
+    if config.format is ExportFormat.hub:
+        from ostinato.hub_export import push
+
+        written = push(config, run)
+    else:
+        from ostinato.onnx_export import export_onnx
+
+        written = str(export_onnx(config, run, run_config))
+    sys.stdout.write(f"{written}\n")
+
+
+if __name__ == "__main__":
+    main()
