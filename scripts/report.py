@@ -10,7 +10,7 @@ from ostinato.config import ReportConfig
 def main(config: ReportConfig) -> None:
     """Prints the path of the file."""
     run, run_config = load_run(config.run)
-    from ostinato.report import report
+    from ostinato.report.page import report
 
     sys.stdout.write(f"{report(config, run, run_config)}\n")
 

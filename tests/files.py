@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ostinato.config import DataConfig, SeedsConfig
-from ostinato.data import TextData, load_data
+from ostinato.data.splits import TextData, load_data
 from ostinato.seeding import Seeds
 
 SEEDS = Seeds(42, SeedsConfig())

@@ -17,11 +17,11 @@ PACKAGE = "ostinato"
 LAYERS = {
     "foundations": "errors config config.* run_dir fingerprint distributed progress interruption",
     "surroundings": "seeding provenance drift assets device jobs",
-    "parts": "data data_* tokenise batching collate dropout attention packing model loss optim metrics figures "
+    "parts": "data data.* tokenise batching collate dropout attention packing model loss optim metrics figures "
     "statistics bootstrap calibration",
     "a step": "prepare step checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier onnx_classifier",
-    "what a run leaves": "rescore model_card report report_* run_end",
+    "what a run leaves": "rescore model_card report report.* run_end",
     "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* search sweep worker "
     "onnx_export hub_export",
     "the door": "__init__ composition mistakes cli scripts.*",

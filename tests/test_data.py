@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from ostinato.assets import fetch_data
 from ostinato.config import DataConfig, Source
-from ostinato.data import load_split
-from ostinato.data_labels import natural_sorted
+from ostinato.data.labels import natural_sorted
+from ostinato.data.splits import load_split
 from ostinato.errors import AssetError, DataError
 
 many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -78,7 +78,7 @@ def test_json_lines_named_json_are_read(tmp_path: Path) -> None:
 
 
 def test_a_long_json_list_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ostinato.data_formats._CHUNK", 7)
+    monkeypatch.setattr("ostinato.data.formats._CHUNK", 7)
     rows = [(f"text {'é' * i} [,]", "xy"[i % 2]) for i in range(50)]
     path = write(tmp_path, "t.json", as_rows(rows))
     assert pairs_of(load(train_path=path, val_path=path), "train") == rows
@@ -231,7 +231,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
         import re, sys
         from pathlib import Path
         from ostinato.config import DataConfig, SeedsConfig, Source
-        from ostinato.data import load_data
+        from ostinato.data.splits import load_data
         from ostinato.seeding import Seeds
 
         def memory(of):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ostinato.config import DataConfig, SeedsConfig, Source
-from ostinato.data import load_data
+from ostinato.data.splits import load_data
 from ostinato.errors import DataError
 from ostinato.seeding import Seeds
 

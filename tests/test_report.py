@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from runs import configure, train_in
 
-from ostinato import bootstrap, report_figures, run_end
+from ostinato import bootstrap, run_end
 from ostinato.bootstrap import estimate
 from ostinato.config import ReportConfig, Task
 from ostinato.errors import DataError
 from ostinato.fingerprint import digest_file
 from ostinato.metrics import score
-from ostinato.report import report
-from ostinato.report_matrix import matrix
-from ostinato.report_slices import slice_values
+from ostinato.report import figures as drawings
+from ostinato.report.matrix import matrix
+from ostinato.report.page import report
+from ostinato.report.slices import slice_values
 from ostinato.run_dir import RunDir, read_json
 
 SCRIPT = "<script>alert(1)</script>"
@@ -297,5 +298,5 @@ def test_a_matrix_of_77_classes_keeps_names_apart_and_draws_only_what_is_there()
 
 
 def test_pictures_hold_no_markup_of_their_title():
-    svg = report_figures.curves(SCRIPT, {SCRIPT: [{"step": 1, "value": 1.0}]}, None)
+    svg = drawings.curves(SCRIPT, {SCRIPT: [{"step": 1, "value": 1.0}]}, None)
     assert "<script" not in svg

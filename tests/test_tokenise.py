@@ -14,11 +14,11 @@ from transformers import CanineTokenizer, PreTrainedTokenizerBase, PreTrainedTok
 
 from ostinato import tokenise as tokenise_module
 from ostinato.config import DataConfig, SeedsConfig, Source, Task
-from ostinato.data import Split, load_data
-from ostinato.data_files import RowSource
-from ostinato.data_formats import Row
-from ostinato.data_labels import LabelFormat
-from ostinato.data_rows import scan
+from ostinato.data.files import RowSource
+from ostinato.data.formats import Row
+from ostinato.data.labels import LabelFormat
+from ostinato.data.rows import scan
+from ostinato.data.splits import Split, load_data
 from ostinato.errors import DataError
 from ostinato.seeding import Seeds
 from ostinato.tokenise import TokenisedSplit, tokenise

@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ostinato.config import RunConfig, Source, Task
-from ostinato.report_text import data_name, number, percent, plain, title, training_command
+from ostinato.report.text import data_name, number, percent, plain, title, training_command
 from ostinato.run_dir import RunDir
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ostinato.classifier import Classifier
 from ostinato.collate import Collator
 from ostinato.config import ExportConfig, RunConfig, Task
-from ostinato.data import load_data
+from ostinato.data.splits import load_data
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
 from ostinato.model import load_trained

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.collate import Collator
 from ostinato.config import RunConfig
-from ostinato.data import TextData, load_data
+from ostinato.data.splits import TextData, load_data
 from ostinato.device import Compute, choose
 from ostinato.dropout import Masks, replace_dropout
 from ostinato.loss import Loss, build_loss

@@ -3,7 +3,7 @@
 import torch
 
 from ostinato.config import Device, RunConfig, Task
-from ostinato.data import Split
+from ostinato.data.splits import Split
 from ostinato.device import choose
 from ostinato.dropout import Masks
 from ostinato.evaluation import Evaluated, Scorer

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from ostinato import figures
 from ostinato.assets import asset_hashes
 from ostinato.config import EvaluateConfig, RunConfig, Source, Task
-from ostinato.data import load_data, load_split
+from ostinato.data.splits import load_data, load_split
 from ostinato.drift import config_drift, environment_drift
 from ostinato.errors import ConfigError, Interrupted, ResumeRefused, UserError
 from ostinato.evaluation import Evaluated, Scorer, save_predictions
@@ -26,7 +26,7 @@ from ostinato.packing import collator_for
 from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
-from ostinato.report_slices import check_slices
+from ostinato.report.slices import check_slices
 from ostinato.rescore import Rescorer
 from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_json
 from ostinato.run_end import describe_model, show_run

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from ostinato.assets import cache_folder
-from ostinato.data import Split
+from ostinato.data.splits import Split
 from ostinato.errors import DataError
 
 _COLUMNS = {"input_ids": "int32", "token_type_ids": "int8"}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ostinato.bootstrap import Estimate, estimate
 from ostinato.calibration import Calibration
 from ostinato.config import Task
-from ostinato.data import Split
+from ostinato.data.splits import Split
 from ostinato.metrics import probabilities
 
 HEADLINES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ostinato.data_formats import READERS, Columns, Row
+from ostinato.data.formats import READERS, Columns, Row
 from ostinato.errors import DataError
 
 _MAGIC = {

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from ostinato.assets import cache_folder
 from ostinato.config import Task
-from ostinato.data_files import RowSource
-from ostinato.data_formats import Row
-from ostinato.data_labels import LabelFormat, natural_sorted
+from ostinato.data.files import RowSource
+from ostinato.data.formats import Row
+from ostinato.data.labels import LabelFormat, natural_sorted
 from ostinato.errors import DataError
 
 _BATCH = 1000

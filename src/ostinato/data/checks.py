@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ostinato.data_rows import Rows
+from ostinato.data.rows import Rows
 
 
 def describe(rows: Rows) -> dict[str, Any]:

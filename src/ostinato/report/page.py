@@ -7,12 +7,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ostinato import report_pictures, report_record
 from ostinato.config import ReportConfig, RunConfig
-from ostinato.data import TextData
+from ostinato.data.splits import TextData
 from ostinato.errors import ConfigError
-from ostinato.report_data import gather
-from ostinato.report_view import View
+from ostinato.report import pictures, record
+from ostinato.report.material import gather
+from ostinato.report.view import View
 from ostinato.run_dir import RunDir
 
 
@@ -48,7 +48,7 @@ def write_report(run: RunDir, config: RunConfig, output: Path, slices: list[str]
         lstrip_blocks=True,
     )
     text = environment.get_template("report.html").render(
-        view=View(gather(run, config, data), slices), record=report_record, pictures=report_pictures
+        view=View(gather(run, config, data), slices), record=record, pictures=pictures
     )
     temporary = output.with_name(f".{output.name}.tmp")
     # Half a character, which no file can hold, may stand in a path or an error message.

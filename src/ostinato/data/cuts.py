@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ostinato.config import Task
-from ostinato.data_rows import Rows
+from ostinato.data.rows import Rows
 from ostinato.errors import DataError
 
 

@@ -11,11 +11,11 @@ from ostinato.bootstrap import Estimate, estimate
 from ostinato.config import Task
 from ostinato.errors import UserError
 from ostinato.metrics import MINIMISED, Scores, score
-from ostinato.report_data import Material
-from ostinato.report_matrix import Matrix, confusions, matrix
-from ostinato.report_rows import HEADLINES, Group, Mistake, by_length, by_slice, mistakes
-from ostinato.report_slices import slice_values
-from ostinato.report_text import data_name, interval, number, percent, plain, shortened, title
+from ostinato.report.material import Material
+from ostinato.report.matrix import Matrix, confusions, matrix
+from ostinato.report.rows import HEADLINES, Group, Mistake, by_length, by_slice, mistakes
+from ostinato.report.slices import slice_values
+from ostinato.report.text import data_name, interval, number, percent, plain, shortened, title
 
 Row = Sequence[str]
 

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ostinato.config import DataConfig, Source
-from ostinato.data import Split
-from ostinato.data_files import RowSource, open_files
-from ostinato.data_formats import Columns
-from ostinato.data_hub import open_hub
+from ostinato.data.files import RowSource, open_files
+from ostinato.data.formats import Columns
+from ostinato.data.hub import open_hub
+from ostinato.data.splits import Split
 from ostinato.errors import DataError
 
 

@@ -1,7 +1,7 @@
 """Rows of csv, tsv, json, jsonl, parquet and Orange tab files, one by one, each with the place where a user finds it.
 
 Promises: values come as written ("1", "NA" and "null" stay text) and memory stays flat.
-Knows nothing of what a text or a label may be; decoding and parquet errors pass through to `data_files.py`.
+Knows nothing of what a text or a label may be; decoding and parquet errors pass through to `files.py`.
 """
 
 import csv

@@ -1,11 +1,11 @@
-"""Which pictures a report shows of a run, in which order. `report_figures` draws them."""
+"""Which pictures a report shows of a run, in which order. `figures` draws them."""
 
-from ostinato import report_figures as draw
 from ostinato.config import Task
 from ostinato.metrics import default_monitor, probabilities
-from ostinato.report_data import Material
-from ostinato.report_rows import HEADLINES
-from ostinato.report_text import number
+from ostinato.report import figures as draw
+from ostinato.report.material import Material
+from ostinato.report.rows import HEADLINES
+from ostinato.report.text import number
 
 _CURVES = (
     ("Loss", ("train/loss", "val/loss"), False),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ostinato.calibration import Calibration, calibrate, load_calibration
 from ostinato.config import RunConfig, Task
-from ostinato.data import Split, TextData, load_data
+from ostinato.data.splits import Split, TextData, load_data
 from ostinato.errors import ConfigError, UserError
 from ostinato.evaluation import load_predictions
 from ostinato.rescore import Rescorer

@@ -13,14 +13,14 @@ from datasets import Dataset
 
 from ostinato.assets import fetch_data
 from ostinato.config import DataConfig, OnLeak, Source, Task
-from ostinato.data_checks import count_leaks, describe, shared_with, warnings_about
-from ostinato.data_files import RowSource, open_files
-from ostinato.data_formats import Columns, read_tab
-from ostinato.data_generated import generate
-from ostinato.data_hub import open_hub
-from ostinato.data_labels import LabelFormat
-from ostinato.data_rows import TEXT_NORMALISATION, Rows, scan
-from ostinato.data_split import cut_validation, subset
+from ostinato.data.checks import count_leaks, describe, shared_with, warnings_about
+from ostinato.data.cuts import cut_validation, subset
+from ostinato.data.files import RowSource, open_files
+from ostinato.data.formats import Columns, read_tab
+from ostinato.data.generated import generate
+from ostinato.data.hub import open_hub
+from ostinato.data.labels import LabelFormat
+from ostinato.data.rows import TEXT_NORMALISATION, Rows, scan
 from ostinato.errors import DataError
 from ostinato.seeding import Seeds
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from ostinato.report_data import Material
-from ostinato.report_text import data_name, percent, plain, training_command
+from ostinato.report.material import Material
+from ostinato.report.text import data_name, percent, plain, training_command
 from ostinato.run_dir import read_config
 
 Row = Sequence[str]
