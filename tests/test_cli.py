@@ -1,6 +1,7 @@
 """A user's mistakes: one clear line each, all at once, exit code 2, nothing left behind, and quickly."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -171,6 +172,26 @@ def test_secrets_stay_references_in_what_is_shown(tmp_path):
     wrong = run("train", "training.epochs=${oc.env:TOKEN}", cwd=tmp_path, TOKEN="s3cret")
     assert wrong.returncode == 2
     assert "s3cret" not in wrong.stdout + wrong.stderr
+
+
+def test_a_dot_env_file_at_the_root_is_read_and_never_shown(tmp_path):
+    for part in ("src", "conf", "scripts"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    command = [sys.executable, tmp_path / "scripts" / "train.py", "name=${oc.env:OSTINATO_SECRET}"]
+
+    def said(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+        done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert "Environment variable 'OSTINATO_SECRET' not found" in said("training.epochs=-1")
+    (tmp_path / ".env").write_text("OSTINATO_SECRET=s3cret\n")
+    assert said("training.epochs=-1").splitlines() == [
+        "training.epochs=-1.0: must be greater than 0 (Passes over the training split; fractions are allowed)"
+    ]
+    shown = said("--cfg", "job", "--resolve")
+    assert "name: ${oc.env:OSTINATO_SECRET}" in shown
+    assert "s3cret" not in shown
 
 
 def test_defaults_of_every_group_are_valid():
