@@ -9,7 +9,8 @@ import shutil
 import statistics
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
@@ -131,9 +132,7 @@ def _write_model(reference: _Padded, pairs: Pairs, opset: int, path: Path) -> No
     """Writes ONNX with free numbers of rows and of tokens, by torch.export."""
     example = reference.arguments(reference.encode(pairs[:3] if len(pairs) > 2 else [pairs[0]] * 3))
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, about itself and about the names of equal axes
+    with _silence():
         torch.onnx.export(
             reference.model,
             kwargs=example,
@@ -150,9 +149,18 @@ def _write_model(reference: _Padded, pairs: Pairs, opset: int, path: Path) -> No
 
 def _quantize(source: Path, target: Path) -> None:
     """Weights in 8 bits, one scale for each column; activations are quantised as they come."""
-    logging.disable(logging.WARNING)  # the quantiser speaks through the root logger
-    try:
+    with _silence():
         quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps back what exporters say about themselves, through `warnings` and several loggers, the root among them."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(logging.NOTSET)
 
