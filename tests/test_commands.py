@@ -26,6 +26,7 @@ def command(script, *arguments, cwd):
     )
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_runs_that_were_killed_end_as_the_one_that_was_not(tmp_path):
     done = command("crash_test", "kills=2", f"overrides={DEBUG}", "output=crash", cwd=tmp_path)

@@ -42,9 +42,9 @@ def run(tmp_path_factory):
         pytest.skip(f"needs the packaged model and data: {error}")
     place = tmp_path_factory.mktemp("minilm")
     small = [
-        "training.threads=2",
+        "training.threads=1",  # beside other tests, two threads wait for each other
         "training.precision=fp32",
-        "data.limit_train=192",
+        "data.limit_train=128",
         "data.limit_val=64",
         "data.limit_test=64",
         "training.lr=5e-4",
@@ -105,10 +105,3 @@ def test_predict_labels_csv_jsonl_and_stdin_alike_from_any_directory(run, tmp_pa
     for arguments, text in ((["input=new.jsonl"], None), ([], "\n".join(TEXTS))):
         done = command("predict", f"run={run.path}", *arguments, cwd=tmp_path, text=text)
         assert [json.loads(line) for line in done.stdout.splitlines()] == expected
-
-
-def test_a_sweep_makes_a_folder_for_each_job(tmp_path):
-    command("train", "-m", "seed=1,2", "experiment=debug", "data.limit_train=40", "training.epochs=1", cwd=tmp_path)
-    jobs = sorted(tmp_path.glob("outputs/multirun/*/*/results.json"))
-    assert [read_json(job)["config"]["training"]["seed"] for job in jobs] == [1, 2]
-    assert all(read_json(job)["status"] == "finished" for job in jobs)

@@ -13,6 +13,10 @@ from typing import ClassVar
 import pytest
 from runs import train_in
 
+from ostinato import composition, hub_export
+from ostinato.config import ExportConfig
+from ostinato.errors import ConfigError
+
 ROOT = Path(__file__).parents[1]
 TOKEN = "hf_made_up_for_this_test"
 
@@ -106,12 +110,18 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The address of an empty hub."""
+    """The address of an empty hub, which is this process's."""
     monkeypatch.setattr(Hub, "repositories", {})
     monkeypatch.setattr(Hub, "tokens", set())
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    address = f"http://127.0.0.1:{server.server_port}"
+    for name, value in {"ENDPOINT": address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("no_proxy", "*")
+    composition.register_schemas()
+    yield address
     server.shutdown()
     server.server_close()
 
@@ -122,22 +132,17 @@ def run(tmp_path_factory):
     return train_in(tmp_path_factory.mktemp("run"))
 
 
-def push(run, address, *options, token=TOKEN):
-    environment = {**os.environ, "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-    environment |= {"no_proxy": "*", "HF_HOME": str(run.path / "home")} | ({"HF_TOKEN": token} if token else {})
-    command = [sys.executable, str(ROOT / "scripts" / "export.py"), f"run={run.path}", "format=hub", *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-
-def assert_refused(done, said):
-    assert done.returncode == 2, done.stdout + done.stderr
-    (line,) = done.stderr.splitlines()
-    assert said in line
-    assert TOKEN not in line
+def push(run, *options):
+    overrides = [f"run={run.path}", "format=hub", *options]
+    with composition.hydra_composition():
+        config = composition.to_config(composition.compose_command("export", overrides), ExportConfig)
+    return hub_export.push(config, run)
 
 
 def test_the_hub_holds_best_as_it_is_and_privately(run, hub):
-    done = push(run, hub, "repo=org/reuters")
+    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
+    command = [sys.executable, str(ROOT / "scripts" / "export.py"), f"run={run.path}", "format=hub", "repo=org/reuters"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{hub}/org/reuters/commit/{'0' * 40}"
     repository = Hub.repositories["org/reuters"]
@@ -145,25 +150,38 @@ def test_the_hub_holds_best_as_it_is_and_privately(run, hub):
     assert repository["files"] == {path.name: path.read_bytes() for path in run.best.iterdir()}
     assert {"README.md", "model.safetensors", "calibration.json"} <= set(repository["files"])
     assert Hub.tokens <= {f"Bearer {TOKEN}", ""}
-    assert push(run, hub, "repo=org/reuters").returncode == 0  # once more is no error
+    push(run, "repo=org/reuters")  # once more is no error
 
 
 def test_a_public_repository_takes_a_run_only_when_told(run, hub):
     Hub.repositories["org/open"] = {"private": False, "files": {}}
-    assert_refused(push(run, hub, "repo=org/open"), "repo=org/open: is there and public; private=false pushes to it")
+    with pytest.raises(ConfigError, match="repo=org/open: is there and public; private=false pushes to it"):
+        push(run, "repo=org/open")
     assert not Hub.repositories["org/open"]["files"]
-    assert push(run, hub, "repo=org/open", "private=false").returncode == 0
+    push(run, "repo=org/open", "private=false")
     assert "model.safetensors" in Hub.repositories["org/open"]["files"]
 
 
-def test_what_a_hub_refuses_is_one_line(run, hub, monkeypatch):
+@pytest.mark.parametrize("repo", ["org/reuters", "org/a/b"])
+def test_what_a_hub_refuses_is_one_line_without_the_token(run, hub, monkeypatch, repo):
     monkeypatch.setattr(Hub, "refusing", True)
-    assert_refused(push(run, hub, "repo=org/reuters"), f"repo=org/reuters: could not be pushed to {hub} (")
-    assert_refused(push(run, "http://127.0.0.1:9", "repo=org/reuters"), "could not be pushed")
-    assert_refused(push(run, hub, "repo=org/a/b"), "repo=org/a/b: could not be pushed")
+    with pytest.raises(ConfigError, match=f"repo={repo}: could not be pushed to {hub}") as refused:
+        push(run, f"repo={repo}")
+    (line,) = refused.value.problems
+    assert len(line.splitlines()) == 1
+    assert TOKEN not in line
 
 
-def test_nothing_is_sent_without_a_repository_and_a_token(run, hub):
-    assert_refused(push(run, hub), "repo is missing")
-    assert_refused(push(run, hub, "repo=org/reuters", token=None), "HF_TOKEN is not set")
+def test_a_hub_that_is_away_is_one_line(run, hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"could not be pushed to http://127\.0\.0\.1:9"):
+        push(run, "repo=org/reuters")
+
+
+def test_nothing_is_sent_without_a_repository_and_a_token(run, hub, monkeypatch):
+    with pytest.raises(ConfigError, match="repo is missing"):
+        push(run)
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(ConfigError, match="HF_TOKEN is not set"):
+        push(run, "repo=org/reuters")
     assert not Hub.repositories

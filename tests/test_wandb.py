@@ -13,9 +13,14 @@ from tracked import from_jsonl, from_wandb, wandb_files, wandb_records
 
 from ostinato.run_dir import RunDir, read_json
 
-pytest.importorskip("wandb", reason="needs the extra wandb")
+wandb = pytest.importorskip("wandb", reason="needs the extra wandb")
 ROOT = Path(__file__).parents[1]
 CHOSEN = ("tracker=[jsonl,wandb]", "training.log_every=1")
+
+
+@pytest.fixture(autouse=True)
+def _no_run_of_another_test():
+    wandb.teardown()  # one that was broken on purpose stays open, and the next would wait for it
 
 
 def header(file: Path):

@@ -103,7 +103,7 @@ def _into(run: RunDir, logs: dict[str, Any]) -> dict[str, Any]:
     """The logging with the run's own file: a trial of a search has several runs."""
     handlers = {
         name: handler | ({"filename": str(run.log)} if "filename" in handler else {})
-        for name, handler in logs["handlers"].items()
+        for name, handler in logs.get("handlers", {}).items()
     }
     return logs | {"handlers": handlers}
 
