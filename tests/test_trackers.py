@@ -253,5 +253,8 @@ def test_a_tracker_whose_package_is_missing_is_said_at_the_door(monkeypatch, nam
 
 def test_a_key_of_a_tracker_that_was_not_chosen_is_said():
     register_schemas()
-    (problem,) = find_problems("train", ["tracker.mlflow.uri=x", "tracker.tensorboard.flush_secs=5"], multirun=False)
-    assert problem == "tracker.mlflow.uri=x: there is no mlflow to set it for; add it to tracker=[...]"
+    said = "tracker.mlflow.uri=x: there is no mlflow to set it for; add it to tracker=[...]"
+    typed = ["tracker.mlflow.uri=x", "tracker.tensorboard.flush_secs=5"]
+    assert find_problems("train", typed, multirun=False) == [said]
+    beside, again = find_problems("train", [*typed, "training.epochs=many"], multirun=False)
+    assert (beside.split(":")[0], again) == ("training.epochs=many", said)

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ostinato import config as schemas
@@ -88,20 +88,40 @@ def _problems_of_search(overrides: list[Override], multirun: bool) -> list[str]:
     return [f"{seed}: a search runs each trial under search.num_seeds seeds; set that instead" for seed in seeds]
 
 
-def _problems_of_absent(command: str, overrides: list[str]) -> list[str]:
-    """Keys of an option that was not chosen, such as tracker.mlflow.uri without mlflow: OmegaConf asserts there."""
-    optional = {text: parts for text in overrides if (parts := _option(text))}
-    if not optional:
-        return []
+def _problems_together(command: str, overrides: list[str]) -> list[str]:
+    # OmegaConf asserts at a key of an option that was not chosen, such as tracker.mlflow.uri: they come last.
+    optional = {text: chosen for text in overrides if (chosen := _option(text))}
+    problems, cfg = _composed(command, [text for text in overrides if text not in optional])
+    if optional and cfg is not None:
+        absent = {text for text, chosen in optional.items() if OmegaConf.select(cfg, ".".join(chosen)) is None}
+        problems, cfg = _composed(command, [text for text in overrides if text not in absent])
+        for text in overrides:
+            if text in absent:
+                group, option = optional[text]
+                problems.append(f"{text}: there is no {option} to set it for; add it to {group}=[...]")
+    if cfg is None:
+        return problems
     try:
-        cfg = compose_command(command, [text for text in overrides if text not in optional])
-    except (HydraException, OmegaConfBaseException):
-        return []  # said below
-    return [
-        f"{text}: there is no {option} to set it for; add it to {group}=[...]"
-        for text, (group, option) in optional.items()
-        if OmegaConf.select(cfg, f"{group}.{option}") is None
-    ]
+        config: Any = to_config(cfg, SCHEMAS[command])
+        problems += schemas.missing_packages(config.tracker) if isinstance(config, schemas.RunConfig) else []
+    except ConfigError as error:
+        problems += error.problems
+    return problems
+
+
+def _composed(command: str, overrides: list[str]) -> tuple[list[str], DictConfig | None]:
+    """What Hydra objects to, and the config without that; None when it does not say what it objects to."""
+    problems: list[str] = []
+    remaining = list(overrides)
+    while True:
+        try:
+            return problems, compose_command(command, remaining)
+        except (HydraException, OmegaConfBaseException) as error:
+            culprit = _culprit(error, remaining)
+            if culprit is None:
+                return [*problems, first_line(error)], None
+            problems.append(f"{culprit}: {plain(error)}{documentation(command, culprit.split('=')[0])}")
+            remaining.remove(culprit)
 
 
 def _option(text: str) -> tuple[str, str] | None:
@@ -109,28 +129,6 @@ def _option(text: str) -> tuple[str, str] | None:
     group, _, rest = text.split("=")[0].partition(".")
     option, _, key = rest.partition(".")
     return (group, option) if key and option in _options(group) else None
-
-
-def _problems_together(command: str, overrides: list[str]) -> list[str]:
-    problems: list[str] = []
-    problems += (absent := _problems_of_absent(command, overrides))
-    remaining = [override for override in overrides if not any(problem.startswith(override) for problem in absent)]
-    while True:
-        try:
-            cfg = compose_command(command, remaining)
-            break
-        except (HydraException, OmegaConfBaseException) as error:
-            culprit = _culprit(error, remaining)
-            if culprit is None:
-                return [*problems, first_line(error)]
-            problems.append(f"{culprit}: {plain(error)}{documentation(command, culprit.split('=')[0])}")
-            remaining.remove(culprit)
-    try:
-        config: Any = to_config(cfg, SCHEMAS[command])
-        problems += schemas.missing_packages(config.tracker) if isinstance(config, schemas.RunConfig) else []
-    except ConfigError as error:
-        problems += error.problems
-    return problems
 
 
 def _options(group: str) -> list[str]:
