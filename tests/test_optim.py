@@ -60,3 +60,16 @@ def test_layers_learn_slower_the_further_they_lie_below_the_head():
     assert by_name["bert.encoder.layer.2.output.dense.weight"] == pytest.approx(0.05)
     assert by_name["bert.encoder.layer.0.output.dense.weight"] == pytest.approx(0.0125)
     assert by_name["bert.embeddings.word_embeddings.weight"] == pytest.approx(0.00625)
+
+
+def test_the_head_learns_at_its_own_rate_where_it_has_one():
+    model = tiny()
+    optimizer = build_optimizer(model, TrainingConfig(lr=1.0, head_lr=10.0, layer_lr_decay=0.5))
+    rates = {id(p): group["peak_lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name for name, p in model.named_parameters() if rates[id(p)] == 10.0} == {
+        "bert.pooler.dense.weight",
+        "bert.pooler.dense.bias",
+        "classifier.weight",
+        "classifier.bias",
+    }
+    assert {name: rates[id(p)] for name, p in model.named_parameters()}["bert.embeddings.LayerNorm.weight"] == 0.0625

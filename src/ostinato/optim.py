@@ -15,8 +15,8 @@ _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 def build_optimizer(model: nn.Module, cfg: TrainingConfig) -> AdamW:
     """Makes AdamW, fused into one kernel per step.
 
-    Matrices decay, biases and norms do not. Each group carries `peak_lr`: the highest rate that it sees, lower by
-    `layer_lr_decay` for each layer below the head.
+    Matrices decay, biases and norms do not. Each group carries `peak_lr`: the highest rate that it sees. It is
+    `head_lr` above the encoder, and lower by `layer_lr_decay` for each layer below.
     """
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     num_layers = 1 + max((layer for name, _ in parameters if (layer := _layer(name)) is not None), default=0)
@@ -27,7 +27,7 @@ def build_optimizer(model: nn.Module, cfg: TrainingConfig) -> AdamW:
         {
             "params": members,
             "weight_decay": cfg.weight_decay if decays else 0.0,
-            "peak_lr": cfg.lr * cfg.layer_lr_decay ** (num_layers + 1 - depth),
+            "peak_lr": _peak_lr(cfg, num_layers + 1 - depth),
         }
         for (depth, decays), members in groups.items()
     ]
@@ -58,6 +58,12 @@ def lr_factor(step: int, total_steps: int, warmup_ratio: float, schedule: Schedu
     if schedule is Schedule.linear:
         return 1.0 - progress
     return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def _peak_lr(cfg: TrainingConfig, below_head: int) -> float:
+    if below_head == 0 and cfg.head_lr is not None:
+        return cfg.head_lr
+    return cfg.lr * cfg.layer_lr_decay**below_head
 
 
 def _layer(name: str) -> int | None:
