@@ -132,9 +132,8 @@ class Training:
         better = self.state.best is None or metrics.is_better(
             self.monitor, value, self.state.best, self.cfg.early_stopping.min_delta
         )
-        log.info(
-            "step %d: val %s %.4f, loss %.4f%s", step, self.monitor, value, figures["loss"], " (best)" if better else ""
-        )
+        shown = ", ".join(f"{name} {figures[name]:.4f}" for name in dict.fromkeys((self.monitor, "loss")))
+        log.info("step %d: val %s%s", step, shown, " (best)" if better else "")
         if not better:
             self.state.without_improvement += 1
             return

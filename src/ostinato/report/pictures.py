@@ -18,9 +18,9 @@ def curves(m: Material) -> list[str]:
     """Pictures of what was logged."""
     metrics, best = m.metrics, m.results.get("best_step")
     monitor = m.config.training.monitor or default_monitor(m.task)
-    second = next((name for name in HEADLINES[m.task] if name != monitor), monitor)
+    shown = [name for name in dict.fromkeys((monitor, *HEADLINES[m.task])) if name != "loss"]  # it has its own
     wanted = [*_CURVES]
-    wanted.insert(1, ("Validation", (f"val/{monitor}", f"val/{second}"), False))
+    wanted.insert(1, ("Validation", tuple(f"val/{name}" for name in shown[:2]), False))
     drawn = []
     for head, names, log in wanted:
         there = {name: metrics[name] for name in dict.fromkeys(names) if metrics.get(name)}
