@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from ostinato import TextClassifier, assets
-from ostinato.config import Task
+from ostinato.config import PredictConfig, Task
 from ostinato.errors import AssetError
 from ostinato.evaluation import load_predictions
 from ostinato.metrics import score
+from ostinato.prediction import predict
 from ostinato.run_dir import RunDir, read_json
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +70,7 @@ def test_a_run_leaves_what_the_readme_names(run):
     assert "\x1b" not in run.log.read_text()
 
 
-@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("split", [pytest.param("val", marks=pytest.mark.proof), "test"])
 def test_evaluate_gives_the_figures_of_training_to_the_last_digit(run, split, tmp_path):
     figures = json.loads(command("evaluate", f"run={run.path}", f"split={split}", cwd=tmp_path).stdout)
     assert figures == read_json(run.results)[split]
@@ -102,6 +103,8 @@ def test_predict_labels_csv_jsonl_and_stdin_alike_from_any_directory(run, tmp_pa
         labelled = list(csv.DictReader(file))
     assert [row["label"] for row in labelled] == [p["label"] for p in expected]
     assert [float(row["score_crude"]) for row in labelled] == [p["scores"]["crude"] for p in expected]
-    for arguments, text in ((["input=new.jsonl"], None), ([], "\n".join(TEXTS))):
-        done = command("predict", f"run={run.path}", *arguments, cwd=tmp_path, text=text)
-        assert [json.loads(line) for line in done.stdout.splitlines()] == expected
+    piped = command("predict", f"run={run.path}", cwd=tmp_path, text="\n".join(TEXTS))
+    assert [json.loads(line) for line in piped.stdout.splitlines()] == expected
+    places = {"input": str(tmp_path / "new.jsonl"), "output": str(tmp_path / "labelled.jsonl")}
+    predict(PredictConfig(run=str(run.path), **places), "text", None)
+    assert [json.loads(line) for line in (tmp_path / "labelled.jsonl").read_text().splitlines()] == expected
