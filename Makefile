@@ -24,11 +24,11 @@ train: $(CORE)  ## Fine-tune a classifier; ARGS="training.lr=3e-5" overrides any
 
 .PHONY: test
 test: $(DEV)  ## Run all tests; ARGS="tests/test_data.py -x" goes to pytest
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(DEV)  ## Run the tests that take seconds
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not slow and not proof" $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow and not proof" $(ARGS)
 
 .PHONY: proof
 proof: $(DEV)  ## Run the tests that take a minute each: sweeps of trackers, DVC, launchers

@@ -160,7 +160,7 @@ class View:
             n.p(difference.p),
             n.p(pair.p_holm),
             "-" if pair.superiority is None else f"{pair.superiority:.2f}",
-            f"{difference.wins} of {difference.n}" + (f" ({difference.ties} ties)" if difference.ties else ""),
+            f"{difference.wins} of {difference.n}" + (f", {difference.ties} tied" if difference.ties else ""),
             verdict,
         )
 
