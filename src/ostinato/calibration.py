@@ -122,7 +122,7 @@ def _threshold(values: Floats, truth: NDArray[np.bool_]) -> float:
     predicted = np.cumsum(np.bincount(where)[::-1])[::-1]  # rows at or above each level
     hits = np.cumsum(np.bincount(where, weights=truth)[::-1])[::-1]
     f1 = np.where(candidates < levels, 2 * hits / (predicted + truth.sum()), 0)  # nothing lies below a probability of 0
-    best = np.flatnonzero(np.isclose(f1, f1.max(), rtol=1e-12, atol=0))
+    best = np.flatnonzero(f1 == f1.max())  # quotients of integers: equal ones are equal to the last bit
     return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
 
