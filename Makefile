@@ -11,6 +11,8 @@ MAKEFLAGS += --no-print-directory
 EXTRAS := dev dvclive joblib mlflow onnx slurm wandb
 
 BIN := .venv/bin
+# In the files' own order: xdist would put files of few tests last, and some of these take minutes.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 CORE := .venv/.core
 DEV := .venv/.dev
 
@@ -24,11 +26,11 @@ train: $(CORE)  ## Fine-tune a classifier; ARGS="training.lr=3e-5" overrides any
 
 .PHONY: test
 test: $(DEV)  ## Run all tests; ARGS="tests/test_data.py -x" goes to pytest
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(DEV)  ## Run the tests that take seconds
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow and not proof" $(ARGS)
+	@$(PYTEST) -m "not slow and not proof" $(ARGS)
 
 .PHONY: proof
 proof: $(DEV)  ## Run the tests that take a minute each: sweeps of trackers, DVC, launchers

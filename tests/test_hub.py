@@ -92,7 +92,7 @@ def test_a_hub_preset_trains_on_a_data_set_of_the_hub(hub, tmp_path):
     ("wrong", "said"),
     [
         (("data=generated", "model.name=nobody/nothing"), "model.name=nobody/nothing: could not be loaded"),
-        pytest.param(("data=generated", "model.revision=feature"), "feature", marks=pytest.mark.proof),
+        (("data=generated", "model.revision=feature"), "feature"),
         (("data=sst2", "data.revision=feature"), "data.name=stanfordnlp/sst2: "),
     ],
 )
