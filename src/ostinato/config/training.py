@@ -71,7 +71,7 @@ class TrainingConfig:
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """AdamW's epsilon."""
     head_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Peak learning rate of what lies above the encoder, which starts at random; null takes `training.lr`."""
+    """Peak learning rate of what lies above the encoder (pooler and classifier); null takes `training.lr`."""
     layer_lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of each encoder layer as a multiple of the layer above it; 1 for one rate everywhere."""
     schedule: Schedule = Schedule.linear

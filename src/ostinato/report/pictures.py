@@ -23,7 +23,7 @@ def curves(m: Material) -> list[str]:
     wanted.insert(1, ("Validation", tuple(f"val/{name}" for name in shown[:2]), False))
     drawn = []
     for head, names, log in wanted:
-        there = {name: metrics[name] for name in dict.fromkeys(names) if metrics.get(name)}
+        there = {name: metrics[name] for name in names if metrics.get(name)}
         if there:
             drawn.append(draw.curves(head, there, best, log))
     return drawn
