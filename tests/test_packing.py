@@ -1,69 +1,25 @@
 """Packed and padded batches give the same logits and gradients, for every architecture that packs."""
 
-import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from classifiers import ARCHITECTURES, BERT_SIZES, LONGEST, classifiers, collator, gradients, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from ostinato.collate import Collator
-from ostinato.config import Batching
 from ostinato.dropout import Dropout, Masks, kept_share, replace_dropout
-from ostinato.packing import can_pack, collator_for
-
-LONGEST = 40
-_BERT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
-ARCHITECTURES = {
-    "bert": _BERT,
-    "electra": _BERT | {"embedding_size": 16},
-    "roberta": _BERT | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
-    "xlm-roberta": _BERT | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
-    "camembert": _BERT | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
-    "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 3, "n_heads": 4},
-    "modernbert": _BERT | {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 0},
-    "modernbert mean": _BERT | {"local_attention": 8, "pad_token_id": 0, "classifier_pooling": "mean"},
-}
-
-
-def classifiers(name):
-    """The same classifier twice: as transformers makes it, and packed."""
-    model_type = name.split()[0]
-    config = AutoConfig.for_model(model_type, vocab_size=60, num_labels=3, **ARCHITECTURES[name])
-    for key in ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
-        setattr(config, key, 2)
-    torch.manual_seed(0)
-    padded = AutoModelForSequenceClassification.from_config(config).eval()
-    packed = AutoModelForSequenceClassification.from_config(copy.deepcopy(config)).eval()
-    packed.load_state_dict(padded.state_dict())
-    return (padded, Collator(padded.config.pad_token_id)), (packed, collator(packed))
-
-
-def collator(model, masks=None):
-    return collator_for(model, model.config.pad_token_id, Batching.packed, masks or Masks())
-
-
-def rows(lengths, seed=0, pairs=False):
-    generator = np.random.default_rng(seed)
-    columns = {"input_ids": [generator.integers(5, 60, n).tolist() for n in lengths]}
-    if pairs:
-        columns["token_type_ids"] = [[0] * (n // 2) + [1] * (n - n // 2) for n in lengths]
-    return columns
-
-
-def gradients(model, collator, columns, weight):
-    model.zero_grad()
-    logits = model(**collator.inputs(columns)).logits
-    (logits * weight).sum().backward()
-    return logits, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+from ostinato.packing import can_pack
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("lengths", [[1], [LONGEST], [3, 1, LONGEST, 1, 7, 7, 7, 20, 21]])
-def test_logits_and_gradients_agree_with_padding(name, lengths):
-    padded, packed = classifiers(name)
+@pytest.mark.parametrize("multiple", [1, 16])
+def test_logits_and_gradients_agree_with_padding(name, lengths, multiple):
+    padded, (model, collator) = classifiers(name)
+    packed = model, replace(collator, multiple=multiple)
     columns = rows(lengths, pairs=name in ("bert", "electra"))
     weight = torch.randn(len(lengths), 3)
     expected, theirs = gradients(*padded, columns, weight)
@@ -94,7 +50,7 @@ def test_a_text_does_not_see_its_neighbours():
 
 
 def test_attention_dropout_drops_and_keeps_the_mean():
-    config = AutoConfig.for_model("bert", vocab_size=60, num_labels=3, attention_probs_dropout_prob=0.5, **_BERT)
+    config = AutoConfig.for_model("bert", vocab_size=60, num_labels=3, attention_probs_dropout_prob=0.5, **BERT_SIZES)
     config.hidden_dropout_prob = 0.0
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(config).eval()
@@ -164,7 +120,7 @@ def test_every_dropout_layer_of_a_model_is_replaced():
 
 
 def test_deberta_says_that_it_cannot():
-    config = AutoConfig.for_model("deberta-v2", **_BERT)
+    config = AutoConfig.for_model("deberta-v2", **BERT_SIZES)
     assert not can_pack(AutoModelForSequenceClassification.from_config(config))
 
 

@@ -40,31 +40,52 @@ def attend(
     Returns:
         What each query reads, shaped as `query`.
     """
-    if _has_kernel(query, dropout):
-        return _varlen(query, key, value, segments, scale, window)
-    arguments = (query, key, value, segments, scale, dropout, masks, window)
-    result: Tensor = _Attend.apply(*arguments)  # type: ignore[no-untyped-call]
-    return result
-
-
-def _has_kernel(query: Tensor, dropout: float) -> bool:
-    """Flash attention of variable length: on NVIDIA GPUs, in half precision, without dropout."""
-    return query.is_cuda and query.dtype in (torch.float16, torch.bfloat16) and not dropout
-
-
-def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float, window: int | None) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
-    longest = max(length for _, length in segments.runs)
-    asked = torch.cat([segments.starts, segments.starts[-1:] + segments.lengths[-1:]]).int()
-    asking, most = asked, longest
-    if len(query) != len(key):
-        asking, most = torch.arange(len(query) + 1, dtype=torch.int32, device=query.device), 1
-    seen = (-1, -1) if window is None else (window - 1, window - 1)
-    # One split: a text's result does not depend on what else is in the batch.
-    read = varlen_attn(query, key, value, asking, asked, most, longest, scale=scale, window_size=seen, num_splits=1)
-    assert isinstance(read, Tensor)
+    if _has_kernel(query):
+        return _flash(query, key, value, segments, scale, dropout, window)
+    read: Tensor = _by_length(query, key, value, segments, scale, dropout, masks, window)
     return read
+
+
+def _has_kernel(query: Tensor) -> bool:
+    """Flash attention of variable length: on NVIDIA GPUs since Ampere, in half precision, for heads of 8, 16, ..."""
+    halves = query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] % 8 == 0
+    return query.is_cuda and halves and torch.cuda.get_device_properties(query.device).major >= 8
+
+
+def _flash(
+    query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float, dropout: float, window: int | None
+) -> Tensor:
+    """The kernel beneath `torch.nn.attention.varlen`, which itself has no dropout.
+
+    What fills a row up is a text of its own here: the kernel leaves memory unwritten where no text lies. Its backward
+    pass is deterministic where `torch.use_deterministic_algorithms` asks for it.
+    """
+    asked, asking, most = segments.bounds, segments.bounds, segments.longest
+    if len(query) != len(key):
+        asked = asked[:-1]
+        asking, most = torch.arange(len(query) + 1, dtype=torch.int32, device=query.device), 1
+    seen = -1 if window is None else window - 1
+    return torch.ops.aten._flash_attention_forward(  # type: ignore[no-any-return]
+        query,
+        key,
+        value,
+        asking,
+        asked,
+        most,
+        segments.longest,
+        dropout,
+        False,
+        False,
+        scale=scale,
+        window_size_left=seen,
+        window_size_right=seen,
+        num_splits=1,  # a text's result does not depend on what else is in the batch
+    )[0]
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # else each batch were compiled anew for its lengths
+def _by_length(*arguments: Any) -> Any:
+    return _Attend.apply(*arguments)  # type: ignore[no-untyped-call]
 
 
 class _Attend(torch.autograd.Function):
@@ -81,7 +102,7 @@ class _Attend(torch.autograd.Function):
         window: int | None,
     ) -> Tensor:
         query = query * scale  # fewer elements than the products have
-        out = torch.empty_like(query)
+        out = _unwritten(query, segments)
         saved: list[Tensor] = []
         learns = any(ctx.needs_input_grad)
         groups = list(_groups(segments, alone=len(query) != len(key)))
@@ -100,7 +121,7 @@ class _Attend(torch.autograd.Function):
                 _write(out[asking], torch.bmm(weights, v), rows)
                 saved += kept if learns else []
         ctx.save_for_backward(query, key, value, *saved)
-        ctx.groups, ctx.scale, ctx.kept = groups, scale, kept_share(dropout)
+        ctx.segments, ctx.groups, ctx.scale, ctx.kept = segments, groups, scale, kept_share(dropout)
         return out.div_(ctx.kept) if dropout else out
 
     @staticmethod
@@ -108,7 +129,7 @@ class _Attend(torch.autograd.Function):
         query, key, value, *saved = ctx.saved_tensors
         parts = iter(saved)
         gradient = gradient / ctx.kept if ctx.kept < 1 else gradient
-        to_query, to_key, to_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+        to_query, to_key, to_value = (_unwritten(states, ctx.segments) for states in (query, key, value))
         for rows, _, asking, asked in ctx.groups:
             q, k, v = _heads(query[asking], rows), _heads(key[asked], rows), _heads(value[asked], rows)
             g = _heads(gradient[asking], rows)
@@ -124,6 +145,14 @@ class _Attend(torch.autograd.Function):
             _write(to_query[asking], torch.bmm(to_products, k), rows)
             _write(to_key[asked], torch.bmm(to_products.transpose(1, 2), q), rows)
         return to_query.mul_(ctx.scale), to_key, to_value, None, None, None, None, None
+
+
+def _unwritten(states: Tensor, segments: Segments) -> Tensor:
+    """Memory for what texts write, and zeros after the last of them."""
+    out = torch.empty_like(states)
+    if segments.filler and len(out) > len(segments.starts):
+        out[-segments.filler :].zero_()
+    return out
 
 
 def _groups(segments: Segments, alone: bool) -> Iterator[tuple[int, int, slice, slice]]:

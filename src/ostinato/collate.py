@@ -11,33 +11,37 @@ from torch import Tensor
 from ostinato.batching import Indices
 from ostinato.tokenise import TokenisedSplit
 
-_FILL = {"token_type_ids": 0}
-
 
 @dataclass(frozen=True)
 class Segments:
     """Where each text lies in a packed row.
 
     Attributes:
-        lengths: tokens of each text, int64 [num_rows].
         starts: place of each text's first token, int64 [num_rows].
+        bounds: these, the end of the last text, and the end of what fills the row up, int32 [num_rows + 2].
         runs: (number, length) of texts of one length that follow each other.
+        filler: tokens after the last text; they belong to none.
+        longest: no text and no filler has more tokens.
     """
 
-    lengths: Tensor
     starts: Tensor
+    bounds: Tensor
     runs: tuple[tuple[int, int], ...]
+    filler: int
+    longest: int
 
     @classmethod
-    def of(cls, lengths: NDArray[np.int64]) -> "Segments":
-        """Lays texts of these lengths one after another."""
+    def of(cls, lengths: NDArray[np.int64], multiple: int = 1) -> "Segments":
+        """Lays texts of these lengths one after another and fills up to a multiple of so many tokens."""
         runs = tuple((len(list(texts)), length) for length, texts in groupby(lengths.tolist()))
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        return cls(torch.from_numpy(lengths), torch.from_numpy(starts), runs)
+        filler = int(-lengths.sum() % multiple)
+        bounds = torch.from_numpy(np.cumsum([0, *lengths, filler]))
+        longest = -(-int(lengths.max()) // multiple) * multiple
+        return cls(bounds[:-2], bounds.int(), runs, filler, longest)
 
     def to(self, device: torch.device) -> "Segments":
         """The same on a device."""
-        return replace(self, lengths=_move(self.lengths, device), starts=_move(self.starts, device))
+        return replace(self, starts=_move(self.starts, device), bounds=_move(self.bounds, device))
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,13 @@ class Collator:
         pad_token_id: what fills `input_ids`; other columns are filled with 0.
         packed: one row without padding instead of padded rows.
         first_position: position id of a text's first token (packed).
+        multiple: packed rows are filled up to a multiple of so many tokens, for kernels of fixed shapes.
     """
 
     pad_token_id: int
     packed: bool = False
     first_position: int = 0
+    multiple: int = 1
 
     def batch(self, split: TokenisedSplit, indices: Indices) -> Batch:
         """Makes the batch of the given rows, in their order."""
@@ -108,18 +114,22 @@ class Collator:
 
     def _pack(self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]) -> dict[str, Tensor | Segments]:
         """int64 tensors [1, num_tokens], `position_ids` among them, and `segments`."""
-        segments = Segments.of(lengths)
+        segments = Segments.of(lengths, self.multiple)
         flat = {name: np.concatenate(values).astype(np.int64) for name, values in rows.items()}
         places = np.arange(len(flat["input_ids"])) - np.repeat(segments.starts.numpy(), lengths)
         flat["position_ids"] = places + self.first_position
-        return {name: torch.from_numpy(values)[None] for name, values in flat.items()} | {"segments": segments}
+        tokens = {name: np.pad(v, (0, segments.filler), constant_values=self._fill(name)) for name, v in flat.items()}
+        return {name: torch.from_numpy(values)[None] for name, values in tokens.items()} | {"segments": segments}
 
     def _pad(self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]) -> dict[str, Tensor | Segments]:
         """int64 tensors [num_rows, longest], padded on the right, and `attention_mask` (1 for real tokens)."""
         mask = np.arange(lengths.max()) < lengths[:, None]
         inputs: dict[str, Tensor | Segments] = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
         for name, values in rows.items():
-            padded = np.full(mask.shape, _FILL.get(name, self.pad_token_id), dtype=np.int64)
+            padded = np.full(mask.shape, self._fill(name), dtype=np.int64)
             padded[mask] = np.concatenate(values)
             inputs[name] = torch.from_numpy(padded)
         return inputs
+
+    def _fill(self, column: str) -> int:
+        return self.pad_token_id if column == "input_ids" else 0

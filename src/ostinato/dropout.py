@@ -21,6 +21,7 @@ class Masks:
         self._generator = np.random.Generator(np.random.SFC64(seed))
         torch.manual_seed(seed)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def keep(self, shape: torch.Size, p: float, device: torch.device) -> Tensor:
         """Draws int8 ones with probability `kept_share(p)`, zeros elsewhere."""
         threshold = _threshold(p)
@@ -42,7 +43,7 @@ def _threshold(p: float) -> int:
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout` with masks of our own."""
+    """`torch.nn.Dropout` with masks of our own on a CPU."""
 
     def __init__(self, p: float, masks: Masks) -> None:
         super().__init__(p)
@@ -50,8 +51,8 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """Zeroes elements and scales what stays."""
-        if not self.training or self.p == 0:
-            return input
+        if not self.training or self.p == 0 or input.device.type != "cpu":
+            return super().forward(input)
         keep = self._masks.keep(input.shape, self.p, input.device)
         dropped: Tensor = _Drop.apply(input, keep, kept_share(self.p))  # type: ignore[no-untyped-call]
         return dropped

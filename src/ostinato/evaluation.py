@@ -1,7 +1,7 @@
 """Logits of a split, in row order, each row exactly once; and their figures. Draws and changes nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,10 @@ class Scorer:
         progress = self.bar.add_task(f"scoring {split.name}", total=len(logits), status="")
         was_training = model.training
         model.eval()
-        with torch.inference_mode(), self.compute.autocast():
+        collator = replace(self.collator, multiple=1)
+        with torch.compiler.set_stance("force_eager"), torch.inference_mode(), self.compute.autocast():
             for indices in plan_evaluation(split.lengths, self.batch_size):
-                batch = self.collator.batch(split, indices).to(self.compute.device)
+                batch = collator.batch(split, indices).to(self.compute.device)
                 logits[indices] = model(**batch.inputs).logits.float().cpu().numpy()
                 self.bar.advance(progress, len(indices))
         model.train(was_training)

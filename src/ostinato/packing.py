@@ -99,10 +99,11 @@ class _Packing:
         return output
 
     def _means(self, hidden: Tensor) -> Tensor:
-        lengths = self.segments.lengths
-        row = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), lengths)
+        lengths = self.segments.bounds.diff()
+        rows = torch.arange(len(lengths), device=hidden.device)
+        row = torch.repeat_interleave(rows, lengths, output_size=len(hidden))
         sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add(0, row, hidden)
-        return sums / lengths[:, None]
+        return sums[:-1] / lengths[:-1, None]
 
 
 def _packed_attention(

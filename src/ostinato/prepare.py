@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.collate import Collator
+from ostinato.compiling import compile_training
 from ostinato.config import RunConfig
 from ostinato.data.splits import TextData, load_data
 from ostinato.device import Compute, choose
@@ -65,4 +66,6 @@ def prepare(config: RunConfig) -> Prepared:
     masks = Masks()
     replace_dropout(model, masks)
     collator = collator_for(model, tokenizer.pad_token_id, training.batching, masks)
+    if training.compile:
+        collator = compile_training(model, collator, training)
     return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds, masks, collator)

@@ -73,9 +73,10 @@ def first_batches(prepared: Prepared, config: RunConfig, steps: int) -> list[Bat
 
 
 def count_flops(prepared: Prepared, config: RunConfig, steps: int) -> int:
-    """Floating-point operations of the matrix products that a run's first steps really compute."""
-    with FlopCounterMode(display=False) as counter:
-        bare_loop(prepared, config, steps)
+    """Floating-point operations of the matrix products that the tokens of a run's first steps need."""
+    unfilled = replace(prepared, collator=replace(prepared.collator, multiple=1))
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        bare_loop(unfilled, config, steps)
     return int(counter.get_total_flops())
 
 
