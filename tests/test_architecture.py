@@ -17,7 +17,7 @@ PACKAGE = "ostinato"
 LAYERS = {
     "foundations": "errors config config.* run_dir fingerprint distributed progress interruption",
     "surroundings": "seeding provenance drift assets device jobs",
-    "parts": "data data.* tokenise batching collate dropout attention packing compiling model loss optim metrics "
+    "parts": "data data.* tokenise batching collate dropout attention packing model loss compiling optim metrics "
     "figures statistics bootstrap calibration",
     "a step": "prepare step checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier onnx_classifier",

@@ -1,4 +1,4 @@
-"""The compiled step computes what the plain one does, and on a GPU all of a model is one graph of fixed shapes."""
+"""The compiled step computes what the plain one does, and on a GPU all of a model is one graph for any lengths."""
 
 from dataclasses import replace
 
@@ -7,10 +7,12 @@ import torch
 from classifiers import ARCHITECTURES, classifiers, gradients, rows
 
 from ostinato import attention, compiling
-from ostinato.collate import to_device
-from ostinato.config import TrainingConfig
+from ostinato.collate import Batch, to_device
+from ostinato.config import Precision, Task, TrainingConfig
+from ostinato.device import Compute
 from ostinato.dropout import Masks, replace_dropout
 from ostinato.errors import ConfigError
+from ostinato.loss import Loss
 
 
 @pytest.fixture(autouse=True)
@@ -21,26 +23,23 @@ def _nothing_compiled():
 
 
 @pytest.mark.slow
-def test_logits_and_gradients_agree_with_those_of_the_plain_model(monkeypatch):
-    monkeypatch.setattr(compiling, "MULTIPLE", 64)
+def test_logits_and_gradients_agree_with_those_of_the_plain_model():
     plain, (model, collator) = classifiers("bert")[1], classifiers("bert")[1]
-    compiled = model, compiling.compile_training(model, collator, TrainingConfig(compile=True))
-    for lengths in ([3, 1, 40, 1], [7, 7, 20, 21]):  # one shape once filled up
-        columns, weight = rows(lengths), torch.randn(len(lengths), 3)
-        expected, theirs = gradients(*plain, columns, weight)
-        with torch.compiler.set_stance("default" if lengths[0] == 3 else "fail_on_recompile"):
-            logits, ours = gradients(*compiled, columns, weight)
-        assert (logits - expected).abs().max() < 1e-5
-        assert ours.keys() == theirs.keys()
-        for parameter, gradient in theirs.items():
-            assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-
-
-def test_padded_batches_are_refused():
-    _, (model, collator) = classifiers("bert")
-    with pytest.raises(ConfigError, match=r"training\.compile=true: takes packed batches only"):
-        compiling.compile_training(model, replace(collator, packed=False), TrainingConfig(compile=True))
+    compute = Compute(torch.device("cpu"), Precision.fp32)
+    compiling.compile_training(model, collator, TrainingConfig(compile=True))
+    first = Batch(collator.inputs(rows([3, 1, 40, 1])), torch.zeros(4, dtype=torch.long), 45)
+    with compiling.compiled(model, Loss(Task.single_label), first, compute):
+        assert all(parameter.grad is None for parameter in model.parameters())
+        made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        for lengths in ([7, 7, 20, 21, 30], [1], [4, 9]):
+            columns, weight = rows(lengths), torch.randn(len(lengths), 3)
+            expected, theirs = gradients(*plain, columns, weight)
+            logits, ours = gradients(model, collator, columns, weight)
+            assert (logits - expected).abs().max() < 1e-5
+            assert ours.keys() == theirs.keys()
+            for parameter, gradient in theirs.items():
+                assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == made > 0
 
 
 def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
@@ -57,16 +56,16 @@ def test_on_a_gpu_a_model_is_one_graph_whatever_the_lengths(name, monkeypatch):
     _, (model, collator) = classifiers(name)
     replace_dropout(model, Masks())
     model = model.to(device, torch.bfloat16).train()
-    collator = replace(collator, multiple=64)
+    collator = replace(collator, multiple=16)
 
     def backend(graph, _):
         graphs.append(sum("_flash_attention_forward" in str(node.target) for node in graph.graph.nodes))
         return graph.forward
 
-    compiled = torch.compile(model, fullgraph=True, dynamic=False, backend=backend)
-    for lengths in ([3, 1, 40, 1], [7, 7, 20, 21]):
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=backend)
+    for lengths in ([3, 1, 40, 1], [7, 7, 20, 21, 30]):
         logits = compiled(**to_device(collator.inputs(rows(lengths)), device)).logits
-        assert logits.shape == (4, 3)
+        assert logits.shape == (len(lengths), 3)
         logits.sum().backward()
     assert graphs == [3]
     assert all(parameter.grad is not None for parameter in model.parameters())

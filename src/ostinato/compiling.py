@@ -1,42 +1,56 @@
-"""`torch.compile` for the training step: kernels of fixed shapes, replayed as CUDA graphs on a GPU.
+"""`torch.compile` for the training step, and CUDA graphs on a GPU, without a result that depends on what ran before.
 
-A kernel follows from its shapes alone, not from what ran before it: a run that goes on after a kill computes the same.
+Kernels are made for any sizes, but chosen by those that they meet first, and a run that goes on after a kill would
+meet others. So every start compiles on the run's first batch, and what this does not fit (a batch of one row, say)
+runs plainly.
 """
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from transformers import PreTrainedModel
 
-from ostinato.collate import Collator
+from ostinato.collate import Batch, Collator
 from ostinato.config import TrainingConfig
+from ostinato.device import Compute
 from ostinato.errors import ConfigError
+from ostinato.loss import Loss
 
-MULTIPLE = 512
-"""Packed rows are filled up to a multiple of so many tokens: few shapes, and on average half of this is wasted."""
+_MULTIPLE = 256  # tokens; a CUDA graph is recorded for each size, so there should be few
 
 
 def compile_training(model: PreTrainedModel, collator: Collator, cfg: TrainingConfig) -> Collator:
-    """Compiles the model in place; each shape is compiled when it is first met.
+    """Has the model compiled, in place, at its next call.
 
     Returns:
-        What makes batches of few shapes.
+        What makes batches of few sizes where each costs a CUDA graph.
 
     Raises:
-        ConfigError: batches are padded, so that their shapes are many, or this machine has no compiler.
+        ConfigError: this machine has no compiler.
     """
-    if not collator.packed:
-        raise ConfigError(["training.compile=true: takes packed batches only; these are padded; take false"])
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise ConfigError(
             [f"training.compile=true: torch needs a C++ compiler, and there is no {compiler}; take false"]
         )
-    torch._dynamo.config.recompile_limit = 1024  # per layer; beyond it torch would go on without compiling
     torch._dynamo.config.skip_nnmodule_hook_guards = False  # one layer's hooks are not another's
     # A graph's memory is written anew by its next replay, so gradients cannot stay there over micro-batches.
-    graphs = model.device.type == "cuda" and cfg.accumulate == 1
-    model.compile(dynamic=False, options={"deterministic": True, "triton.cudagraphs": graphs})
-    return replace(collator, multiple=MULTIPLE)
+    graphs = model.device.type == "cuda" and collator.packed and cfg.accumulate == 1
+    model.compile(dynamic=True, options={"deterministic": True, "triton.cudagraphs": graphs})
+    return replace(collator, multiple=_MULTIPLE if graphs else 1)
+
+
+@contextmanager
+def compiled(model: PreTrainedModel, loss: Loss, first: Batch, compute: Compute) -> Iterator[None]:
+    """Compiles forwards and backwards on the run's first batch; within, what does not fit runs plainly."""
+    batch = first.to(compute.device)
+    with compute.autocast():
+        logits = model(**batch.inputs).logits
+    loss.total(logits, batch.labels).backward()  # type: ignore[no-untyped-call]
+    model.zero_grad(set_to_none=True)
+    with torch.compiler.set_stance("eager_on_recompile"):
+        yield

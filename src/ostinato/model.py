@@ -1,6 +1,7 @@
 """The tokenizer and the classifier: found, loaded, and the head initialised from its own seed."""
 
 import os
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -114,9 +115,12 @@ def build_classifier(
             return _load_model(cfg, config=config, attn_implementation=cfg.attention)
         if _from_scratch(cfg):
             _name_special_tokens(config, tokenizer)
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
-            config, attn_implementation=cfg.attention, dtype=torch.float32
-        )
+        try:
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+                config, attn_implementation=cfg.attention, dtype=torch.float32
+            )
+        except (ImportError, ValueError) as error:
+            raise _refused(cfg, error) from error
         return model
 
 
@@ -179,10 +183,18 @@ def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
     source = locate(cfg.name)
     try:
         return loader.from_pretrained(source, revision=cfg.revision or "main", **options)
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = textwrap.shorten(str(error), 200)
-        remedy = "check the name, the revision and the network, or give a folder"
-        raise ConfigError([f"model.name={cfg.name}: could not be loaded ({reason}); {remedy}"]) from error
+    except (ImportError, OSError, ValueError, SafetensorError) as error:
+        raise _refused(cfg, error) from error
+
+
+def _refused(cfg: ModelConfig, error: Exception) -> ConfigError:
+    """What transformers does not take: an attention that the model or the machine has not, or the model itself."""
+    reason = textwrap.shorten(str(error), 200)
+    if re.search("attention implementation|flash_?attn|FlashAttention", str(error)):
+        others = " or ".join(name for name in ("sdpa", "eager") if name != cfg.attention)
+        return ConfigError([f"model.attention={cfg.attention}: not to be had here ({reason}); take {others}"])
+    remedy = "check the name, the revision and the network, or give a folder"
+    return ConfigError([f"model.name={cfg.name}: could not be loaded ({reason}); {remedy}"])
 
 
 def _load_model(cfg: ModelConfig, **options: Any) -> PreTrainedModel:

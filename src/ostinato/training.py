@@ -3,12 +3,14 @@
 import logging
 import signal
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from ostinato import metrics
 from ostinato.batching import Indices, Schedule, count_batches, plan_epoch
 from ostinato.checkpoint import TrainState, load_newest, save_checkpoint
+from ostinato.compiling import compiled
 from ostinato.config import RunConfig
 from ostinato.errors import CheckpointError, ConfigError, Interrupted
 from ostinato.evaluation import Scorer
@@ -64,10 +66,20 @@ class Training:
             TrainingDiverged: a loss that is NaN or infinite; the last good checkpoint stays.
             Interrupted: a signal asked for it; the checkpoint of this step is written.
         """
-        self._recorder = Recorder(self._run, trackers)
         self._last_step = min(self.schedule.total_steps, until_step or self.schedule.total_steps)
         keep_steps(self._run.steps, self.state.step)
         self.prepared.model.train()  # weights that were loaded come without dropout
+        with self._compiled() if self.cfg.compile else nullcontext():
+            self._recorder = Recorder(self._run, trackers)
+            self._loop()
+        self._bar.remove_task(self._task)
+
+    def _compiled(self) -> AbstractContextManager[None]:
+        log.info("training.compile=true: compiling the model")
+        first = self.prepared.collator.batch(self.prepared.train, self._micro_batches(0)[0])
+        return compiled(self.prepared.model, self.prepared.loss, first, self.prepared.compute)
+
+    def _loop(self) -> None:
         evaluate_every = self.cfg.eval_every or self.schedule.steps_per_epoch
         while not self._finished():
             self._step()
@@ -83,28 +95,30 @@ class Training:
                     f"{self.schedule.total_steps}; go on with: python scripts/train.py resume={self._run.path}",
                     self._stop.signal,
                 )
-        self._bar.remove_task(self._task)
 
     def _step(self) -> None:
         step = self.state.step
         factor = lr_factor(step, self.schedule.total_steps, self.cfg.warmup_ratio, self.cfg.schedule)
         set_lr(self.optimizer, factor)
-        rows = self._batch(step)
-        micro = [rows[number :: self.cfg.accumulate] for number in range(self.cfg.accumulate)]  # long rows in each
         split, collator = self.prepared.train, self.prepared.collator
         result = train_step(
             self.prepared.model,
             self.optimizer,
             self.prepared.loss,
-            [collator.batch(split, indices) for indices in micro if len(indices)],
+            [collator.batch(split, indices) for indices in self._micro_batches(step)],
             self.prepared.compute,
             self.cfg.max_grad_norm,
             self.scaler,
             lambda number: self.prepared.masks.seed(self.prepared.seeds.derive("dropout", step, number)),
         )
         self.state.step += 1
-        self._recorder.add(self.state.step, self.cfg.lr * factor, rows, result)
+        self._recorder.add(self.state.step, self.cfg.lr * factor, self._batch(step), result)
         self._bar.advance(self._task)
+
+    def _micro_batches(self, step: int) -> list[Indices]:
+        rows = self._batch(step)
+        micro = [rows[number :: self.cfg.accumulate] for number in range(self.cfg.accumulate)]  # long rows in each
+        return [indices for indices in micro if len(indices)]
 
     def _batch(self, step: int) -> Indices:
         epoch, position = self.schedule.position(step)

@@ -95,7 +95,7 @@ class TrainingConfig:
     batching: Batching = Batching.packed
     """packed joins a batch's texts without padding; bucketed pads texts of like length, random pads any."""
     compile: bool = False
-    """Compile the model for few shapes (packed only), with CUDA graphs on a GPU; does not pay on a CPU."""
+    """Compile the model, with CUDA graphs on a GPU; does not pay on a CPU (docs/performance.md)."""
     tokens_per_batch: Count | None = None
     """About this many real tokens per optimizer step instead of `batch_size` rows; at least `model.max_length`."""
     log_every: Count = 10
