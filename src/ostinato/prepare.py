@@ -51,6 +51,7 @@ def prepare(config: RunConfig) -> Prepared:
     seed_everything(training.seed)
     seeds = Seeds(training.seed, training.seeds)
     compute = choose(training.device, training.precision)
+    log.info("computing on %s in %s", compute.device, compute.precision.value)
     data = load_data(config.data, seeds)
     for line in (*data.report["notes"], *data.warnings):
         log.info("%s", line)
