@@ -22,14 +22,16 @@ from ostinato.assets import cache_dir
 from ostinato.batching import plan_epoch
 from ostinato.checkpoint import TrainState, save_checkpoint
 from ostinato.config import BenchmarkConfig, BenchmarkMode, Determinism, RunConfig
+from ostinato.data.splits import load_data
 from ostinato.errors import ConfigError
-from ostinato.model import locate
+from ostinato.model import load_tokenizer, locate
 from ostinato.optim import build_optimizer
 from ostinato.prepare import Prepared, prepare
 from ostinato.provenance import environment
 from ostinato.run_dir import RunDir
-from ostinato.seeding import set_determinism
+from ostinato.seeding import Seeds, set_determinism
 from ostinato.throughput import Figures, bare_loop, ceiling, count_flops, run_steps
+from ostinato.tokenise import tokenise
 
 
 def benchmark(cfg: BenchmarkConfig, config: RunConfig, script: Path) -> Figures:
@@ -47,6 +49,7 @@ def benchmark(cfg: BenchmarkConfig, config: RunConfig, script: Path) -> Figures:
         BenchmarkMode.training: lambda: _training(cfg, config),
         BenchmarkMode.prepare: lambda: _prepare(config),
         BenchmarkMode.startup: lambda: _startup(cfg, script),
+        BenchmarkMode.tokenisation: lambda: _tokenisation(cfg, config),
         BenchmarkMode.memory: lambda: _memory(cfg, script),
         BenchmarkMode.checkpoint: lambda: _checkpoint(cfg, config),
         BenchmarkMode.determinism: lambda: _determinism(cfg, config),
@@ -131,6 +134,24 @@ def _startup(cfg: BenchmarkConfig, script: Path) -> Figures:
         turns = [_own_process(cfg, script, cfg.overrides, {"OSTINATO_CACHE": folder}) for _ in range(cfg.turns + 1)]
     again = {name: statistics.median(turn[name] for turn in turns[1:]) for name in turns[0] if name != "machine"}
     return {"first": turns[0], "again": again}
+
+
+def _tokenisation(cfg: BenchmarkConfig, config: RunConfig) -> Figures:
+    """Seconds to tokenise the training split, and to find it in the cache."""
+    data = load_data(config.data, Seeds(config.training.seed, config.training.seeds))
+    tokenizer = load_tokenizer(config.model, data.train.rows["text"])
+    first: list[float] = []
+    again: list[float] = []
+    for _ in range(cfg.turns):
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["OSTINATO_CACHE"] = folder
+            for found in (first, again):
+                began = time.perf_counter()
+                split = tokenise(data.train, tokenizer, config.model.max_length, config.data.num_workers)
+                found.append(time.perf_counter() - began)
+    seconds, tokens = statistics.median(first), int(split.lengths.sum())
+    rates = {"rows_per_s": len(split.lengths) / seconds, "tokens_per_s": tokens / seconds}
+    return {"rows": len(split.lengths), "tokenise_s": seconds, "cached_s": statistics.median(again), **rates}
 
 
 def _memory(cfg: BenchmarkConfig, script: Path) -> Figures:

@@ -136,7 +136,7 @@ class BenchmarkConfig:
     """Measure how fast the program is on this machine."""
 
     mode: BenchmarkMode = BenchmarkMode.training
-    """training, prepare, startup, memory, checkpoint or determinism."""
+    """training, prepare, startup, tokenisation, memory, checkpoint or determinism."""
     overrides: list[str] = dataclasses.field(default_factory=list)
     """Overrides of the training that is measured, as for scripts/train.py."""
     steps: Count = 8

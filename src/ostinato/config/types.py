@@ -86,6 +86,7 @@ class BenchmarkMode(str, Enum):
     training = "training"
     prepare = "prepare"
     startup = "startup"
+    tokenisation = "tokenisation"
     memory = "memory"
     checkpoint = "checkpoint"
     determinism = "determinism"
