@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from ostinato.config import Batching
 from ostinato.dropout import Dropout, Masks, kept_share, replace_dropout
-from ostinato.packing import can_pack
+from ostinato.packing import collator_for, possible_batching
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -119,9 +120,14 @@ def test_every_dropout_layer_of_a_model_is_replaced():
     assert all(isinstance(layer, Dropout) and layer.p == 0.1 for layer in layers)
 
 
-def test_deberta_says_that_it_cannot():
-    config = AutoConfig.for_model("deberta-v2", **BERT_SIZES)
-    assert not can_pack(AutoModelForSequenceClassification.from_config(config))
+def test_deberta_says_that_it_cannot_and_takes_buckets(caplog):
+    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model("deberta-v2", **BERT_SIZES))
+    with caplog.at_level("INFO"):
+        batching = possible_batching(model, Batching.packed)
+    assert batching is Batching.bucketed
+    assert "deberta-v2 takes no packed batches; it gets bucketed ones" in caplog.text
+    assert not collator_for(model, 0, Batching.packed, Masks()).packed
+    assert possible_batching(model, Batching.random) is Batching.random
 
 
 def test_a_packed_model_saves_what_transformers_loads(tmp_path):

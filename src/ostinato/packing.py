@@ -30,12 +30,17 @@ def can_pack(model: PreTrainedModel) -> bool:
     return model.config.model_type in _FAMILIES
 
 
+def possible_batching(model: PreTrainedModel, wanted: Batching) -> Batching:
+    """What is wanted, or buckets, said in the log, where an architecture takes no packed batches."""
+    if wanted is not Batching.packed or can_pack(model):
+        return wanted
+    log.info("training.batching=packed: %s takes no packed batches; it gets bucketed ones", model.config.model_type)
+    return Batching.bucketed
+
+
 def collator_for(model: PreTrainedModel, pad_token_id: int, batching: Batching, masks: Masks) -> Collator:
     """Packs the model where it is wanted and can be; returns what makes batches in the form that it then takes."""
-    if batching is not Batching.packed:
-        return Collator(pad_token_id)
-    if not can_pack(model):
-        log.info("training.batching=packed: %s takes no packed batches; padding them", model.config.model_type)
+    if batching is not Batching.packed or not can_pack(model):
         return Collator(pad_token_id)
     pack(model, masks)
     return Collator(pad_token_id, packed=True, first_position=_first_position(model))

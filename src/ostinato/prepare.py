@@ -8,13 +8,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.collate import Collator
 from ostinato.compiling import compile_training
-from ostinato.config import RunConfig
+from ostinato.config import Batching, RunConfig
 from ostinato.data.splits import TextData, load_data
 from ostinato.device import Compute, choose
 from ostinato.dropout import Masks, replace_dropout
 from ostinato.loss import Loss, build_loss
 from ostinato.model import build_classifier, load_tokenizer
-from ostinato.packing import collator_for
+from ostinato.packing import collator_for, possible_batching
 from ostinato.seeding import Seeds, seed_everything, set_determinism
 from ostinato.tokenise import TokenisedSplit, tokenise
 
@@ -35,6 +35,7 @@ class Prepared:
     compute: Compute
     seeds: Seeds
     masks: Masks
+    batching: Batching
     collator: Collator
 
 
@@ -66,7 +67,8 @@ def prepare(config: RunConfig) -> Prepared:
     loss = build_loss(data.task, training, train.labels, data.labels)
     masks = Masks()
     replace_dropout(model, masks)
-    collator = collator_for(model, tokenizer.pad_token_id, training.batching, masks)
+    batching = possible_batching(model, training.batching)
+    collator = collator_for(model, tokenizer.pad_token_id, batching, masks)
     if training.compile:
         collator = compile_training(model, collator, training)
-    return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds, masks, collator)
+    return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds, masks, batching, collator)

@@ -68,7 +68,7 @@ def first_batches(prepared: Prepared, config: RunConfig, steps: int) -> list[Bat
     training = config.training
     seed = prepared.seeds.derive("order", 0)
     split, rows = prepared.train, training.batch_size
-    plan = plan_epoch(split.lengths, rows, seed, training.batching, training.tokens_per_batch)
+    plan = plan_epoch(split.lengths, rows, seed, prepared.batching, training.tokens_per_batch)
     return [prepared.collator.batch(split, indices) for indices in plan[:steps]]
 
 

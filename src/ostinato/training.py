@@ -125,7 +125,7 @@ class Training:
         if self._plan[0] != epoch:
             seed = self.prepared.seeds.derive("order", epoch)
             rows, tokens = self._cut
-            plan = plan_epoch(self.prepared.train.lengths, rows, seed, self.cfg.batching, tokens)
+            plan = plan_epoch(self.prepared.train.lengths, rows, seed, self.prepared.batching, tokens)
             self._plan = (epoch, plan)
         return self._plan[1][position]
 
