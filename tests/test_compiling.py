@@ -22,30 +22,56 @@ def _nothing_compiled():
     torch.compiler.reset()
 
 
+CPU = Compute(torch.device("cpu"), Precision.fp32)
+
+
+def batch(collator, lengths):
+    return Batch(collator.inputs(rows(lengths)), torch.zeros(len(lengths), dtype=torch.long), sum(lengths))
+
+
 @pytest.mark.slow
-def test_logits_and_gradients_agree_with_those_of_the_plain_model():
+def test_logits_and_gradients_agree_with_those_of_the_plain_model(caplog):
     plain, (model, collator) = classifiers("bert")[1], classifiers("bert")[1]
-    compute = Compute(torch.device("cpu"), Precision.fp32)
-    compiling.compile_training(model, collator, TrainingConfig(compile=True))
-    first = Batch(collator.inputs(rows([3, 1, 40, 1])), torch.zeros(4, dtype=torch.long), 45)
-    with compiling.compiled(model, Loss(Task.single_label), first, compute):
+    compiling.compile_training(model, collator, TrainingConfig(compile=True), CPU)
+    first = [batch(collator, lengths) for lengths in ([3, 1, 40, 1], [9, 1, 2])]  # as many rows as heads, at first
+    with compiling.compiled(model, Loss(Task.single_label), first, CPU):
+        assert "training.compile" not in caplog.text
         assert all(parameter.grad is None for parameter in model.parameters())
-        made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-        for lengths in ([7, 7, 20, 21, 30], [1], [4, 9]):
+        for lengths, stance in (([7, 7, 20, 21, 30], "fail_on_recompile"), ([1], "eager_on_recompile")):
             columns, weight = rows(lengths), torch.randn(len(lengths), 3)
             expected, theirs = gradients(*plain, columns, weight)
-            logits, ours = gradients(model, collator, columns, weight)
+            with torch.compiler.set_stance(stance):
+                logits, ours = gradients(model, collator, columns, weight)
             assert (logits - expected).abs().max() < 1e-5
             assert ours.keys() == theirs.keys()
             for parameter, gradient in theirs.items():
                 assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
-        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == made > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
+@pytest.mark.slow
+def test_a_first_batch_like_no_other_is_told(caplog):
+    _, (model, collator) = classifiers("bert")
+    compiling.compile_training(model, collator, TrainingConfig(compile=True), CPU)
+    model.compile(dynamic=True, backend="eager")  # soon done, with the same guards
+    first = [batch(collator, lengths) for lengths in ([5], [3, 1, 40, 1])]
+    with compiling.compiled(model, Loss(Task.single_label), first, CPU):
+        assert "training.compile=true: batches that differ from the first run uncompiled (" in caplog.text
+
+
+def test_the_cache_of_torch_is_asked_for_kernels_of_this_first_batch():
+    _, (model, collator) = classifiers("bert")
+    tags = set()
+    for lengths in ([3, 1], [3, 2], [3, 1, 1]):
+        with compiling.compiled(model, Loss(Task.single_label), [batch(collator, lengths)], CPU):
+            tags.add(torch.compiler.config.cache_key_tag)
+    assert len(tags) == 3
 
 
 def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ConfigError, match=r"training\.compile=true: torch needs a C\+\+ compiler"):
-        compiling.compile_training(*classifiers("bert")[1], TrainingConfig(compile=True))
+        compiling.compile_training(*classifiers("bert")[1], TrainingConfig(compile=True), CPU)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from ostinato import attention
 from ostinato.config import Batching
 from ostinato.dropout import Dropout, Masks, kept_share, replace_dropout
 from ostinato.packing import collator_for, possible_batching
@@ -27,6 +28,61 @@ def test_logits_and_gradients_agree_with_padding(name, lengths, multiple):
     logits, ours = gradients(*packed, columns, weight)
     assert (logits - expected).abs().max() < 1e-5
     assert ours.keys() == theirs.keys()
+    for parameter, gradient in theirs.items():
+        assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
+
+
+class Flash(torch.autograd.Function):
+    """What the GPU's kernel computes, by its arguments; memory that it leaves unwritten is NaN."""
+
+    @staticmethod
+    def forward(ctx, query, key, value, asking, asked, scale, left):
+        ctx.save_for_backward(query, key, value)
+        ctx.places = list(zip(asking.tolist(), asking.tolist()[1:], asked.tolist(), asked.tolist()[1:], strict=False))
+        ctx.options = scale, left
+        out = torch.full_like(query, torch.nan)
+        for q0, q1, k0, k1 in ctx.places:
+            out[q0:q1] = Flash.one(query[q0:q1], key[k0:k1], value[k0:k1], scale, left)
+        return out
+
+    @staticmethod
+    def one(q, k, v, scale, left):
+        products = torch.einsum("qhd,khd->hqk", q, k) * scale
+        if left >= 0:
+            ahead = torch.arange(len(q))[:, None] + len(k) - len(q) - torch.arange(len(k))
+            products = products.masked_fill(ahead.abs() > left, -torch.inf)
+        return torch.einsum("hqk,khd->qhd", products.softmax(-1), v)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        states = ctx.saved_tensors
+        found = [torch.full_like(state, torch.nan) for state in states]
+        for q0, q1, k0, k1 in ctx.places:
+            parts = [slice(q0, q1), slice(k0, k1), slice(k0, k1)]
+            leaves = [s[p].clone().requires_grad_() for s, p in zip(states, parts, strict=True)]
+            with torch.enable_grad():
+                read = Flash.one(*leaves, *ctx.options)
+            for whole, part, own in zip(found, parts, torch.autograd.grad(read, leaves, gradient[q0:q1]), strict=True):
+                whole[part] = own
+        return *found, None, None, None, None
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("multiple", [1, 16])
+def test_the_kernel_of_a_gpu_is_asked_for_the_same(name, multiple, monkeypatch):
+    def kernel(q, k, v, asking, asked, most, longest, dropout, causal, debug, *, scale, window_size_left, **_):
+        assert (asking.dtype, asked.dtype, len(asking)) == (torch.int32, torch.int32, len(asked))
+        assert most >= asking.diff().max()
+        assert longest >= asked.diff().max()
+        return (Flash.apply(q, k, v, asking, asked, scale, window_size_left),)
+
+    monkeypatch.setattr(attention, "_has_kernel", lambda query: True)
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", kernel)
+    padded, (model, collator) = classifiers(name)
+    columns, weight = rows([3, 1, LONGEST, 1, 7, 20]), torch.randn(6, 3)
+    expected, theirs = gradients(*padded, columns, weight)
+    logits, ours = gradients(model, replace(collator, multiple=multiple), columns, weight)
+    assert (logits - expected).abs().max() < 1e-5
     for parameter, gradient in theirs.items():
         assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
 

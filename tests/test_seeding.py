@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -51,6 +52,12 @@ def test_one_purpose_can_be_reseeded_alone_and_zero_is_a_seed(purpose):
     for other in PURPOSES:
         assert (plain.derive(other) == changed.derive(other)) == (other != purpose)
     assert Seeds(5, SeedsConfig(**{purpose: 0})).derive(purpose) == plain.derive(purpose)
+
+
+def test_attention_that_warns_in_its_own_words_is_named():
+    with name_nondeterminism() as warned:
+        warnings.warn("Flash Attention defaults to a non-deterministic algorithm. To explicitly", stacklevel=1)
+    assert warned == {"Flash Attention"}
 
 
 @pytest.mark.parametrize("level", Determinism)

@@ -40,7 +40,8 @@ def attend(
     Returns:
         What each query reads, shaped as `query`.
     """
-    if _has_kernel(query):
+    windowed_first_tokens = window is not None and len(query) != len(key)  # the kernel would count from a text's end
+    if _has_kernel(query) and not windowed_first_tokens:
         return _flash(query, key, value, segments, scale, dropout, window)
     read: Tensor = _by_length(query, key, value, segments, scale, dropout, masks, window)
     return read
@@ -57,20 +58,21 @@ def _flash(
 ) -> Tensor:
     """The kernel beneath `torch.nn.attention.varlen`, which itself has no dropout.
 
-    What fills a row up is a text of its own here: the kernel leaves memory unwritten where no text lies. Its backward
-    pass is deterministic where `torch.use_deterministic_algorithms` asks for it.
+    What fills a row up is one more text here, with no query where first tokens alone ask: the kernel leaves memory
+    unwritten where no text lies, gradients as well. Its backward pass is deterministic where
+    `torch.use_deterministic_algorithms` forbids what is not.
     """
-    asked, asking, most = segments.bounds, segments.bounds, segments.longest
+    asking, most = segments.bounds, segments.longest
     if len(query) != len(key):
-        asked = asked[:-1]
-        asking, most = torch.arange(len(query) + 1, dtype=torch.int32, device=query.device), 1
+        asking = torch.arange(len(query) + 2, dtype=torch.int32, device=query.device).clamp(max=len(query))
+        most = 1
     seen = -1 if window is None else window - 1
     return torch.ops.aten._flash_attention_forward(  # type: ignore[no-any-return]
         query,
         key,
         value,
         asking,
-        asked,
+        segments.bounds,
         most,
         segments.longest,
         dropout,
@@ -79,7 +81,6 @@ def _flash(
         scale=scale,
         window_size_left=seen,
         window_size_right=seen,
-        num_splits=1,  # a text's result does not depend on what else is in the batch
     )[0]
 
 

@@ -35,7 +35,7 @@ class Loss:
         """
         logits = logits.float()
         if self.task is Task.single_label:
-            weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+            weights = None if self.class_weights is None else self.class_weights.to(logits.device, non_blocking=True)
             return F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=self.label_smoothing)
         if self.task is Task.multi_label:
             return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / logits.shape[1]

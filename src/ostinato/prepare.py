@@ -70,5 +70,5 @@ def prepare(config: RunConfig) -> Prepared:
     batching = possible_batching(model, training.batching)
     collator = collator_for(model, tokenizer.pad_token_id, batching, masks)
     if training.compile:
-        collator = compile_training(model, collator, training)
+        collator = compile_training(model, collator, training, compute)
     return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds, masks, batching, collator)

@@ -116,5 +116,8 @@ def _refusal_named() -> Iterator[None]:
 
 
 def _without_implementation(message: str) -> str | None:
-    operation, found, _ = message.partition(" does not have a deterministic implementation")
-    return operation if found else None
+    for told in (" does not have a deterministic implementation", " defaults to a non-deterministic algorithm"):
+        operation, found, _ = message.partition(told)
+        if found:
+            return operation
+    return None

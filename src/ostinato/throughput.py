@@ -82,7 +82,8 @@ def count_flops(prepared: Prepared, config: RunConfig, steps: int) -> int:
 
 def ceiling(prepared: Prepared) -> float:
     """GFLOP/s of large products in the run's precision and device: the best of many."""
-    device, size = prepared.compute.device, 2048
+    device = prepared.compute.device
+    size = 8192 if device.type == "cuda" else 2048
     left, right = torch.rand(size, size, device=device), torch.rand(size, size, device=device)
     best = 0.0
     with prepared.compute.autocast(), torch.no_grad():

@@ -76,7 +76,8 @@ class Training:
 
     def _compiled(self) -> AbstractContextManager[None]:
         log.info("training.compile=true: compiling the model")
-        first = self.prepared.collator.batch(self.prepared.train, self._micro_batches(0)[0])
+        rows = [self._micro_batches(step)[0] for step in range(min(2, self.schedule.steps_per_epoch))]
+        first = [self.prepared.collator.batch(self.prepared.train, indices) for indices in rows]
         return compiled(self.prepared.model, self.prepared.loss, first, self.prepared.compute)
 
     def _loop(self) -> None:

@@ -93,7 +93,7 @@ class TrainingConfig:
     threads: Count | None = None
     """CPU threads; null takes torch's choice. Results on a CPU are bound to this number."""
     batching: Batching = Batching.packed
-    """packed joins texts without padding, where the architecture can; bucketed pads texts of like length, random any."""
+    """packed joins texts without padding (where a model cannot: bucketed), bucketed pads like lengths, random any."""
     compile: bool = False
     """Compile the model, with CUDA graphs on a GPU; does not pay on a CPU (docs/performance.md)."""
     tokens_per_batch: Count | None = None
