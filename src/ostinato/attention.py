@@ -113,12 +113,12 @@ class _Attend(torch.autograd.Function):
                 products = torch.bmm(q, k.transpose(1, 2))
                 if window is not None and length > window:
                     products.masked_fill_(_outside(q.shape[1], length, window, q.device), -math.inf)
-                weights = torch.softmax(products, -1)
+                weights = torch.softmax(products, -1, out=products)
                 kept = [weights]
                 if dropout and masks is not None:
                     keep = masks.keep(weights.shape, dropout, weights.device)
                     kept.append(keep)
-                    weights = weights * keep
+                    weights = keep.to(weights.dtype).mul_(weights)
                 _write(out[asking], torch.bmm(weights, v), rows)
                 saved += kept if learns else []
         ctx.save_for_backward(query, key, value, *saved)
@@ -138,9 +138,9 @@ class _Attend(torch.autograd.Function):
             to_weights = torch.bmm(g, v.transpose(1, 2))
             kept = weights
             if ctx.kept < 1:
-                keep = next(parts)
-                kept = weights * keep
+                keep = next(parts).to(weights.dtype)
                 to_weights = to_weights.mul_(keep)
+                kept = keep.mul_(weights)
             _write(to_value[asked], torch.bmm(kept.transpose(1, 2), g), rows)
             to_products = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
             _write(to_query[asking], torch.bmm(to_products, k), rows)
