@@ -17,9 +17,9 @@ PACKAGE = "ostinato"
 LAYERS = {
     "foundations": "errors config config.* run_dir fingerprint distributed progress interruption",
     "surroundings": "seeding provenance drift assets device jobs",
-    "parts": "data data.* tokenise batching collate dropout attention packing model loss compiling optim metrics "
+    "parts": "data data.* tokenise batching collate dropout attention packing model loss optim metrics "
     "figures statistics bootstrap calibration",
-    "a step": "prepare step checkpoint recorder trackers trackers.*",
+    "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier onnx_classifier",
     "what a run leaves": "rescore model_card report report.* run_end",
     "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* search sweep worker "

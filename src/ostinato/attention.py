@@ -103,7 +103,7 @@ class _Attend(torch.autograd.Function):
         window: int | None,
     ) -> Tensor:
         query = query * scale  # fewer elements than the products have
-        out = _unwritten(query, segments)
+        out = _allocate(query, segments)
         saved: list[Tensor] = []
         learns = any(ctx.needs_input_grad)
         groups = list(_groups(segments, alone=len(query) != len(key)))
@@ -130,7 +130,7 @@ class _Attend(torch.autograd.Function):
         query, key, value, *saved = ctx.saved_tensors
         parts = iter(saved)
         gradient = gradient / ctx.kept if ctx.kept < 1 else gradient
-        to_query, to_key, to_value = (_unwritten(states, ctx.segments) for states in (query, key, value))
+        to_query, to_key, to_value = (_allocate(states, ctx.segments) for states in (query, key, value))
         for rows, _, asking, asked in ctx.groups:
             q, k, v = _heads(query[asking], rows), _heads(key[asked], rows), _heads(value[asked], rows)
             g = _heads(gradient[asking], rows)
@@ -148,8 +148,8 @@ class _Attend(torch.autograd.Function):
         return to_query.mul_(ctx.scale), to_key, to_value, None, None, None, None, None
 
 
-def _unwritten(states: Tensor, segments: Segments) -> Tensor:
-    """Memory for what texts write, and zeros after the last of them."""
+def _allocate(states: Tensor, segments: Segments) -> Tensor:
+    """Memory like `states`: unwritten where texts lie, zeros where the row is filled up."""
     out = torch.empty_like(states)
     if segments.filler and len(out) > len(segments.starts):
         out[-segments.filler :].zero_()

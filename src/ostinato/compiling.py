@@ -8,9 +8,11 @@ runs plainly.
 import logging
 import os
 import shutil
+import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,10 +23,17 @@ from ostinato.config import Precision, TrainingConfig
 from ostinato.device import Compute
 from ostinato.errors import ConfigError
 from ostinato.loss import Loss
+from ostinato.step import batch_loss
 
 log = logging.getLogger(__name__)
 
 _MULTIPLE = 256  # tokens; a CUDA graph is recorded for each number of tokens and rows, so there should be few
+
+
+def has_compiler() -> bool:
+    """Whether this machine has what torch compiles with."""
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return headers.is_file() and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def compile_training(model: PreTrainedModel, collator: Collator, cfg: TrainingConfig, compute: Compute) -> Collator:
@@ -34,13 +43,11 @@ def compile_training(model: PreTrainedModel, collator: Collator, cfg: TrainingCo
         What makes batches of few sizes where each costs a CUDA graph.
 
     Raises:
-        ConfigError: this machine has no compiler.
+        ConfigError: this machine cannot compile.
     """
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise ConfigError(
-            [f"training.compile=true: torch needs a C++ compiler, and there is no {compiler}; take false"]
-        )
+    if not has_compiler():
+        needs = "a C++ compiler (CXX, else g++) and Python's headers"
+        raise ConfigError([f"training.compile=true: torch needs {needs}; install them, or take false"])
     torch._dynamo.config.skip_nnmodule_hook_guards = False  # one layer's hooks are not another's
     torch.fx.experimental._config.use_duck_shape = False  # sizes that are equal in the first batch need not stay so
     # A graph's memory is written anew by its next replay, so gradients cannot stay there over micro-batches; a budget
@@ -70,21 +77,14 @@ def compiled(model: PreTrainedModel, loss: Loss, first: Sequence[Batch], compute
     sizes = [list(tensor.shape) for tensor in first[0].inputs.values() if isinstance(tensor, Tensor)]
     # torch's cache knows a size by its name, and would return kernels that were chosen for another first batch.
     torch.compiler.config.cache_key_tag = f"{sizes} {first[0].num_rows}"
-    _loss(model, loss, first[0], compute).backward()  # type: ignore[no-untyped-call]
+    batch_loss(model, loss, first[0], compute).backward()  # type: ignore[no-untyped-call]
     model.zero_grad(set_to_none=True)
     for other in first[1:2]:
         try:
             with torch.compiler.set_stance("fail_on_recompile"):
-                _loss(model, loss, other, compute)
+                batch_loss(model, loss, other, compute)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
             log.warning("training.compile=true: batches that differ from the first run uncompiled (%s)", reason)
     with torch.compiler.set_stance("eager_on_recompile"):
         yield
-
-
-def _loss(model: PreTrainedModel, loss: Loss, batch: Batch, compute: Compute) -> Tensor:
-    on_device = batch.to(compute.device)
-    with compute.autocast():
-        logits = model(**on_device.inputs).logits
-    return loss.total(logits, on_device.labels)

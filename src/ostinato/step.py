@@ -59,10 +59,7 @@ def train_step(
     total = torch.zeros((), device=compute.device)
     for number, batch in enumerate(batches):
         seed_dropout(number)
-        on_device = batch.to(compute.device)
-        with compute.autocast():
-            logits = model(**on_device.inputs).logits
-        part = loss.total(logits, on_device.labels) / weight
+        part = batch_loss(model, loss, batch, compute) / weight
         scaler.scale(part).backward()  # type: ignore[no-untyped-call]
         total += part.detach()
     scaler.unscale_(optimizer)
@@ -71,3 +68,11 @@ def train_step(
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return StepResult(total, grad_norm.detach(), sum(b.num_rows for b in batches), sum(b.num_tokens for b in batches))
+
+
+def batch_loss(model: nn.Module, loss: Loss, batch: Batch, compute: Compute) -> Tensor:
+    """Sum of the losses of a batch's rows: a forward pass, a scalar on the device."""
+    on_device = batch.to(compute.device)
+    with compute.autocast():
+        logits = model(**on_device.inputs).logits
+    return loss.total(logits, on_device.labels)
