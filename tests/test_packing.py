@@ -32,6 +32,20 @@ def test_logits_and_gradients_agree_with_padding(name, lengths, multiple):
         assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
 
 
+@pytest.mark.parametrize("size", [1, 400, 1500])
+def test_attention_in_groups_of_any_size_agrees_with_padding(size, monkeypatch):
+    monkeypatch.setattr(attention, "_GROUP", size)
+    padded, packed = classifiers("bert")
+    columns, weight = rows([LONGEST, 3, 4, 4, 19, 20, 1, 30]), torch.randn(8, 3)
+    expected, theirs = gradients(*padded, columns, weight)
+    attention._Layout.of.cache_clear()
+    logits, ours = gradients(*packed, columns, weight)
+    attention._Layout.of.cache_clear()
+    assert (logits - expected).abs().max() < 1e-5
+    for parameter, gradient in theirs.items():
+        assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
+
+
 class Flash(torch.autograd.Function):
     """What the GPU's kernel computes, by its arguments; memory that it leaves unwritten is NaN."""
 
@@ -145,7 +159,7 @@ def test_gradients_through_attention_dropout_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(function, [asking, *states[1:]])
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5])
+@pytest.mark.parametrize("p", [0.001, 0.1, 0.5, 0.99])
 def test_masks_are_a_function_of_the_seed_and_drop_the_share_that_is_asked_for(p):
     masks = Masks()
     masks.seed(1)

@@ -1,7 +1,6 @@
 """From row numbers to tensors: the rows of a batch packed into one, or padded to the longest of them."""
 
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -19,25 +18,24 @@ class Segments:
     Attributes:
         starts: place of each text's first token, int64 [num_rows].
         bounds: these, the end of the last text, and the end of what fills the row up, int32 [num_rows + 2].
-        runs: (number, length) of texts of one length that follow each other.
+        lengths: tokens of each text.
         filler: tokens after the last text; they belong to none.
         longest: no text and no filler has more tokens.
     """
 
     starts: Tensor
     bounds: Tensor
-    runs: tuple[tuple[int, int], ...]
+    lengths: tuple[int, ...]
     filler: int
     longest: int
 
     @classmethod
     def of(cls, lengths: NDArray[np.int64], multiple: int = 1) -> "Segments":
         """Lays texts of these lengths one after another and fills up to a multiple of so many tokens."""
-        runs = tuple((len(list(texts)), length) for length, texts in groupby(lengths.tolist()))
         filler = int(-lengths.sum() % multiple)
         bounds = torch.from_numpy(np.cumsum([0, *lengths, filler]))
         longest = -(-int(lengths.max()) // multiple) * multiple
-        return cls(bounds[:-2], bounds.int(), runs, filler, longest)
+        return cls(bounds[:-2], bounds.int(), tuple(lengths.tolist()), filler, longest)
 
     def to(self, device: torch.device) -> "Segments":
         """The same on a device."""

@@ -1,5 +1,6 @@
 """Where and in which number format the model computes: decided from what the machine has, never by a stopwatch."""
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,14 @@ def choose(device: Device, precision: Precision) -> Compute:
     if precision is Precision.fp16 and chosen.type != "cuda":
         raise ConfigError([f"training.precision=fp16: needs a CUDA GPU, not {chosen.type}; take bf16 or fp32"])
     return Compute(chosen, precision)
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep large blocks for the next step; else the kernel hands them out anew, page after page, zeroed."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-3, 2**30)  # M_MMAP_THRESHOLD: blocks of up to a GiB come from the heap,
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: which does not shrink
 
 
 def _device(device: Device) -> torch.device:

@@ -124,7 +124,7 @@ def _packed_attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it: [1, num_heads, num_tokens, head_dim] in, [1, num_tokens, ...] out."""
-    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
+    q, k, v = (states.squeeze(0).transpose(0, 1) for states in (query, key, value))  # states[0] costs a copy back
     segments = packing.segments
     options = (segments, scaling, dropout, packing.masks, sliding_window)
     if module is not packing.last_attention:

@@ -10,7 +10,7 @@ from ostinato.collate import Collator
 from ostinato.compiling import compile_training
 from ostinato.config import Batching, RunConfig
 from ostinato.data.splits import TextData, load_data
-from ostinato.device import Compute, choose
+from ostinato.device import Compute, choose, keep_freed_memory
 from ostinato.dropout import Masks, replace_dropout
 from ostinato.loss import Loss, build_loss
 from ostinato.model import build_classifier, load_tokenizer
@@ -63,6 +63,7 @@ def prepare(config: RunConfig) -> Prepared:
     test = tokenise(data.test, tokenizer, length, workers) if data.test else None
     for split in filter(None, (train, val, test)):
         log.info("%s: %.1f %% of texts cut at %d tokens", split.name, 100 * split.truncated, length)
+    keep_freed_memory()
     model = build_classifier(config.model, tokenizer, data.labels, data.task, seeds.derive("head")).to(compute.device)
     loss = build_loss(data.task, training, train.labels, data.labels)
     masks = Masks()

@@ -73,7 +73,7 @@ def first_batches(prepared: Prepared, config: RunConfig, steps: int) -> list[Bat
 
 
 def count_flops(prepared: Prepared, config: RunConfig, steps: int) -> int:
-    """Floating-point operations of the matrix products that the tokens of a run's first steps need."""
+    """Floating-point operations of the matrix products of a run's first steps, rows not filled up."""
     unfilled = replace(prepared, collator=replace(prepared.collator, multiple=1))
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         bare_loop(unfilled, config, steps)

@@ -140,7 +140,7 @@ class BenchmarkConfig:
     overrides: list[str] = dataclasses.field(default_factory=list)
     """Overrides of the training that is measured, as for scripts/train.py."""
     steps: Count = 8
-    """Optimizer steps in a turn."""
+    """Optimizer steps in a turn; a peer that groups rows by length needs 50 and more to do it well."""
     turns: Count = 3
     """Turns; figures are medians over them."""
     rows: list[int] = dataclasses.field(default_factory=lambda: [10_000, 100_000, 1_000_000])
