@@ -1,6 +1,7 @@
 """Where and in which number format the model computes: decided from what the machine has, never by a stopwatch."""
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def choose(device: Device, precision: Precision) -> Compute:
 
 def keep_freed_memory() -> None:
     """Lets glibc keep large blocks for the next step; else the kernel hands them out anew, page after page, zeroed."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(-3, 2**30)  # M_MMAP_THRESHOLD: blocks of up to a GiB come from the heap,
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: which does not shrink
