@@ -4,6 +4,8 @@ A user's mistakes end with one line each and exit code 2, before a run folder is
 `composition`, `mistakes` and `scripts/` nobody sees Hydra or OmegaConf.
 """
 
+import atexit
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -54,6 +56,7 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
 
     def decorate(main: Callable[..., float | None]) -> Callable[[], None]:
         def entry() -> None:
+            atexit.register(gc.freeze)  # else a second goes into looking for garbage in what ends anyway
             load_dotenv(CONF.parent / ".env")
             register_schemas()
             if name == "train":
