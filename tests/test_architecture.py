@@ -16,7 +16,7 @@ PACKAGE = "ostinato"
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
     "foundations": "errors config config.* run_dir fingerprint distributed progress interruption",
-    "surroundings": "seeding provenance drift assets device jobs",
+    "surroundings": "seeding source logits provenance drift assets device jobs",
     "parts": "data data.* tokenise batching collate dropout attention packing model loss optim metrics "
     "figures statistics bootstrap calibration",
     "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
@@ -48,6 +48,10 @@ DOORS = {
 # `--help` and config errors must not wait for these.
 HEAVY = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "tensorboard", "pandas", "pyarrow"}
 LIGHT = ["__init__", "errors", "config", "run_dir", "assets", "composition", "mistakes", "cli"]  # and all scripts
+
+# What watches the jobs of a sweep and compares runs must not wait for these: they take seconds.
+TRAINING = {"torch", "transformers", "datasets"}
+WATCHING = ["sweep", "search", "worker", "comparison.compare", "comparison.report"]
 
 
 def module_name(file: Path) -> str:
@@ -145,9 +149,18 @@ def test_foreign_libraries_stay_behind_their_door(guarded: str) -> None:
 
 @pytest.mark.parametrize("module", [*LIGHT, *(name for name in FILES if name.startswith("scripts."))])
 def test_light_modules_load_nothing_heavy(module: str) -> None:
+    assert not HEAVY & loaded_by(module)
+
+
+@pytest.mark.parametrize("module", WATCHING)
+def test_what_watches_and_compares_loads_nothing_that_trains(module: str) -> None:
+    assert not TRAINING & loaded_by(module)
+
+
+def loaded_by(module: str) -> set[str]:
     code = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='light'); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code, FILES[module]], capture_output=True, text=True, check=True)
-    assert not HEAVY & set(loaded.stdout.split())
+    done = subprocess.run([sys.executable, "-c", code, FILES[module]], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from ostinato import TextClassifier, assets
 from ostinato.config import PredictConfig, Task
 from ostinato.errors import AssetError
-from ostinato.evaluation import load_predictions
+from ostinato.logits import load_predictions
 from ostinato.metrics import score
 from ostinato.prediction import predict
 from ostinato.run_dir import RunDir, read_json

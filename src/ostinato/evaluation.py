@@ -2,22 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel
 
 from ostinato.batching import plan_evaluation
 from ostinato.collate import Collator
 from ostinato.config import Task
 from ostinato.device import Compute
-from ostinato.errors import ConfigError, TrainingDiverged
+from ostinato.errors import TrainingDiverged
 from ostinato.metrics import Scores, score
 from ostinato.tokenise import TokenisedSplit
 
@@ -28,27 +24,6 @@ class Evaluated:
 
     logits: NDArray[np.float32]
     scores: Scores
-
-
-def save_predictions(path: Path, evaluated: Evaluated, labels: NDArray[Any]) -> None:
-    """Keeps `logits` and `labels` of a split in a safetensors file, whole or not at all."""
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file({"logits": evaluated.logits, "labels": np.ascontiguousarray(labels)}, temporary)
-    temporary.replace(path)
-
-
-def load_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Reads back (logits [num_rows, num_labels], labels) as `save_predictions` wrote them.
-
-    Raises:
-        ConfigError: missing or damaged.
-    """
-    try:
-        kept = load_file(path)
-        return kept["logits"], kept["labels"]
-    except (OSError, KeyError, SafetensorError) as error:
-        raise ConfigError([f"{path}: missing or damaged ({error}); scripts/evaluate.py scores the run anew"]) from None
 
 
 @dataclass(frozen=True)

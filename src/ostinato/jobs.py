@@ -20,6 +20,7 @@ from ostinato.config import ResumeConfig, RunConfig
 from ostinato.drift import without_observers
 from ostinato.errors import ConfigError
 from ostinato.run_dir import RunDir, read_json, write_json
+from ostinato.source import code_digest
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ def job_folder(sweep: Path, name: str, config: Mapping[str, Any]) -> str:
 
 
 def _key(config: Mapping[str, Any]) -> str:
-    from ostinato.provenance import code_digest  # loads torch, for which a command line must not wait
-
     decisive = without_observers({name: value for name, value in config.items() if name != "seed"})
     files = {str(file): _content(file) for file in _data_files(config.get("data", {}))}
     text = json.dumps([decisive, code_digest(), files], sort_keys=True, default=str)

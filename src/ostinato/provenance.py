@@ -1,6 +1,5 @@
 """What ran, on what, with which data. Reads the machine; changes nothing."""
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from ostinato.source import code_digest
 
 _ENVIRONMENT = (
     "ATEN_CPU_CAPABILITY",
@@ -34,7 +35,7 @@ def environment() -> dict[str, Any]:
         "code": code_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {d.name.lower(): d.version for d in importlib.metadata.distributions() if d.name},
+        "packages": _packages(),
         "threads": torch.get_num_threads(),
         "cpu": {"model": _cpu_model(), "capability": torch.backends.cpu.get_cpu_capability()},
         "gpu": _gpu(),
@@ -49,6 +50,11 @@ def environment() -> dict[str, Any]:
     }
 
 
+def _packages() -> dict[str, str]:
+    found = (distribution.metadata for distribution in importlib.metadata.distributions())  # parsed at each look
+    return {m["Name"].lower(): m["Version"] for m in found if "Name" in m}
+
+
 def _ask(*command: str) -> str | None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -61,15 +67,6 @@ def _git() -> dict[str, Any] | None:
     here = str(Path(__file__).parent)
     commit = _ask("git", "-C", here, "rev-parse", "HEAD")
     return {"commit": commit.strip(), "diff": _ask("git", "-C", here, "diff", "HEAD") or ""} if commit else None
-
-
-def code_digest() -> str:
-    """SHA-256 of the package's own source."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _cpu_model() -> str:

@@ -17,9 +17,10 @@ from ostinato.config import EvaluateConfig, RunConfig, Source, Task
 from ostinato.data.splits import load_data, load_split
 from ostinato.drift import config_drift, environment_drift
 from ostinato.errors import ConfigError, Interrupted, ResumeRefused, UserError
-from ostinato.evaluation import Evaluated, Scorer, save_predictions
+from ostinato.evaluation import Evaluated, Scorer
 from ostinato.fingerprint import digest_array, digest_weights, read_steps
 from ostinato.interruption import stop_on_signals
+from ostinato.logits import save_predictions
 from ostinato.metrics import probabilities
 from ostinato.model import load_trained
 from ostinato.packing import collator_for
@@ -170,7 +171,7 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Ou
         evaluated = training.scorer.score(model, split)
         outcome.results[split.name] = describe(evaluated)
         outcome.final |= {f"{split.name}/{name}": value for name, value in evaluated.scores.figures.items()}
-        save_predictions(run.predictions(split.name), evaluated, split.labels)
+        save_predictions(run.predictions(split.name), evaluated.logits, split.labels)
         predictions[split.name] = digest_array(evaluated.logits)
         _show(evaluated, split, training.scorer, trackers, state.best_step)
     trackers.log(state.step, {name: value for name, value in outcome.final.items() if name.startswith("test/")})

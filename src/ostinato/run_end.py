@@ -8,7 +8,7 @@ from typing import Any
 from ostinato.calibration import Calibration, calibrate, save_calibration
 from ostinato.config import RunConfig, Task
 from ostinato.data.splits import TextData
-from ostinato.evaluation import load_predictions
+from ostinato.logits import load_predictions
 from ostinato.metrics import expected_calibration_error, probabilities
 from ostinato.model_card import write_model_card
 from ostinato.report.page import write_report

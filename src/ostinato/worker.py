@@ -42,7 +42,7 @@ def train_apart(config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: 
     # As the default as well: a child is told its parent's default, and would not know joblib's.
     multiprocessing.set_start_method("forkserver", force=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ostinato.run"])
+    context.set_forkserver_preload(["ostinato.run", "sklearn.metrics"])
     process = context.Process(target=_train, args=(config, str(run.path), resolved, dict(logs)))
     with stop_on_signals() as stop:
         try:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ostinato.comparison.runs import Run
 from ostinato.errors import ConfigError
-from ostinato.evaluation import load_predictions
+from ostinato.logits import load_predictions
 from ostinato.statistics import Interval, bootstrap_rows, mcnemar
 
 

@@ -14,7 +14,7 @@ from ostinato.calibration import Calibration, calibrate, load_calibration
 from ostinato.config import RunConfig, Task
 from ostinato.data.splits import Split, TextData, load_data
 from ostinato.errors import ConfigError, UserError
-from ostinato.evaluation import load_predictions
+from ostinato.logits import load_predictions
 from ostinato.rescore import Rescorer
 from ostinato.run_dir import RunDir, read_json
 from ostinato.seeding import Seeds
