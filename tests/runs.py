@@ -1,6 +1,8 @@
 """Runs for tests: the debug preset in this process, in a fraction of a second each."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 from ostinato import composition
 from ostinato.config import RunConfig
@@ -19,12 +21,14 @@ def configure(*overrides: str) -> tuple[RunConfig, dict]:
     return config, resolved
 
 
-def train_in(folder: Path, *overrides: str, **options) -> RunDir:
-    """Trains in a folder and returns it."""
+def train_in(folder: Path, *overrides: str, report: bool = False, **options) -> RunDir:
+    """Trains in a folder and returns it; without pictures, which take longer than the run, where none are asked for."""
     folder.mkdir(parents=True, exist_ok=True)
-    config, resolved = configure(*overrides)
+    tracker = [] if any(override.startswith("tracker") for override in overrides) else ["tracker=jsonl"]
+    config, resolved = configure(*tracker, *overrides)
     run = RunDir(folder)
-    train(config, run, resolved, **options)
+    with nullcontext() if report else patch("ostinato.run.show_run"):
+        train(config, run, resolved, **options)
     return run
 
 

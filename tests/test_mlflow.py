@@ -56,7 +56,8 @@ def artefacts(client, run_id: str, folder: str | None = None) -> set[str]:
 @pytest.mark.parametrize("where", ["database", pytest.param("server", marks=pytest.mark.slow)])
 def test_all_of_a_run_comes_back(tmp_path, request, where):
     uri = request.getfixturevalue("server") if where == "server" else None
-    run = train_in(tmp_path / "a b", *CHOSEN, f"tracker.mlflow.uri={uri or 'null'}", "tracker.mlflow.experiment=trial")
+    where_to = (f"tracker.mlflow.uri={uri or 'null'}", "tracker.mlflow.experiment=trial")
+    run = train_in(tmp_path / "a b", *CHOSEN, *where_to, report=True)
     client, kept = mlflow_run(run, uri)
     assert from_mlflow(run, uri) == from_jsonl(run)
     assert client.get_experiment(kept.info.experiment_id).name == "trial"
@@ -65,7 +66,8 @@ def test_all_of_a_run_comes_back(tmp_path, request, where):
     assert kept.data.params["training.lr"] == str(config["training"]["lr"])
     assert kept.data.params["seed"] == "42"
     files = artefacts(client, kept.info.run_id)
-    assert {"config.yaml", "provenance.json", "best/model.safetensors", "figures/val/confusion_matrix.png"} <= files
+    assert {"config.yaml", "provenance.json", "best/model.safetensors", "report.html"} <= files
+    assert "figures/val/confusion_matrix.png" in files
     fetched = Path(client.download_artifacts(kept.info.run_id, "best/model.safetensors", str(tmp_path)))
     assert fetched.read_bytes() == run.best_weights.read_bytes()
     assert (run.path / "mlflow.db").exists() == (where == "database")

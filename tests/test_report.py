@@ -82,12 +82,12 @@ def hostile(tmp_path_factory):
         ]
         write_rows(folder / f"{split}.csv", rows)
     paths = [f"data.{split}_path={folder}/{split}.csv" for split in ("train", "val", "test")]
-    return train_in(folder / "run", "data=files", *paths, "report.slices=[source]", f"name='{SCRIPT}'")
+    return train_in(folder / "run", "data=files", *paths, "report.slices=[source]", f"name='{SCRIPT}'", report=True)
 
 
 @pytest.fixture(scope="module", params=TASKS)
 def run(request, tmp_path_factory):
-    return train_in(tmp_path_factory.mktemp(request.param) / "run", f"data.task={request.param}")
+    return train_in(tmp_path_factory.mktemp(request.param) / "run", f"data.task={request.param}", report=True)
 
 
 def anew(run, **options):
@@ -215,7 +215,7 @@ def test_a_failing_report_leaves_the_run_finished_with_one_warning(tmp_path, mon
 
     monkeypatch.setattr(run_end, "write_report", broken)
     with caplog.at_level(logging.WARNING):
-        run = train_in(tmp_path / "run", "training.epochs=1")
+        run = train_in(tmp_path / "run", "training.epochs=1", report=True)
     assert [record.message for record in caplog.records] == ["the report could not be written: RuntimeError: no ink"]
     assert read_json(run.results)["status"] == "finished"
     assert run.fingerprint.is_file()

@@ -151,9 +151,9 @@ def test_the_command_survives_kill_9_and_sigterm(tmp_path):
             text=True,
         )
 
-    options = [*DEBUG, "training.epochs=12", "training.checkpoint_every=2", "training.keep_checkpoints=3"]
+    kept = ("training.checkpoint_every=2", "training.keep_checkpoints=3")
+    options = [*DEBUG, "tracker=jsonl", "training.epochs=12", *kept]
     whole = start(*options, "hydra.run.dir=whole")
-    assert whole.wait(120) == 0
     run = RunDir(tmp_path / "run")
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
         process = start(*options, "hydra.run.dir=run") if number == signal.SIGKILL else start("resume=run")
@@ -166,6 +166,7 @@ def test_the_command_survives_kill_9_and_sigterm(tmp_path):
     assert re.search(r"stopped by SIGTERM after step \d+ of 48; go on with: .* resume=.*run", output)
     last = start("resume=run")
     assert last.wait(120) == 0, last.stdout.read()
+    assert whole.wait(120) == 0, whole.stdout.read()
     assert fingerprint(run) == fingerprint(RunDir(tmp_path / "whole"))
 
 
