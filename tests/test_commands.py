@@ -47,6 +47,7 @@ def test_the_benchmark_measures_a_training_against_a_bare_loop_and_a_peer(tmp_pa
     assert figures["times_the_peer"] == pytest.approx(figures["tokens_per_s"] / 101)
     assert figures["overhead"] == pytest.approx(figures["bare_tokens_per_s"] / figures["tokens_per_s"] - 1)
     assert 0 < figures["share_of_ceiling"] < 1
+    assert 0 < figures["share_of_batches"] < 1
 
 
 @pytest.mark.proof
