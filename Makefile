@@ -33,7 +33,7 @@ test-quick: $(DEV)  ## Run the tests that take seconds
 	@$(PYTEST) -m "not slow and not proof" $(ARGS)
 
 .PHONY: proof
-proof: $(DEV)  ## Run the tests that take a minute each: sweeps of trackers, DVC, launchers
+proof: $(DEV)  ## Run the tests that take minutes: many combinations, sweeps of trackers, DVC, launchers
 	@$(BIN)/python -m pytest -m proof $(ARGS)
 
 .PHONY: check

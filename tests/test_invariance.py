@@ -8,6 +8,7 @@ from runs import fingerprint, train_in
 from test_resume import train_until_killed
 
 COMBINATIONS = 30
+SHORT = 10  # of them in every run of the tests; `make proof` takes the others
 
 
 def draw(rng):
@@ -36,7 +37,9 @@ def plain(tmp_path_factory):
     return fingerprint(train_in(tmp_path_factory.mktemp("plain") / "run"))
 
 
-@pytest.mark.parametrize("number", range(COMBINATIONS))
+@pytest.mark.parametrize(
+    "number", [*range(SHORT), *(pytest.param(n, marks=pytest.mark.proof) for n in range(SHORT, COMBINATIONS))]
+)
 def test_no_observer_moves_a_weight(number, plain, tmp_path, monkeypatch):
     import torch
 
