@@ -12,8 +12,8 @@ from ostinato.config import BenchmarkConfig
 def main(config: BenchmarkConfig) -> None:
     """Prints the figures as JSON."""
     run_config = compose_run(config.overrides)
+    from ostinato.atomic import write_json
     from ostinato.benchmark import benchmark
-    from ostinato.run_dir import write_json
 
     figures = benchmark(config, run_config, Path(__file__))
     if config.output:

@@ -12,8 +12,8 @@ from ostinato.config import EvaluateConfig
 def main(config: EvaluateConfig) -> None:
     """Prints the figures as JSON."""
     run, run_config = load_run(config.run)
+    from ostinato.atomic import write_json
     from ostinato.run import evaluate
-    from ostinato.run_dir import write_json
 
     figures = evaluate(config, run, run_config)
     if config.output:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from runs import train_in
 
+from ostinato.atomic import write_json
 from ostinato.comparison.compare import compare, compare_runs
 from ostinato.comparison.report import View, write
 from ostinato.comparison.runs import find_runs
 from ostinato.config import CompareConfig, ComparisonConfig
 from ostinato.errors import ConfigError, DataError
-from ostinato.run_dir import RunDir, read_json, write_json
+from ostinato.run_dir import RunDir, read_json
 from ostinato.statistics import Verdict
 
 ROOT = Path(__file__).parents[1]

@@ -9,11 +9,12 @@ from runs import fingerprint, train_in
 from safetensors.numpy import load_file, save_file
 
 from ostinato import provenance
+from ostinato.atomic import write_json
 from ostinato.cli import load_run
 from ostinato.config import ReproduceConfig
 from ostinato.fingerprint import first_difference
 from ostinato.reproduce import reproduce
-from ostinato.run_dir import RunDir, read_json, write_json
+from ostinato.run_dir import RunDir, read_json
 
 ROWS = [{"text": f"{'rain tomorrow' if n % 2 else 'the goal'} {n}", "label": "ab"[n % 2]} for n in range(60)]
 

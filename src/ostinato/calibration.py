@@ -15,11 +15,12 @@ from pydantic.dataclasses import dataclass
 from scipy.optimize import minimize_scalar
 from scipy.special import log_expit, log_softmax
 
+from ostinato.atomic import write_json
 from ostinato.config import Task
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
 from ostinato.metrics import Floats, expected_calibration_error, probabilities
-from ostinato.run_dir import RunDir, write_json
+from ostinato.run_dir import RunDir
 
 _LIMIT = 20.0  # a temperature at 20 or 1/20 was not found: the loss only fell on towards the limit
 

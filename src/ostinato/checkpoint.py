@@ -7,7 +7,6 @@ of the step.
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ostinato.atomic import flush, write_json
 from ostinato.fingerprint import digest_file
-from ostinato.run_dir import RunDir, write_json
+from ostinato.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,10 @@ def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer:
         record = {"state": asdict(state), "files": {n: digest_file(temporary / n) for n in (_WEIGHTS, _OPTIMIZER)}}
         write_json(temporary / _STATE, record | {"sha256": _digest(record)})
         for path in (temporary / _WEIGHTS, temporary / _OPTIMIZER, temporary):
-            _flush(path)
+            flush(path)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
-        _flush(run.checkpoints)
+        flush(run.checkpoints)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -134,11 +134,3 @@ def _digest(record: dict[str, Any]) -> str:
 
 def _folders(run: RunDir) -> list[Path]:
     return sorted(run.checkpoints.glob("step_*"), reverse=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

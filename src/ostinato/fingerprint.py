@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ostinato.atomic import write_text
+
 
 def digest_array(values: NDArray[Any]) -> str:
     """SHA-256 of an array's type, shape and bytes."""
@@ -74,7 +76,7 @@ def read_steps(path: Path) -> list[StepPrint]:
 def keep_steps(path: Path, last: int) -> None:
     """Forgets the steps after `last`: they are computed again."""
     steps = [step for step in read_steps(path) if step.step <= last]
-    path.write_text("".join(step.line() for step in steps), encoding="utf-8")
+    write_text(path, "".join(step.line() for step in steps))
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from ostinato.atomic import write_json
 from ostinato.config import ResumeConfig, RunConfig
 from ostinato.drift import without_observers
 from ostinato.errors import ConfigError
-from ostinato.run_dir import RunDir, read_json, write_json
+from ostinato.run_dir import RunDir, read_json
 from ostinato.source import code_digest
 
 log = logging.getLogger(__name__)

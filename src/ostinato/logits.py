@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
+from ostinato.atomic import atomic_file
 from ostinato.errors import ConfigError
 
 
 def save_predictions(path: Path, logits: NDArray[np.float32], labels: NDArray[Any]) -> None:
     """Keeps `logits` and `labels` of a split in a safetensors file, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file({"logits": logits, "labels": np.ascontiguousarray(labels)}, temporary)
-    temporary.replace(path)
+    with atomic_file(path, "wb") as file:
+        file.write(save({"logits": logits, "labels": np.ascontiguousarray(labels)}))
 
 
 def load_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[Any]]:

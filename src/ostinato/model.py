@@ -23,10 +23,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from ostinato import assets
+from ostinato.atomic import atomic_folder
 from ostinato.config import ModelConfig, Task
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
-from ostinato.run_dir import RunDir, read_json, written_whole
+from ostinato.run_dir import RunDir, read_json
 
 # Reports of new head weights and bars for milliseconds say nothing that a user asked for.
 transformers_logging.set_verbosity_error()
@@ -159,7 +160,7 @@ def verify_best(run: RunDir) -> None:
 
 def save_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Writes a standard Hugging Face folder, whole or not at all; an older one of that name gives way."""
-    with written_whole(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
 

@@ -12,6 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ostinato.atomic import write_text
 from ostinato.config import RunConfig, Source, Task
 from ostinato.report.text import data_name, number, percent, plain, title, training_command
 from ostinato.run_dir import RunDir
@@ -49,10 +50,7 @@ def write_model_card(
         provenance: what `provenance.json` holds.
         fingerprint: what `fingerprint.json` holds.
     """
-    text = model_card(run, config, results, provenance, fingerprint)
-    temporary = run.model_card.with_name(f".{run.model_card.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(run.model_card)
+    write_text(run.model_card, model_card(run, config, results, provenance, fingerprint))
 
 
 def model_card(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ostinato.atomic import atomic_folder, write_json
 from ostinato.classifier import Classifier
 from ostinato.collate import Collator
 from ostinato.config import ExportConfig, RunConfig, Task
@@ -30,7 +31,7 @@ from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
 from ostinato.model import load_trained
 from ostinato.onnx_classifier import FP32, INT8, RECORD, OnnxClassifier
-from ostinato.run_dir import RunDir, write_json, written_whole
+from ostinato.run_dir import RunDir
 from ostinato.seeding import Seeds
 
 TOLERANCE = 1e-4  # largest difference of a logit in fp32; what reordered sums make is about 1e-6
@@ -81,7 +82,7 @@ def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
         torch.set_num_threads(config.training.threads)
     reference = _Padded(*load_trained(run, config.model.attention))
     pairs, splits = _real_texts(config)
-    with written_whole(target) as folder:
+    with atomic_folder(target) as folder:
         _write_files(reference, pairs, cfg, run, folder)
         models = sorted(folder.glob("*.onnx"))
         exported = {path.name: OnnxClassifier(path, reference.tokenizer, reference.model.config) for path in models}

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from ostinato import figures
 from ostinato.assets import asset_hashes
+from ostinato.atomic import write_json
 from ostinato.config import EvaluateConfig, RunConfig, Source, Task
 from ostinato.data.splits import load_data, load_split
 from ostinato.drift import config_drift, environment_drift
@@ -29,7 +30,7 @@ from ostinato.progress import progress_bar
 from ostinato.provenance import environment
 from ostinato.report.slices import check_slices
 from ostinato.rescore import Rescorer
-from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_json
+from ostinato.run_dir import RunDir, read_config, read_json, write_config
 from ostinato.run_end import describe_model, show_run
 from ostinato.seeding import Seeds, name_nondeterminism
 from ostinato.tokenise import TokenisedSplit, tokenizer_digest

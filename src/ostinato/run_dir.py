@@ -1,15 +1,13 @@
 """The names inside a run folder: the only place that knows them."""
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ostinato.atomic import write_text
 from ostinato.errors import ConfigError
 
 
@@ -71,7 +69,7 @@ class RunDir:
         own.mkdir(parents=True, exist_ok=True)
         shutil.copy(record / "hydra.yaml", own)
         typed = yaml.safe_load((record / "overrides.yaml").read_text(encoding="utf-8"))
-        (own / "overrides.yaml").write_text(yaml.safe_dump([*typed, *overrides]), encoding="utf-8")
+        write_text(own / "overrides.yaml", yaml.safe_dump([*typed, *overrides]))
 
     @classmethod
     def existing(cls, path: str | Path) -> "RunDir":
@@ -86,37 +84,6 @@ class RunDir:
         if not run.config.is_file():
             raise ConfigError([f"run={path}: holds no config.yaml, so it is not a run folder"])
         return run
-
-
-@contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder to write into, which then takes the folder's place; after an error nothing has changed."""
-    temporary, old = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
-    for left in (temporary, old):
-        shutil.rmtree(left, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON whole or not at all: to a temporary name, flushed to disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -138,7 +105,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_config(run: RunDir, resolved: Any) -> None:
     """Writes the resolved config."""
-    run.config.write_text(yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_text(run.config, yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True))
 
 
 def read_config(run: RunDir) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ostinato import jobs
+from ostinato.atomic import write_text
 from ostinato.comparison.runs import Run, find_runs
 from ostinato.config import RunConfig, Task
 from ostinato.metrics import MINIMISED, default_monitor, is_better
@@ -126,4 +127,4 @@ def write_preset(best: Best, path: Path) -> None:
     }
     figures = ", ".join(f"seed {r.seeds['seed']}: {jobs.best_figure(r.results)!r}" for r in best.runs)
     head = f"# @package _global_\n# Best of {best.trials} trials by validation {best.monitor} ({figures}).\n"
-    path.write_text(head + yaml.safe_dump(preset, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_text(path, head + yaml.safe_dump(preset, sort_keys=False, allow_unicode=True))

@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from rich.console import Console
 from rich.table import Table
 
+from ostinato.atomic import write_json, write_text
 from ostinato.comparison import plots
 from ostinato.comparison.configurations import Comparison, Configuration, Pair
 from ostinato.comparison.rows import RowSampling
-from ostinato.run_dir import write_json
 from ostinato.statistics import Interval, Summary
 
 Row = Sequence[str]
@@ -90,7 +90,7 @@ def write(comparison: Comparison, folder: Path, stem: str) -> None:
             pair_columns=PAIR_COLUMNS,
             plots=plots,
         )
-        (folder / f"{stem}.{kind}").write_text(text, encoding="utf-8")
+        write_text(folder / f"{stem}.{kind}", text)
 
 
 def _print(console: Console, title: str, columns: Row, rows: Sequence[Row]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from ostinato.atomic import write_text
 from ostinato.config import ReportConfig, RunConfig
 from ostinato.data.splits import TextData
 from ostinato.errors import ConfigError
@@ -50,8 +51,6 @@ def write_report(run: RunDir, config: RunConfig, output: Path, slices: list[str]
     text = environment.get_template("report.html").render(
         view=View(gather(run, config, data), slices), record=record, pictures=pictures
     )
-    temporary = output.with_name(f".{output.name}.tmp")
-    # Half a character, which no file can hold, may stand in a path or an error message.
-    temporary.write_text(text, encoding="utf-8", errors="replace")
-    temporary.replace(output)
+    # A path or an error message may hold an unpaired surrogate, which UTF-8 cannot encode.
+    write_text(output, text, errors="replace")
     return output

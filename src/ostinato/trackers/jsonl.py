@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ostinato.atomic import write_text
 from ostinato.run_dir import RunDir
 
 
@@ -23,7 +24,7 @@ class JsonlTracker:
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Drops what was logged after the step that the run goes on from."""
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
-        self._path.write_text("".join(f"{line}\n" for line in lines if self._holds(line)), encoding="utf-8")
+        write_text(self._path, "".join(f"{line}\n" for line in lines if self._holds(line)))
 
     def _holds(self, line: str) -> bool:
         try:
