@@ -59,26 +59,28 @@ docs: $(CORE)  ## Write the README's table of keys
 
 .PHONY: clean
 clean:  ## Remove .venv and the caches of tools; runs stay
-	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf .venv .venv.lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	@find conf scripts src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CORE): requirements.txt pyproject.toml
-	@$(call install,requirements.txt)
-	@touch $(CORE)
+	@$(call install,requirements.txt,$(CORE))
 
 $(DEV): requirements-dev.txt pyproject.toml
-	@$(call install,requirements-dev.txt)
-	@touch $(CORE) $(DEV)
+	@$(call install,requirements-dev.txt,$(CORE) $(DEV))
 
-# $(call install,FILE): .ready is missing while pip works, so an environment that was left half way is made anew.
+# $(call install,FILE,STAMPS): installs FILE into .venv and touches STAMPS. Two makes of one tree take turns: the second
+# waits for the lock and finds its work done. .ready is missing while pip works, so that a half-installed environment is
+# made again.
 define install
 $(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit( \
 	f"ostinato needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.11")'; \
+exec 9>.venv.lock; $(PYTHON) -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'; \
+test $(lastword $(2)) -nt $(1) -a $(lastword $(2)) -nt pyproject.toml && exit 0; \
 test -e .venv/.ready || $(PYTHON) -m venv --clear .venv; \
 rm -f .venv/.ready; \
 echo "Installing $(1) into .venv (once) ..."; \
 $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1); \
-touch .venv/.ready
+touch .venv/.ready $(2)
 endef
 
 # $(call compile,FILE,OPTIONS): the CPU and the CUDA build of torch shall give the same file, so the build's mark and

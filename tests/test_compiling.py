@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from classifiers import ARCHITECTURES, classifiers, gradients, rows
+from closeness import assert_all_close, assert_close
 
 from ostinato import attention, compiling
 from ostinato.collate import Batch, to_device
@@ -44,10 +45,8 @@ def test_logits_and_gradients_agree_with_those_of_the_plain_model(caplog):
             expected, theirs = gradients(*plain, columns, weight)
             with torch.compiler.set_stance(stance):
                 logits, ours = gradients(model, collator, columns, weight)
-            assert (logits - expected).abs().max() < 1e-5
-            assert ours.keys() == theirs.keys()
-            for parameter, gradient in theirs.items():
-                assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
+            assert_close(logits, expected)
+            assert_all_close(ours, theirs)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
 

@@ -64,7 +64,7 @@ for argument in sys.argv[4:]:
     assert all(torch.equal(p, q) and p.dtype is torch.float32 for p, q in zip(model.parameters(), again.parameters()))
     together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
     alone = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
-    torch.testing.assert_close(together, alone)  # padding is seen as such
+    assert (together - alone).abs().max() <= 1e-4 * alone.abs().max()  # padding is seen as such
     print(preset, tuple(together.shape))
 """
 
