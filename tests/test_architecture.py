@@ -17,20 +17,20 @@ PACKAGE = "ostinato"
 LAYERS = {
     "foundations": "errors atomic config config.* run_dir fingerprint distributed progress interruption",
     "surroundings": "seeding source logits provenance drift assets device jobs",
-    "parts": "data data.* tokenise batching collate dropout attention packing model loss optim metrics "
+    "parts": "data data.* tokenise batching collate dropout attention packing architecture model loss optim metrics "
     "figures statistics bootstrap calibration",
     "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier onnx_classifier",
     "what a run leaves": "rescore model_card report report.* run_end",
     "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* search sweep worker "
     "onnx_export hub_export",
-    "the door": "__init__ composition mistakes cli scripts.*",
+    "the door": "__init__ composition presets mistakes cli scripts.*",
 }
 
 # What only the named modules may touch, whether imported or reached through a parent (`torch.distributed.barrier()`).
 DOORS = {
-    "hydra": "composition mistakes cli sweep scripts.*",
-    "omegaconf": "composition mistakes cli sweep scripts.*",
+    "hydra": "composition presets mistakes cli sweep scripts.*",
+    "omegaconf": "composition presets mistakes cli sweep scripts.*",
     "hydra.utils.instantiate": "",  # a config file must never be able to name code to run
     "hydra.utils.call": "",
     "pickle": "",  # reading one runs code
@@ -47,7 +47,17 @@ DOORS = {
 
 # `--help` and config errors must not wait for these.
 HEAVY = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "tensorboard", "pandas", "pyarrow"}
-LIGHT = ["__init__", "errors", "config", "run_dir", "assets", "composition", "mistakes", "cli"]  # and all scripts
+LIGHT = [
+    "__init__",
+    "errors",
+    "config",
+    "run_dir",
+    "assets",
+    "composition",
+    "presets",
+    "mistakes",
+    "cli",
+]  # and all scripts
 
 # What watches the jobs of a sweep and compares runs must not wait for these: they take seconds.
 TRAINING = {"torch", "transformers", "datasets"}

@@ -38,6 +38,7 @@ from ostinato.composition import (
 from ostinato.config import RunConfig
 from ostinato.errors import ConfigError, Interrupted, UserError
 from ostinato.mistakes import find_problems
+from ostinato.presets import own_recipe
 from ostinato.run_dir import RunDir, read_config
 
 log = logging.getLogger("ostinato")
@@ -60,7 +61,7 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
             load_dotenv(CONF.parent / ".env")
             register_schemas()
             if name == "train":
-                sys.argv[1:] = _resumed(_resumed_sweep(sys.argv[1:]))
+                sys.argv[1:] = _with_own_recipe(_resumed(_resumed_sweep(sys.argv[1:])))
             _check(name, sys.argv[1:])
             run = hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(_Job(name, main))
             if name == "train" and _is_sweep(sys.argv[1:]):
@@ -111,6 +112,16 @@ def _resumed_sweep(argv: list[str]) -> list[str]:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+
+
+def _with_own_recipe(argv: list[str]) -> list[str]:
+    """Adds the defaults that replace what a model preset tuned, where `model.name` names another model."""
+    added = own_recipe(get_args_parser().parse_args(argv).overrides)
+    if not added:
+        return argv
+    place = next(number for number, text in enumerate(argv) if text.startswith("model.name="))
+    sys.stderr.write(f"{argv[place]}: the preset was tuned for other weights; defaults are used: {' '.join(added)}\n")
+    return [*argv[: place + 1], *added, *argv[place + 1 :]]
 
 
 def _is_sweep(argv: list[str]) -> bool:
@@ -188,6 +199,7 @@ def compose_run(overrides: list[str]) -> RunConfig:
         ConfigError: whatever is wrong with them.
     """
     GlobalHydra.instance().clear()
+    overrides = [*overrides, *own_recipe(overrides)]
     problems = find_problems("train", overrides, multirun=False)
     if problems:
         raise ConfigError([f"overrides: {problem}" for problem in problems])

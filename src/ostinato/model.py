@@ -1,5 +1,6 @@
 """The tokenizer and the classifier: found, loaded, and the head initialised from its own seed."""
 
+import logging
 import os
 import re
 import textwrap
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
@@ -23,9 +23,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from ostinato import assets
+from ostinato.architecture import head_names, num_positions, skeleton, wanted_dropout
 from ostinato.atomic import atomic_folder
-from ostinato.config import ModelConfig, Task
-from ostinato.errors import ConfigError
+from ostinato.config import Head, ModelConfig, Task
+from ostinato.errors import ConfigError, UserError
 from ostinato.fingerprint import digest_file
 from ostinato.run_dir import RunDir, read_json
 
@@ -35,15 +36,8 @@ transformers_logging.disable_progress_bar()
 # Else loading weights that are no safetensors asks a third party, in the background, to convert them on the hub.
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
 
-_DROPOUT = (
-    "hidden_dropout_prob",
-    "dropout",
-    "embedding_dropout",
-    "mlp_dropout",
-    "seq_classif_dropout",
-    "pooler_dropout",
-)
-_ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+log = logging.getLogger(__name__)
+
 _SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -77,7 +71,11 @@ def load_tokenizer(cfg: ModelConfig, texts: Iterable[str]) -> PreTrainedTokenize
         ConfigError: not found, or not reachable.
     """
     if _from_scratch(cfg):
-        tokenizer: PreTrainedTokenizerBase = _word_tokenizer(texts, _architecture(cfg).vocab_size)
+        vocab_size = _architecture(cfg).vocab_size
+        if vocab_size <= len(_SPECIAL):
+            needed = f"the special tokens need {len(_SPECIAL)}; use a larger vocabulary"
+            raise ConfigError([f"model.architecture.vocab_size={vocab_size}: {needed}"])
+        tokenizer: PreTrainedTokenizerBase = _word_tokenizer(texts, vocab_size)
     else:
         tokenizer = _load(AutoTokenizer, cfg)
     # Saved with the model, so that prediction truncates as training did.
@@ -88,7 +86,7 @@ def load_tokenizer(cfg: ModelConfig, texts: Iterable[str]) -> PreTrainedTokenize
 def build_classifier(
     cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], task: Task, head_seed: int
 ) -> PreTrainedModel:
-    """Loads the encoder in fp32 and puts a new head on it.
+    """Loads the encoder in fp32 and puts a new head on it, or keeps its head, as `cfg.head` asks.
 
     Args:
         cfg: what to load.
@@ -98,7 +96,7 @@ def build_classifier(
         head_seed: the head's weights (all weights, with pretrained=false) are a function of this seed alone.
 
     Raises:
-        ConfigError: not found, not reachable, or a maximum length that the model's positions do not reach.
+        ConfigError: not found, not reachable, or values that do not fit the architecture.
     """
     names = list(labels) or ["value"]
     overrides: dict[str, Any] = {
@@ -107,22 +105,70 @@ def build_classifier(
         "problem_type": f"{task.value}_classification" if task is not Task.regression else "regression",
     }
     config = _architecture(cfg) if _from_scratch(cfg) else _load(AutoConfig, cfg)
-    _check_length(cfg, config)
-    for key, value in {**overrides, **_dropouts(cfg, config)}.items():
-        setattr(config, key, value)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(head_seed)  # just before the only draws: nothing earlier can move the head
-        if cfg.pretrained:
-            return _load_model(cfg, config=config, attn_implementation=cfg.attention)
+    trained_for = _trained_for(config)
+    try:
+        for key, value in overrides.items():
+            setattr(config, key, value)
         if _from_scratch(cfg):
             _name_special_tokens(config, tokenizer)
-        try:
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
-                config, attn_implementation=cfg.attention, dtype=torch.float32
-            )
-        except (ImportError, ValueError) as error:
-            raise _refused(cfg, error) from error
+        frame = skeleton(config)
+        if getattr(config, "num_hidden_layers", 1) < 1:
+            raise ConfigError([f"model.name={cfg.name}: the config has no layers (num_hidden_layers)"])
+        _check_length(cfg, frame)
+        for key, value in wanted_dropout(config, cfg.dropout, cfg.attention_dropout).items():
+            setattr(config, key, value)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(head_seed)  # just before the only draws: nothing earlier can move the head
+            if not cfg.pretrained:
+                model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+                    config, attn_implementation=cfg.attention, dtype=torch.float32, trust_remote_code=False
+                )
+                return model
+            return _load_with_head(cfg, config, trained_for, head_names(frame))
+    except UserError:
+        raise
+    except Exception as error:  # what values that do not fit together raise has no common class
+        raise _refused(cfg, error) from error
+
+
+def _trained_for(config: PreTrainedConfig) -> tuple[list[str], str | None]:
+    """Label names and problem type of a checkpoint's own head, if it has one."""
+    return list(map(str, (config.id2label or {}).values())), config.problem_type
+
+
+def _load_with_head(
+    cfg: ModelConfig, config: PreTrainedConfig, trained_for: tuple[list[str], str | None], head: Sequence[str]
+) -> PreTrainedModel:
+    """Loads pretrained weights; `config` already has the run's labels and task.
+
+    Args:
+        cfg: what to load, and what becomes of its head.
+        config: the model's config.
+        trained_for: label names and problem type of the checkpoint.
+        head: names of the head's parameters.
+    """
+    labels, problem = trained_for
+    options: dict[str, Any] = {"config": config, "attn_implementation": cfg.attention}
+    same = labels == list(config.id2label.values()) and problem in (None, config.problem_type)
+    if cfg.head is Head.keep and not same:
+        theirs, ours = (textwrap.shorten(", ".join(names), 80) for names in (labels, config.id2label.values()))
+        raise ConfigError(
+            [f"model.head=keep: {cfg.name} was trained for other labels ({theirs}) than {ours}; use model.head=new"]
+        )
+    state = torch.get_rng_state()
+    model, info = _load_model(cfg, ignore_mismatched_sizes=True, **options)
+    absent = {str(key) for key in info["missing_keys"]} | {str(key[0]) for key in info["mismatched_keys"]}
+    if same and cfg.head is not Head.new and absent.isdisjoint(head):
+        log.info("model.head=%s: %s keeps its head, whose labels are those of the data", cfg.head.value, cfg.name)
         return model
+    if cfg.head is Head.keep:
+        raise ConfigError([f"model.head=keep: {cfg.name} has no trained head; use model.head=new"])
+    if set(head) <= info["missing_keys"]:
+        return model  # transformers has just made a new head
+    torch.set_rng_state(state)
+    weights = {name: tensor for name, tensor in model.state_dict().items() if name not in head}
+    renewed: PreTrainedModel = type(model).from_pretrained(None, state_dict=weights, dtype=torch.float32, **options)
+    return renewed
 
 
 def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -135,7 +181,8 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
         raise ConfigError([f"run={run.path}: holds no trained model (no best/); has the run finished?"])
     verify_best(run)
     cfg = ModelConfig(name=str(run.best.resolve()))
-    return _load_model(cfg, attn_implementation=attention).eval(), _load(AutoTokenizer, cfg)
+    model, _ = _load_model(cfg, attn_implementation=attention)
+    return model.eval(), _load(AutoTokenizer, cfg)
 
 
 def verify_best(run: RunDir) -> None:
@@ -178,19 +225,24 @@ def _architecture(cfg: ModelConfig) -> PreTrainedConfig:
         raise ConfigError(
             [f"model.architecture.model_type={model_type}: transformers knows no such architecture"]
         ) from error
+    except Exception as error:  # what a config's own checks raise has no common class
+        raise ConfigError([f"model.architecture: {textwrap.shorten(str(error), 200)}"]) from error
 
 
 def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
+    """Loads with one of transformers' Auto classes; never runs code that comes with a model."""
     source = locate(cfg.name)
+    if (Path(source) / "adapter_config.json").is_file():  # transformers would load the model that the file names
+        raise ConfigError([f"model.name={cfg.name}: holds an adapter, not a model; merge it into its base model first"])
     try:
-        return loader.from_pretrained(source, revision=cfg.revision or "main", **options)
-    except (ImportError, OSError, ValueError, SafetensorError) as error:
+        return loader.from_pretrained(source, revision=cfg.revision or "main", trust_remote_code=False, **options)
+    except Exception as error:  # what a missing, damaged or foreign model raises has no common class
         raise _refused(cfg, error) from error
 
 
 def _refused(cfg: ModelConfig, error: Exception) -> ConfigError:
     """What transformers does not take: an attention that the model or the machine has not, or the model itself."""
-    reason = textwrap.shorten(str(error), 200)
+    reason = textwrap.shorten(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 200)
     if re.search("attention implementation|flash_?attn|FlashAttention", str(error)):
         others = " or ".join(name for name in ("sdpa", "eager") if name != cfg.attention)
         return ConfigError([f"model.attention={cfg.attention}: not to be had here ({reason}); take {others}"])
@@ -198,33 +250,25 @@ def _refused(cfg: ModelConfig, error: Exception) -> ConfigError:
     return ConfigError([f"model.name={cfg.name}: could not be loaded ({reason}); {remedy}"])
 
 
-def _load_model(cfg: ModelConfig, **options: Any) -> PreTrainedModel:
-    """Loads fp32 weights into memory of their own.
+def _load_model(cfg: ModelConfig, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Loads fp32 weights into memory of their own, and what transformers reports about them.
 
     Loaded, they are views of the mapped file, at whatever offset its header ends; MKL promises the same bits for the
     same product only where operands begin at a multiple of 64 bytes, as torch's own memory does.
     """
-    model: PreTrainedModel = _load(AutoModelForSequenceClassification, cfg, dtype=torch.float32, **options)
-    for tensor in (*model.parameters(), *model.buffers()):
+    loaded: tuple[PreTrainedModel, dict[str, Any]]
+    loaded = _load(AutoModelForSequenceClassification, cfg, dtype=torch.float32, output_loading_info=True, **options)
+    for tensor in (*loaded[0].parameters(), *loaded[0].buffers()):
         tensor.data = tensor.data.clone()
-    return model
+    return loaded
 
 
-def _check_length(cfg: ModelConfig, config: PreTrainedConfig) -> None:
-    positions = getattr(config, "max_position_embeddings", None)
-    if config.model_type in ("roberta", "xlm-roberta", "camembert") and positions:
-        positions -= 2  # their first position is pad_token_id + 1
-    if positions and cfg.max_length > positions:
+def _check_length(cfg: ModelConfig, frame: PreTrainedModel) -> None:
+    positions = num_positions(frame)
+    if positions is not None and cfg.max_length > positions:
         raise ConfigError(
             [f"model.max_length={cfg.max_length}: the model has {positions} positions; take at most {positions}"]
         )
-
-
-def _dropouts(cfg: ModelConfig, config: PreTrainedConfig) -> dict[str, float]:
-    chosen = {**dict.fromkeys(_DROPOUT, cfg.dropout), **dict.fromkeys(_ATTENTION_DROPOUT, cfg.attention_dropout)}
-    if getattr(config, "classifier_dropout", None) is not None:
-        chosen["classifier_dropout"] = cfg.dropout
-    return {key: value for key, value in chosen.items() if value is not None and hasattr(config, key)}
 
 
 def _word_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -1,29 +1,32 @@
 """AdamW with its parameter groups, and the learning rate as a pure function of the step."""
 
 import math
-import re
 
 import torch
 from torch import nn
 from torch.optim import AdamW
+from transformers import PreTrainedModel
 
+from ostinato.architecture import depths
 from ostinato.config import Schedule, TrainingConfig
+from ostinato.errors import ConfigError
 
-_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
-
-def build_optimizer(model: nn.Module, cfg: TrainingConfig) -> AdamW:
+def build_optimizer(model: PreTrainedModel, cfg: TrainingConfig) -> AdamW:
     """Makes AdamW, fused into one kernel per step.
 
     Matrices decay, biases and norms do not. Each group carries `peak_lr`: the highest rate that it sees. It is
-    `head_lr` above the encoder, and lower by `layer_lr_decay` for each layer below.
+    `head_lr` for the head and the pooler, and lower by `layer_lr_decay` for each layer below.
+
+    Raises:
+        ConfigError: a rate by layer, and a model whose layers cannot be told apart.
     """
-    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    num_layers = 1 + max((layer for name, _ in parameters if (layer := _layer(name)) is not None), default=0)
+    peak_lr = _peak_lrs(model, cfg)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, parameter in parameters:
-        peak_lr = _peak_lr(cfg, num_layers + 1 - _depth(name, num_layers))
-        groups.setdefault((peak_lr, parameter.ndim >= 2), []).append(parameter)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            rate = peak_lr.get(id(parameter), cfg.lr)
+            groups.setdefault((rate, parameter.ndim >= 2), []).append(parameter)
     settings = [
         {"params": members, "weight_decay": cfg.weight_decay if decays else 0.0, "peak_lr": peak_lr}
         for (peak_lr, decays), members in groups.items()
@@ -57,23 +60,19 @@ def lr_factor(step: int, total_steps: int, warmup_ratio: float, schedule: Schedu
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def _peak_lr(cfg: TrainingConfig, below_head: int) -> float:
-    if below_head == 0 and cfg.head_lr is not None:
-        return cfg.head_lr
-    return cfg.lr * cfg.layer_lr_decay**below_head
-
-
-def _layer(name: str) -> int | None:
-    match = _LAYER.search(name)
-    return int(match[1]) if match else None
-
-
-def _depth(name: str, num_layers: int) -> int:
-    """0 for embeddings, 1.. for encoder layers, num_layers + 1 for what lies above them."""
-    layer = _layer(name)
-    if layer is not None:
-        return layer + 1
-    return 0 if "embedding" in name else num_layers + 1
+def _peak_lrs(model: PreTrainedModel, cfg: TrainingConfig) -> dict[int, float]:
+    """Peak rate by `id(parameter)`; empty where all have `training.lr`."""
+    if cfg.head_lr is None and cfg.layer_lr_decay == 1:
+        return {}
+    found = depths(model)
+    if cfg.layer_lr_decay != 1 and not found.layers_found:
+        layout = f"{model.config.model_type} is not one list of layers with weights of their own"
+        raise ConfigError([f"training.layer_lr_decay={cfg.layer_lr_decay}: {layout}; use layer_lr_decay=1"])
+    top = found.num_layers + 1
+    rates = {key: cfg.lr * cfg.layer_lr_decay ** (top - depth) for key, depth in found.by_parameter.items()}
+    if cfg.head_lr is not None:
+        rates |= {key: cfg.head_lr for key, depth in found.by_parameter.items() if depth == top}
+    return rates
 
 
 def clip_gradients(model: nn.Module, max_norm: float | None) -> torch.Tensor:

@@ -13,7 +13,7 @@ from ostinato.data.splits import TextData, load_data
 from ostinato.device import Compute, choose, keep_freed_memory
 from ostinato.dropout import Masks, replace_dropout
 from ostinato.loss import Loss, build_loss
-from ostinato.model import build_classifier, load_tokenizer
+from ostinato.model import build_classifier, load_tokenizer, locate
 from ostinato.packing import collator_for, possible_batching
 from ostinato.seeding import Seeds, seed_everything, set_determinism
 from ostinato.tokenise import TokenisedSplit, tokenise
@@ -53,6 +53,8 @@ def prepare(config: RunConfig) -> Prepared:
     seeds = Seeds(training.seed, training.seeds)
     compute = choose(training.device, training.precision)
     log.info("computing on %s in %s", compute.device, compute.precision.value)
+    if config.model.pretrained:
+        locate(config.model.name)  # a missing folder is reported before the data is read
     data = load_data(config.data, seeds)
     for line in (*data.report["notes"], *data.warnings):
         log.info("%s", line)

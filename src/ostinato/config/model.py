@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from ostinato.config.types import MISSING, STRICT, Rate
+from ostinato.config.types import MISSING, STRICT, Head, Rate
+
+_ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -26,5 +28,13 @@ class ModelConfig:
     """Dropout of hidden states and head; null keeps the model's own."""
     attention_dropout: Rate | None = None
     """Dropout of attention probabilities; null keeps the model's own."""
+    head: Head = Head.auto
+    """The checkpoint's own head: auto keeps it where its labels are those of the data, new and keep decide."""
     attention: str = "sdpa"
-    """Attention implementation of transformers: sdpa, eager, flash_attention_2."""
+    """Attention implementation of transformers: sdpa, eager, flash_attention_2, flash_attention_3, flex_attention."""
+
+    @model_validator(mode="after")
+    def _runs_no_foreign_code(self) -> "ModelConfig":
+        if self.attention not in _ATTENTION:  # transformers would download a kernel by its name, and run it
+            raise ValueError(f"model.attention={self.attention}: must be one of {', '.join(_ATTENTION)}")
+        return self

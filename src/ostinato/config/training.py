@@ -50,13 +50,13 @@ class EarlyStoppingConfig:
 class TrainingConfig:
     """The optimisation."""
 
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
+    lr: Annotated[float, Field(gt=0)] = 5e-5
     """Peak learning rate."""
     batch_size: Count = 32
     """Rows per optimizer step and process, over all micro-batches."""
     eval_batch_size: Count = 64
     """Rows per batch in evaluation and prediction."""
-    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2
+    epochs: Annotated[float, Field(gt=0)] = 2
     """Passes over the training split; fractions are allowed."""
     seed: Seed = 42
     """Seed of everything random; takes the value of `seed`."""
@@ -70,7 +70,7 @@ class TrainingConfig:
     """AdamW's decay rates of the first and second moment."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """AdamW's epsilon."""
-    head_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    head_lr: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate of what lies above the encoder (pooler and classifier); null takes `training.lr`."""
     layer_lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of each encoder layer as a multiple of the layer above it; 1 for one rate everywhere."""

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 MISSING = "???"  # OmegaConf's mark for a value that the user must give
 
-STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 Count = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -78,6 +78,14 @@ class Source(str, Enum):
     files = "files"
     hub = "hub"
     generated = "generated"
+
+
+class Head(str, Enum):
+    """What becomes of the head of a checkpoint that has one."""
+
+    auto = "auto"
+    new = "new"
+    keep = "keep"
 
 
 class BenchmarkMode(str, Enum):
