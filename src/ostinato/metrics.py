@@ -5,10 +5,11 @@ A figure that the rows do not define is left out and named, never NaN. Rounds no
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_expit, logsumexp, softmax
 
 from ostinato.config import Task
 
@@ -73,6 +74,26 @@ def probabilities(task: Task, logits: NDArray[np.float32]) -> Floats:
     return result
 
 
+def row_losses(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats:
+    """Negative log-likelihood of each row in nats, float64 [n]: softmax | sigmoid, mean over the labels.
+
+    Computed from differences of logits, as log(1 + sum(exp(other - true))), so that a small loss does not round to 0.
+
+    Args:
+        task: single_label or multi_label.
+        logits: finite outputs [n, C].
+        labels: class ids [n] | 0 and 1 [n, C].
+    """
+    scores = logits.astype(np.float64)
+    losses: Floats
+    if task is Task.single_label:
+        true = scores[np.arange(len(labels)), labels]
+        losses = logsumexp(scores - true[:, None], axis=1)
+    else:
+        losses = -log_expit(np.where(labels > 0, scores, -scores)).mean(axis=1)
+    return losses
+
+
 def score(
     task: Task, logits: NDArray[np.float32], labels: NDArray[np.generic], names: Sequence[str], threshold: float = 0.5
 ) -> Scores:
@@ -124,10 +145,8 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names:
     values = probabilities(Task.single_label, logits)
     predicted = values.argmax(axis=1)
     one_hot = labels[:, None] == classes
-    # From log_softmax, not from probabilities: a confidently wrong row must not be clipped at the smallest float.
-    loss = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean()
     figures = {
-        "loss": loss,
+        "loss": row_losses(Task.single_label, logits, labels).mean(),
         "accuracy": accuracy_score(labels, predicted),
         **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("macro", "micro", "weighted")},
         "mcc": matthews_corrcoef(labels, predicted) if len(np.unique(predicted)) > 1 else 0.0,
@@ -155,7 +174,7 @@ def _multi_label(
     scores = logits.astype(np.float64)
     predicted = probabilities(Task.multi_label, logits) > threshold
     figures = {
-        "loss": -(labels * log_expit(scores) + (1 - labels) * log_expit(-scores)).mean(),
+        "loss": row_losses(Task.multi_label, logits, labels).mean(),
         **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("micro", "macro")},
         "subset_accuracy": accuracy_score(labels, predicted),
     }
