@@ -125,7 +125,8 @@ def _margins(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats:
     scores: Floats = logits.astype(np.float64)
     if task is Task.single_label:
         return scores - scores[np.arange(len(labels)), labels][:, None]
-    return np.where(labels > 0, -scores, scores)
+    sides: Floats = np.where(labels > 0, -scores, scores)
+    return sides
 
 
 def tune_thresholds(values: Floats, labels: NDArray[Any]) -> tuple[float, ...]:

@@ -11,19 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, logsumexp, softmax
 
-from ostinato.config import Task
+from ostinato.config import FIGURES, Task
 
 # scikit-learn and scipy.stats take over a second to import: inside the functions, so that training starts before.
-
-FIGURES = {
-    Task.single_label: (
-        *("loss", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"),
-        *("auroc", "ece", "brier"),
-    ),
-    Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
-    Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
-}
-"""Names of the figures of each task; `score` explains them."""
 
 MINIMISED = frozenset({"loss", "mse", "mae", "ece", "brier"})
 """Names of the figures of which less is better."""
@@ -57,6 +47,20 @@ class Scores:
 def default_monitor(task: Task) -> str:
     """Name of the figure that chooses the best weights when the user names none; always defined."""
     return _MONITOR[task]
+
+
+def undefined(task: Task, labels: NDArray[Any]) -> tuple[str, ...]:
+    """Names of the figures that these labels alone leave undefined, whatever the predictions.
+
+    Args:
+        task: what a label is.
+        labels: class ids [n] | 0 and 1 [n, C] | values [n].
+    """
+    if task is Task.single_label:
+        return ("auroc",) if np.ptp(labels) == 0 else ()
+    if task is Task.multi_label:
+        return () if labels.any() else ("map",)
+    return ("pearson", "spearman") if np.ptp(labels) == 0 else ()
 
 
 def is_better(name: str, new: float, old: float, min_delta: float = 0.0) -> bool:
@@ -110,13 +114,13 @@ def score(
         task: what a label is.
         logits: finite outputs [n, C]; regression [n] or [n, 1].
         labels: class ids [n] | 0 and 1 [n, C] | values [n].
-        names: names of the C classes, at least two; not read for regression.
+        names: names of the C classes, at least two for single_label; not read for regression.
         threshold: probability above which a label is predicted (multi-label).
     """
     assert len(logits) == len(labels) > 0 and np.isfinite(logits).all()
     if task is Task.regression:
         return _regression(probabilities(task, logits)[:, 0], labels.astype(np.float64))
-    assert logits.shape[1] == len(names) > 1
+    assert logits.shape[1] == len(names) > (task is Task.single_label)
     if task is Task.single_label:
         return _single_label(logits, labels.astype(np.int64), names)
     return _multi_label(logits, labels.astype(np.int64), names, threshold)
@@ -169,13 +173,13 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names:
 def _multi_label(
     logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], threshold: float
 ) -> Scores:
-    from sklearn.metrics import accuracy_score, average_precision_score, f1_score
+    from sklearn.metrics import accuracy_score, average_precision_score
 
     scores = logits.astype(np.float64)
     predicted = probabilities(Task.multi_label, logits) > threshold
     figures = {
         "loss": row_losses(Task.multi_label, logits, labels).mean(),
-        **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("micro", "macro")},
+        **_f1(labels, predicted),
         "subset_accuracy": accuracy_score(labels, predicted),
     }
     # Ranked by logits: probabilities near 1 run together.
@@ -187,8 +191,20 @@ def _multi_label(
         figures["map"] = np.mean([per_class[names[i]]["average_precision"] for i in occurring])
     sets, counts = np.unique(labels, axis=0, return_counts=True)
     commonest = np.broadcast_to(sets[counts.argmax()], labels.shape)
-    majority = {f"{a}_f1": float(f1_score(labels, commonest, average=a, zero_division=0)) for a in ("micro", "macro")}
-    return Scores(*_defined(Task.multi_label, figures), per_class, majority=majority)
+    return Scores(*_defined(Task.multi_label, figures), per_class, majority=_f1(labels, commonest))
+
+
+def _f1(labels: NDArray[np.int64], predicted: NDArray[Any]) -> dict[str, float]:
+    """Micro and macro F1 over the labels."""
+    from sklearn.metrics import f1_score
+
+    sides, columns = (_indicator(labels), _indicator(predicted)), range(labels.shape[1])
+    return {f"{a}_f1": float(f1_score(*sides, labels=columns, average=a, zero_division=0)) for a in ("micro", "macro")}
+
+
+def _indicator(values: NDArray[Any]) -> NDArray[Any]:
+    """0 and 1 [n, C] as scikit-learn takes them: it reads a single column as classes, so that gets an empty one."""
+    return values if values.shape[1] > 1 else np.pad(values, ((0, 0), (0, 1)))
 
 
 def _regression(predicted: Floats, labels: Floats) -> Scores:
@@ -210,7 +226,8 @@ def _per_class(
 ) -> dict[str, dict[str, float | int]]:
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-    columns = precision_recall_fscore_support(labels, predicted, zero_division=0)
+    sides = (_indicator(labels), _indicator(predicted))
+    columns = precision_recall_fscore_support(*sides, labels=range(len(names)), zero_division=0)
     result: dict[str, dict[str, float | int]] = {}
     for i, (name, precision, recall, f1, support) in enumerate(zip(names, *columns, strict=True)):
         row = {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}

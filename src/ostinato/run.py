@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         until_step: stop after this optimizer step and score nothing (for a quick comparison).
 
     Returns:
-        The best monitored validation figure.
+        The best monitored validation figure; NaN where no evaluation defined it.
 
     Raises:
         UserError: whatever is wrong with config, data, model or learning rate; also in `results.json`.
@@ -86,7 +87,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         if until_step is None:
             describe_model(run, config, outcome.results, provenance, fingerprint)
             outcome.show = partial(show_run, run, config, prepared.data)
-        return float(training.state.best or 0.0)
+        return math.nan if training.state.best is None else training.state.best
 
 
 def examine(config: RunConfig) -> dict[str, Any]:

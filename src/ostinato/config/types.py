@@ -71,6 +71,17 @@ class Task(str, Enum):
     regression = "regression"
 
 
+FIGURES = {
+    Task.single_label: (
+        *("loss", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"),
+        *("auroc", "ece", "brier"),
+    ),
+    Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
+    Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
+}
+"""Names of the figures of each task; `ostinato.metrics.score` explains them."""
+
+
 class Source(str, Enum):
     """Where the rows come from."""
 

@@ -187,9 +187,7 @@ class View:
             text += ", and a threshold for each label with the best F1,"
         text += f" fitted on {fitted.num_rows:,} validation rows alone."
         if fitted.temperature == 1:
-            text += (
-                f" 1 leaves the model's probabilities as they are: a lower one needs {MIN_ERRORS} errors on these rows."
-            )
+            text += f" These rows decide no other one; a lower one needs {MIN_ERRORS} errors."
         return f"{text} Predict with it: calibrated=true."
 
     def calibration(self) -> list[Row]:
