@@ -124,9 +124,8 @@ def _margins(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats:
     """How far each class lies above the true one [n, C] (itself: 0) | each label on the wrong side of 0 [n, C]."""
     scores: Floats = logits.astype(np.float64)
     if task is Task.single_label:
-        return scores - scores[np.arange(len(labels)), labels][:, None]
-    sides: Floats = np.where(labels > 0, -scores, scores)
-    return sides
+        return np.asarray(scores - scores[np.arange(len(labels)), labels][:, None])
+    return np.asarray(np.where(labels > 0, -scores, scores))
 
 
 def tune_thresholds(values: Floats, labels: NDArray[Any]) -> tuple[float, ...]:

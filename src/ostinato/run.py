@@ -272,7 +272,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
             split.name: split.sha256 for split in (prepared.data.train, prepared.data.val, prepared.data.test) if split
         },
         "tokenizer": tokenizer_digest(prepared.tokenizer),
-        "tokens": {split.name: split.rows._fingerprint for split in splits},
+        "token_ids": {split.name: split.sha256 for split in splits},
         "device": str(prepared.compute.device),
         "precision": prepared.compute.precision.value,
         "attention": prepared.model.config._attn_implementation,
