@@ -85,7 +85,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         fingerprint = _fingerprint(run, training, initial_weights, predictions)
         write_json(run.fingerprint, fingerprint)
         if until_step is None:
-            describe_model(run, config, outcome.results, provenance, fingerprint)
+            describe_model(run, config, outcome.results, provenance, fingerprint, prepared.val)
             outcome.show = partial(show_run, run, config, prepared.data)
         return math.nan if training.state.best is None else training.state.best
 

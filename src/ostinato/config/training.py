@@ -17,6 +17,7 @@ from ostinato.config.types import (
     Rate,
     Schedule,
     Seed,
+    Workers,
 )
 
 
@@ -90,7 +91,7 @@ class TrainingConfig:
     """auto, cpu, cuda or mps."""
     determinism: Determinism = Determinism.strict
     """strict stops at an operation that cannot be deterministic and names it, warn only says it, off allows it."""
-    threads: Count | None = None
+    threads: Workers | None = None
     """CPU threads; null takes torch's choice. Results on a CPU are bound to this number."""
     batching: Batching = Batching.packed
     """packed joins texts without padding (where a model cannot: bucketed), bucketed pads like lengths, random any."""

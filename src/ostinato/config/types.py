@@ -9,7 +9,8 @@ MISSING = "???"  # OmegaConf's mark for a value that the user must give
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+Workers = Annotated[int, Field(gt=0, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
