@@ -37,7 +37,9 @@ class Training:
         self.state = TrainState()
         self._stop = stop
         self._cut = (self.cfg.batch_size, self.cfg.tokens_per_batch)
-        self.schedule = Schedule(count_batches(prepared.train.lengths, *self._cut), self.cfg.epochs)
+        rows, tokens = self._cut
+        num_batches = count_batches(prepared.train.lengths, rows, prepared.batching, tokens)
+        self.schedule = Schedule(num_batches, self.cfg.epochs)
         self.optimizer = build_optimizer(prepared.model, self.cfg)
         self.scaler = torch.amp.GradScaler(
             prepared.compute.device.type, enabled=prepared.compute.precision.value == "fp16"

@@ -98,7 +98,7 @@ class TrainingConfig:
     compile: bool = False
     """Compile the model, with CUDA graphs on a GPU; does not pay on a CPU (docs/performance.md)."""
     tokens_per_batch: Count | None = None
-    """About this many real tokens per optimizer step instead of `batch_size` rows; at least `model.max_length`."""
+    """At most this many real tokens per optimizer step instead of `batch_size` rows; at least `model.max_length`."""
     log_every: Count = 10
     """Optimizer steps between two logged training figures."""
     eval_every: Count | None = None
