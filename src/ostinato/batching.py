@@ -66,7 +66,7 @@ def _sizes(lengths: NDArray[np.int32], budget: int) -> NDArray[np.int64]:
     """Lengths rounded up by at most a sixteenth, so that like rows can swap; at least 1, at most the budget."""
     sizes = np.maximum(lengths.astype(np.int64), 1)
     quantum = 2 ** np.maximum(np.floor(np.log2(sizes)).astype(np.int64) - 4, 0)
-    return np.minimum(-(-sizes // quantum) * quantum, budget)
+    return np.asarray(np.minimum(-(-sizes // quantum) * quantum, budget))
 
 
 def _assign(sizes: NDArray[np.int64], budget: int, batching: Batching) -> NDArray[np.int64]:
