@@ -5,6 +5,7 @@ import os
 import pytest
 from runs import train_in
 
+from ostinato.composition import register_schemas
 from ostinato.errors import ConfigError
 from ostinato.mistakes import find_problems
 
@@ -14,6 +15,7 @@ from ostinato.mistakes import find_problems
     ["training.threads=1000000", "data.num_workers=100000", "training.batch_size=1000000000000000000000"],
 )
 def test_absurd_counts_are_config_errors(override):
+    register_schemas()
     problems = find_problems("train", [override], multirun=False)
     assert len(problems) == 1
     assert override.split("=")[0] in problems[0]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from runs import configure, train_in
 
 from ostinato.config import FIGURES, Task
+from ostinato.composition import register_schemas
 from ostinato.errors import ConfigError
 from ostinato.metrics import score, undefined
 from ostinato.mistakes import find_problems
@@ -15,6 +16,7 @@ from ostinato.run_dir import read_json
 
 
 def test_an_unknown_monitor_is_reported_with_the_other_mistakes():
+    register_schemas()
     problems = find_problems("train", ["training.monitor=nosuch", "training.nosuch=1", "data.task=regression"], False)
     line = "training.monitor=nosuch: no figure of data.task=regression; take loss, mse, mae, pearson, spearman"
     assert len(problems) == 2
@@ -28,6 +30,7 @@ def test_each_figure_of_the_task_can_be_the_monitor(task):
 
 
 def test_each_value_of_a_sweep_is_checked():
+    register_schemas()
     problems = find_problems("train", ["training.monitor=loss,nosuch,mse"], multirun=True)
     assert len(problems) == 2
     assert all("training.monitor=" in problem for problem in problems)
