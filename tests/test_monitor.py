@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import configure, train_in
 
-from ostinato.config import FIGURES, Task
 from ostinato.composition import register_schemas
+from ostinato.config import FIGURES, Task
 from ostinato.errors import ConfigError
 from ostinato.metrics import score, undefined
 from ostinato.mistakes import find_problems
