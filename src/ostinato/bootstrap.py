@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import log_expit, log_softmax
 
 from ostinato.config import Task
-from ostinato.metrics import Floats, probabilities
+from ostinato.metrics import Floats, probabilities, row_losses
 from ostinato.seeding import derive_seed
 
 _NUM_BINS = 15  # of the calibration error, as in metrics
@@ -74,11 +73,11 @@ def _drawn_means(contributions: sparse.csr_array) -> Iterator[Floats]:
 
 def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> sparse.csr_array:
     """Columns: loss, brier, surplus of confidence in each bin, then hits, rows and predictions of each class."""
-    n, size = logits.shape
+    size = logits.shape[1]
     values = probabilities(Task.single_label, logits)
     predicted = values.argmax(axis=1)
     confidence, correct = values.max(axis=1), predicted == labels
-    losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(n), labels]
+    losses = row_losses(Task.single_label, logits, labels)
     briers = np.square(values - np.eye(size)[labels]).sum(axis=1)
     bins = np.digitize(confidence, np.linspace(0, 1, _NUM_BINS + 1)[1:-1], right=True)
     return sparse.hstack(
@@ -118,8 +117,7 @@ def _single_label_figures(means: Floats) -> dict[str, Floats]:
 
 def _multi_label(logits: NDArray[np.float32], labels: NDArray[Any], thresholds: ArrayLike) -> sparse.csr_array:
     """Columns: loss, whether the whole set is right, then hits, rows and predictions of each label."""
-    scores = logits.astype(np.float64)
-    losses = -(labels * log_expit(scores) + (1 - labels) * log_expit(-scores)).mean(axis=1)
+    losses = row_losses(Task.multi_label, logits, labels)
     predicted = probabilities(Task.multi_label, logits) > np.asarray(thresholds)
     right = (predicted == labels.astype(bool)).all(axis=1)
     return sparse.csr_array(np.column_stack([losses, right, predicted * labels, labels, predicted]).astype(np.float64))

@@ -12,17 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, log_softmax
+from scipy.optimize import brentq
+from scipy.special import expit, softmax
 
 from ostinato.atomic import write_json
 from ostinato.config import Task
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
-from ostinato.metrics import Floats, expected_calibration_error, probabilities
+from ostinato.metrics import Floats, expected_calibration_error, probabilities, row_losses
 from ostinato.run_dir import RunDir
 
-_LIMIT = 20.0  # a temperature at 20 or 1/20 was not found: the loss only fell on towards the limit
+MIN_ERRORS = 10
+"""Errors among the validation rows below which a temperature under 1 is not taken."""
+
+_STEPS = 60  # powers of 8 on either side of 1 / the largest margin: more than the range of fp32
+_SAME = 1e-5  # probabilities whose logits differ by less than about this can swap with another batch size
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -59,7 +63,7 @@ class Calibration:
 def calibrate(task: Task, logits: NDArray[np.float32], labels: NDArray[Any], names: Sequence[str]) -> Calibration:
     """Fits temperature and thresholds.
 
-    A temperature that the rows do not decide (no error among them, or logits that say nothing) stays 1.
+    A temperature that the rows do not decide stays 1, see `fit_temperature`.
 
     Args:
         task: single_label or multi_label.
@@ -78,35 +82,57 @@ def calibrate(task: Task, logits: NDArray[np.float32], labels: NDArray[Any], nam
         temperature=temperature,
         thresholds=thresholds,
         num_rows=len(labels),
-        loss=(mean_loss(task, logits, labels), mean_loss(task, scaled, labels)),
+        loss=(float(row_losses(task, logits, labels).mean()), float(row_losses(task, scaled, labels).mean())),
         ece=ece,
     )
 
 
 def fit_temperature(task: Task, logits: NDArray[np.float32], labels: NDArray[Any]) -> float:
-    """The temperature at which the mean negative log-likelihood is smallest: one minimum, for it is convex in 1/T."""
-    found = minimize_scalar(
-        lambda log_t: mean_loss(task, logits / np.exp(log_t), labels),
-        bounds=(-np.log(_LIMIT), np.log(_LIMIT)),
-        method="bounded",
-        options={"xatol": 1e-9},
-    )
-    decided = abs(found.x) < np.log(_LIMIT) - 1e-3 and found.fun < mean_loss(task, logits, labels)
-    return float(np.exp(found.x)) if decided else 1.0
+    """The temperature with the smallest mean negative log-likelihood; 1 where the rows decide none.
+
+    The loss is convex in 1/T, so its slope rises and has one zero. There is none without an error (the loss falls for
+    ever as T falls) or where the wrong logits are as high as the true ones on average (it falls for ever as T rises).
+    A temperature below 1 makes every probability more extreme on the evidence of the errors alone: with fewer than
+    `MIN_ERRORS` of them it stays 1.
+
+    Args:
+        task: single_label or multi_label.
+        logits: of the validation rows [n, C].
+        labels: class ids [n] | 0 and 1 [n, C].
+    """
+    margins = _margins(task, logits, labels)
+    largest = np.abs(margins).max()
+    num_errors = np.count_nonzero((margins > 0).any(axis=1) if task is Task.single_label else margins > 0)
+    if num_errors == 0 or margins.sum() >= 0:
+        return 1.0
+
+    def slope(log_inverse: float) -> float:
+        scaled = margins * np.exp(log_inverse)
+        shares = softmax(scaled, axis=1) if task is Task.single_label else expit(scaled)
+        return float((margins / largest * shares).sum())
+
+    start, steps = -np.log(largest), np.log(8) * np.arange(_STEPS)
+    low = next((x for x in start - steps if slope(x) < 0), None)
+    high = next((x for x in start + steps if slope(x) > 0), None)
+    if low is None or high is None:
+        return 1.0  # the wrong logits are as high as the true ones, but for rounding
+    temperature = float(np.exp(-brentq(slope, low, high, xtol=1e-12)))
+    return temperature if temperature > 1 or num_errors >= MIN_ERRORS else 1.0
 
 
-def mean_loss(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Mean negative log-likelihood in nats: softmax, or sigmoid over rows and labels."""
-    scores = logits.astype(np.float64)
+def _margins(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats:
+    """How far each class lies above the true one [n, C] (itself: 0) | each label on the wrong side of 0 [n, C]."""
+    scores: Floats = logits.astype(np.float64)
     if task is Task.single_label:
-        return float(-log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean())
-    return float(-(labels * log_expit(scores) + (1 - labels) * log_expit(-scores)).mean())
+        return np.asarray(scores - scores[np.arange(len(labels)), labels][:, None])
+    return np.asarray(np.where(labels > 0, -scores, scores))
 
 
 def tune_thresholds(values: Floats, labels: NDArray[Any]) -> tuple[float, ...]:
     """For each label the threshold with the best F1, half-way between two probabilities; of equal ones the nearest 0.5.
 
-    A label that no row or every row carries decides nothing and keeps 0.5.
+    Probabilities that rounding can swap count as one. A label that no row or every row carries decides nothing and
+    keeps 0.5.
 
     Args:
         values: probabilities [n, C].
@@ -118,11 +144,14 @@ def tune_thresholds(values: Floats, labels: NDArray[Any]) -> tuple[float, ...]:
 def _threshold(values: Floats, truth: NDArray[np.bool_]) -> float:
     if not truth.any() or truth.all():
         return 0.5
-    levels, where = np.unique(values, return_inverse=True)
-    candidates = np.concatenate([[levels[0] / 2], (levels[:-1] + levels[1:]) / 2])
-    predicted = np.cumsum(np.bincount(where)[::-1])[::-1]  # rows at or above each level
-    hits = np.cumsum(np.bincount(where, weights=truth)[::-1])[::-1]
-    f1 = np.where(candidates < levels, 2 * hits / (predicted + truth.sum()), 0)  # nothing lies below a probability of 0
+    order = np.argsort(values)
+    values, truth = values[order], truth[order]
+    apart = np.diff(values) > _SAME * np.minimum(values[1:], 1 - values[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(apart) + 1])
+    candidates = np.concatenate([[values[0] / 2], (values[starts[1:] - 1] + values[starts[1:]]) / 2])
+    predicted = len(values) - starts  # rows at or above each level
+    hits = np.cumsum(truth[::-1])[::-1][starts]
+    f1 = np.where(candidates < values[starts], 2 * hits / (predicted + truth.sum()), 0)  # none lies below 0
     best = np.flatnonzero(f1 == f1.max())  # quotients of integers: equal ones are equal to the last bit
     return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 

@@ -1,6 +1,7 @@
 """Where and in which number format the model computes: decided from what the machine has, never by a stopwatch."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,28 @@ def choose(device: Device, precision: Precision) -> Compute:
     if precision is Precision.fp16 and chosen.type != "cuda":
         raise ConfigError([f"training.precision=fp16: needs a CUDA GPU, not {chosen.type}; take bf16 or fp32"])
     return Compute(chosen, precision)
+
+
+def check_cores(key: str, number: int) -> None:
+    """Refuses so many threads or processes that starting them can end the program.
+
+    Raises:
+        ConfigError: more than four per core of this machine.
+    """
+    cores = os.cpu_count() or 1
+    if number > 4 * cores:
+        raise ConfigError([f"{key}={number}: this machine has {cores} cores; take at most {4 * cores}"])
+
+
+def set_threads(number: int | None) -> None:
+    """Sets the number of CPU threads; None leaves torch's choice.
+
+    Raises:
+        ConfigError: see `check_cores`.
+    """
+    if number is not None:
+        check_cores("training.threads", number)
+        torch.set_num_threads(number)
 
 
 def keep_freed_memory() -> None:

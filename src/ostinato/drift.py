@@ -25,6 +25,7 @@ _ENVIRONMENT = (
     "data",
     "tokenizer",
     "tokens",
+    "token_ids",
     "assets",
     "code",
     "device",
@@ -38,6 +39,9 @@ _ENVIRONMENT = (
     "environment",
 )
 
+# Digests of the tokens by two versions of this program: a run holds one of them, and only like ones compare.
+_EITHER = ("tokens", "token_ids")
+
 
 def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Config values that differ and decide the result, as `key: old -> new`."""
@@ -48,6 +52,8 @@ def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> li
     """What else differs between two `provenance.json` and can move numbers, as `key: old -> new`, data first."""
     found: list[str] = []
     for part in _ENVIRONMENT:
+        if part in _EITHER and not (part in first and part in second):
+            continue
         found += _differences({part: first.get(part)}, {part: second.get(part)})
         if part == "code":
             found += _differences(_packages(first), _packages(second))

@@ -104,11 +104,12 @@ def first_difference(
         until_step: compare only data, and steps up to this one.
 
     Returns:
-        The first stream that parted: data, tokens, order, loss, grad_norm, evaluation, weights, best weights or
-        predictions; None when identical.
+        The first stream that differs: data, tokens, token_ids, order, loss, grad_norm, evaluation, weights,
+        best weights or predictions; None when identical.
     """
-    for stream in ("data", "tokens", "initial_weights"):
-        if first[stream] != second[stream]:
+    # Runs of earlier versions recorded `tokens`, the key of the cache, in place of `token_ids`: nothing to compare.
+    for stream in ("data", "tokens", "token_ids", "initial_weights"):
+        if stream in first and stream in second and first[stream] != second[stream]:
             return Difference(stream, None, first[stream], second[stream])
     steps = _until(first["steps"], until_step), _until(second["steps"], until_step)
     for a, b in zip(*steps, strict=False):

@@ -99,6 +99,6 @@ def _results(run: RunDir) -> dict[str, Any]:
 
 
 def best_figure(results: Mapping[str, Any]) -> float:
-    """The best monitored validation figure of a finished run's results."""
+    """The best monitored validation figure of a finished run's results; NaN where no evaluation defined it."""
     evaluation = next(e for e in results["validation"] if e["step"] == results["best_step"])
-    return float(evaluation[results["monitor"]])
+    return float(evaluation.get(results["monitor"], "nan"))

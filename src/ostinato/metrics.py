@@ -5,24 +5,15 @@ A figure that the rows do not define is left out and named, never NaN. Rounds no
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_expit, logsumexp, softmax
 
-from ostinato.config import Task
+from ostinato.config import FIGURES, Task
 
 # scikit-learn and scipy.stats take over a second to import: inside the functions, so that training starts before.
-
-FIGURES = {
-    Task.single_label: (
-        *("loss", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"),
-        *("auroc", "ece", "brier"),
-    ),
-    Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
-    Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
-}
-"""Names of the figures of each task; `score` explains them."""
 
 MINIMISED = frozenset({"loss", "mse", "mae", "ece", "brier"})
 """Names of the figures of which less is better."""
@@ -58,6 +49,20 @@ def default_monitor(task: Task) -> str:
     return _MONITOR[task]
 
 
+def undefined(task: Task, labels: NDArray[Any]) -> tuple[str, ...]:
+    """Names of the figures that these labels alone leave undefined, whatever the predictions.
+
+    Args:
+        task: what a label is.
+        labels: class ids [n] | 0 and 1 [n, C] | values [n].
+    """
+    if task is Task.single_label:
+        return ("auroc",) if np.ptp(labels) == 0 else ()
+    if task is Task.multi_label:
+        return () if labels.any() else ("map",)
+    return ("pearson", "spearman") if np.ptp(labels) == 0 else ()
+
+
 def is_better(name: str, new: float, old: float, min_delta: float = 0.0) -> bool:
     """Whether a figure improved, and by at least `min_delta`."""
     gain = old - new if name in MINIMISED else new - old
@@ -71,6 +76,26 @@ def probabilities(task: Task, logits: NDArray[np.float32]) -> Floats:
         return values
     result: Floats = softmax(values, axis=1) if task is Task.single_label else expit(values)
     return result
+
+
+def row_losses(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats:
+    """Negative log-likelihood of each row in nats, float64 [n]: softmax | sigmoid, mean over the labels.
+
+    Computed from differences of logits, as log(1 + sum(exp(other - true))), so that a small loss does not round to 0.
+
+    Args:
+        task: single_label or multi_label.
+        logits: finite outputs [n, C].
+        labels: class ids [n] | 0 and 1 [n, C].
+    """
+    scores = logits.astype(np.float64)
+    losses: Floats
+    if task is Task.single_label:
+        true = scores[np.arange(len(labels)), labels]
+        losses = logsumexp(scores - true[:, None], axis=1)
+    else:
+        losses = -log_expit(np.where(labels > 0, scores, -scores)).mean(axis=1)
+    return losses
 
 
 def score(
@@ -89,13 +114,13 @@ def score(
         task: what a label is.
         logits: finite outputs [n, C]; regression [n] or [n, 1].
         labels: class ids [n] | 0 and 1 [n, C] | values [n].
-        names: names of the C classes, at least two; not read for regression.
+        names: names of the C classes, at least two for single_label; not read for regression.
         threshold: probability above which a label is predicted (multi-label).
     """
     assert len(logits) == len(labels) > 0 and np.isfinite(logits).all()
     if task is Task.regression:
         return _regression(probabilities(task, logits)[:, 0], labels.astype(np.float64))
-    assert logits.shape[1] == len(names) > 1
+    assert logits.shape[1] == len(names) > (task is Task.single_label)
     if task is Task.single_label:
         return _single_label(logits, labels.astype(np.int64), names)
     return _multi_label(logits, labels.astype(np.int64), names, threshold)
@@ -124,10 +149,8 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names:
     values = probabilities(Task.single_label, logits)
     predicted = values.argmax(axis=1)
     one_hot = labels[:, None] == classes
-    # From log_softmax, not from probabilities: a confidently wrong row must not be clipped at the smallest float.
-    loss = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean()
     figures = {
-        "loss": loss,
+        "loss": row_losses(Task.single_label, logits, labels).mean(),
         "accuracy": accuracy_score(labels, predicted),
         **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("macro", "micro", "weighted")},
         "mcc": matthews_corrcoef(labels, predicted) if len(np.unique(predicted)) > 1 else 0.0,
@@ -150,13 +173,13 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names:
 def _multi_label(
     logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], threshold: float
 ) -> Scores:
-    from sklearn.metrics import accuracy_score, average_precision_score, f1_score
+    from sklearn.metrics import accuracy_score, average_precision_score
 
     scores = logits.astype(np.float64)
     predicted = probabilities(Task.multi_label, logits) > threshold
     figures = {
-        "loss": -(labels * log_expit(scores) + (1 - labels) * log_expit(-scores)).mean(),
-        **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("micro", "macro")},
+        "loss": row_losses(Task.multi_label, logits, labels).mean(),
+        **_f1(labels, predicted),
         "subset_accuracy": accuracy_score(labels, predicted),
     }
     # Ranked by logits: probabilities near 1 run together.
@@ -168,8 +191,20 @@ def _multi_label(
         figures["map"] = np.mean([per_class[names[i]]["average_precision"] for i in occurring])
     sets, counts = np.unique(labels, axis=0, return_counts=True)
     commonest = np.broadcast_to(sets[counts.argmax()], labels.shape)
-    majority = {f"{a}_f1": float(f1_score(labels, commonest, average=a, zero_division=0)) for a in ("micro", "macro")}
-    return Scores(*_defined(Task.multi_label, figures), per_class, majority=majority)
+    return Scores(*_defined(Task.multi_label, figures), per_class, majority=_f1(labels, commonest))
+
+
+def _f1(labels: NDArray[np.int64], predicted: NDArray[Any]) -> dict[str, float]:
+    """Micro and macro F1 over the labels."""
+    from sklearn.metrics import f1_score
+
+    sides, columns = (_indicator(labels), _indicator(predicted)), range(labels.shape[1])
+    return {f"{a}_f1": float(f1_score(*sides, labels=columns, average=a, zero_division=0)) for a in ("micro", "macro")}
+
+
+def _indicator(values: NDArray[Any]) -> NDArray[Any]:
+    """0 and 1 [n, C] as scikit-learn takes them: it reads a single column as classes, so that gets an empty one."""
+    return values if values.shape[1] > 1 else np.pad(values, ((0, 0), (0, 1)))
 
 
 def _regression(predicted: Floats, labels: Floats) -> Scores:
@@ -191,7 +226,8 @@ def _per_class(
 ) -> dict[str, dict[str, float | int]]:
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-    columns = precision_recall_fscore_support(labels, predicted, zero_division=0)
+    sides = (_indicator(labels), _indicator(predicted))
+    columns = precision_recall_fscore_support(*sides, labels=range(len(names)), zero_division=0)
     result: dict[str, dict[str, float | int]] = {}
     for i, (name, precision, recall, f1, support) in enumerate(zip(names, *columns, strict=True)):
         row = {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}

@@ -27,6 +27,7 @@ from ostinato.classifier import Classifier
 from ostinato.collate import Collator
 from ostinato.config import ExportConfig, RunConfig, Task
 from ostinato.data.splits import load_data
+from ostinato.device import set_threads
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
 from ostinato.model import load_trained
@@ -78,8 +79,7 @@ def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
     target = Path(cfg.output) if cfg.output else run.onnx
     if target.exists() and not (target / RECORD).is_file():
         raise ConfigError([f"output={target}: is there and no earlier export; give another folder"])
-    if config.training.threads is not None:
-        torch.set_num_threads(config.training.threads)
+    set_threads(config.training.threads)
     reference = _Padded(*load_trained(run, config.model.attention))
     pairs, splits = _real_texts(config)
     with atomic_folder(target) as folder:

@@ -3,14 +3,13 @@
 import logging
 from dataclasses import dataclass
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.collate import Collator
 from ostinato.compiling import compile_training
 from ostinato.config import Batching, RunConfig
 from ostinato.data.splits import TextData, load_data
-from ostinato.device import Compute, choose, keep_freed_memory
+from ostinato.device import Compute, check_cores, choose, keep_freed_memory, set_threads
 from ostinato.dropout import Masks, replace_dropout
 from ostinato.loss import Loss, build_loss
 from ostinato.model import build_classifier, load_tokenizer, locate
@@ -46,8 +45,8 @@ def prepare(config: RunConfig) -> Prepared:
         UserError: whatever is wrong with the data, the model or the machine's devices.
     """
     training = config.training
-    if training.threads is not None:
-        torch.set_num_threads(training.threads)
+    set_threads(training.threads)
+    check_cores("data.num_workers", config.data.num_workers)
     set_determinism(training.determinism)
     seed_everything(training.seed)
     seeds = Seeds(training.seed, training.seeds)

@@ -52,7 +52,7 @@ def reproduce(cfg: ReproduceConfig, run: RunDir, config: RunConfig) -> Verdict:
         return Verdict(False, ["not identical: the run folder is not what the run left", *changed])
     config = dataclasses.replace(config, resume=ResumeConfig(), tracker=TrackerConfig())
     causes = environment_drift(read_json(run.provenance), examine(config))
-    parted = [line for line in causes if line.startswith(("data", "tokens"))]
+    parted = [line for line in causes if line.startswith(("data", "tokens", "token_ids"))]
     if parted:
         return Verdict(False, [f"not identical: {parted[0].split(':')[0]} parted before the first step", *causes])
     for cause in causes:

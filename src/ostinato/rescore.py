@@ -1,10 +1,8 @@
 """Scores splits with the best weights of a finished run, as at training time: weights, batches, flags."""
 
-import torch
-
 from ostinato.config import Device, RunConfig, Task
 from ostinato.data.splits import Split
-from ostinato.device import choose
+from ostinato.device import check_cores, choose, set_threads
 from ostinato.dropout import Masks
 from ostinato.evaluation import Evaluated, Scorer
 from ostinato.model import load_trained
@@ -35,8 +33,8 @@ class Rescorer:
         self, run: RunDir, config: RunConfig, device: Device = Device.auto, batch_size: int | None = None
     ) -> None:
         training = config.training
-        if training.threads is not None:
-            torch.set_num_threads(training.threads)
+        set_threads(training.threads)
+        check_cores("data.num_workers", config.data.num_workers)
         set_determinism(training.determinism)
         model, self._tokenizer = load_trained(run, config.model.attention)
         self._config = config

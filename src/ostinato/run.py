@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         until_step: stop after this optimizer step and score nothing (for a quick comparison).
 
     Returns:
-        The best monitored validation figure.
+        The best monitored validation figure; NaN where no evaluation defined it.
 
     Raises:
         UserError: whatever is wrong with config, data, model or learning rate; also in `results.json`.
@@ -84,9 +85,9 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         fingerprint = _fingerprint(run, training, initial_weights, predictions)
         write_json(run.fingerprint, fingerprint)
         if until_step is None:
-            describe_model(run, config, outcome.results, provenance, fingerprint)
+            describe_model(run, config, outcome.results, provenance, fingerprint, prepared.val)
             outcome.show = partial(show_run, run, config, prepared.data)
-        return float(training.state.best or 0.0)
+        return math.nan if training.state.best is None else training.state.best
 
 
 def examine(config: RunConfig) -> dict[str, Any]:
@@ -271,7 +272,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
             split.name: split.sha256 for split in (prepared.data.train, prepared.data.val, prepared.data.test) if split
         },
         "tokenizer": tokenizer_digest(prepared.tokenizer),
-        "tokens": {split.name: split.rows._fingerprint for split in splits},
+        "token_ids": {split.name: split.sha256 for split in splits},
         "device": str(prepared.compute.device),
         "precision": prepared.compute.precision.value,
         "attention": prepared.model.config._attn_implementation,

@@ -5,7 +5,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ostinato.batching import plan_evaluation
 from ostinato.calibration import Calibration, calibrate, save_calibration
+from ostinato.classifier import TextClassifier
 from ostinato.config import RunConfig, Task
 from ostinato.data.splits import TextData
 from ostinato.logits import load_predictions
@@ -13,8 +18,11 @@ from ostinato.metrics import expected_calibration_error, probabilities
 from ostinato.model_card import write_model_card
 from ostinato.report.page import write_report
 from ostinato.run_dir import RunDir
+from ostinato.tokenise import TokenisedSplit
 
 log = logging.getLogger(__name__)
+
+_BATCH = 64  # rows, as `predict` takes them
 
 
 def describe_model(
@@ -23,11 +31,13 @@ def describe_model(
     results: dict[str, Any],
     provenance: Mapping[str, Any],
     fingerprint: Mapping[str, Any],
+    val: TokenisedSplit,
 ) -> None:
     """Calibrates the best weights and writes their model card; adds what calibration gave to the results."""
     if config.data.task is not Task.regression:
         with _only_warned("calibration"):
-            calibration = calibrate(config.data.task, *load_predictions(run.predictions("val")), results["labels"])
+            logits = _logits(run, results, val)
+            calibration = calibrate(config.data.task, logits, val.labels, results["labels"])
             save_calibration(run, calibration)
             results["calibration"] = _record(run, calibration)
     with _only_warned("model card"):
@@ -40,16 +50,27 @@ def show_run(run: RunDir, config: RunConfig, data: TextData) -> None:
         write_report(run, config, run.report, config.report.slices, data)
 
 
+def _logits(run: RunDir, results: Mapping[str, Any], val: TokenisedSplit) -> NDArray[np.float32]:
+    """Validation logits as prediction computes them, in fp32; a run in another precision computes them once more."""
+    if results["precision"] == "fp32":
+        return load_predictions(run.predictions("val"))[0]
+    classifier = TextClassifier.load(run.path, results["device"])
+    logits = np.empty((len(val.lengths), len(classifier.labels)), dtype=np.float32)
+    for indices in plan_evaluation(val.lengths, _BATCH):
+        logits[indices] = classifier.forward(val.rows[indices])
+    return logits
+
+
 def _record(run: RunDir, calibration: Calibration) -> dict[str, Any]:
     record: dict[str, Any] = {"temperature": calibration.temperature, "num_rows": calibration.num_rows}
     if calibration.thresholds is not None:
         return record | {"thresholds": dict(zip(calibration.labels, calibration.thresholds, strict=True))}
-    errors = {}
-    for split in ("val", "test"):
-        if run.predictions(split).is_file():
-            logits, labels = load_predictions(run.predictions(split))
-            sides = (probabilities(Task.single_label, side) for side in (logits, calibration.scaled(logits)))
-            errors[split] = [expected_calibration_error(s.max(axis=1), s.argmax(axis=1) == labels) for s in sides]
+    assert calibration.ece is not None
+    errors = {"val": list(calibration.ece)}
+    if run.predictions("test").is_file():
+        logits, labels = load_predictions(run.predictions("test"))
+        sides = (probabilities(Task.single_label, side) for side in (logits, calibration.scaled(logits)))
+        errors["test"] = [expected_calibration_error(s.max(axis=1), s.argmax(axis=1) == labels) for s in sides]
     return record | {"ece": errors}
 
 

@@ -1,11 +1,15 @@
 """Texts to token ids, once: a second start with the same texts, tokenizer and maximum length reads the cache.
 
-Promises: the result depends on nothing else (not on the number of processes). Never pads: batches do that.
+Promises: the result depends on nothing else (not on the number of processes); a cached file that is not as it was
+written is made again. Never pads: batches do that.
 """
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -19,8 +23,12 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from ostinato.assets import cache_folder
+from ostinato.atomic import write_json
 from ostinato.data.splits import Split
 from ostinato.errors import DataError
+from ostinato.fingerprint import digest_file
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = {"input_ids": "int32", "token_type_ids": "int8"}
 
@@ -43,6 +51,18 @@ class TokenisedSplit:
     labels: NDArray[Any]
     truncated: float
 
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the token ids and lengths, column by column; the same however Arrow cuts them into chunks."""
+        digest = hashlib.sha256()
+        for name in self.rows.column_names:
+            column = self.rows.data.column(name)
+            digest.update(f"{name} {column.type} {len(column)}".encode())
+            for part in (pc.list_value_length(column), pc.list_flatten(column)):
+                for chunk in part.chunks:
+                    digest.update(np.ascontiguousarray(chunk.to_numpy()).data)
+        return digest.hexdigest()
+
 
 def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, num_workers: int = 1) -> TokenisedSplit:
     """Tokenises the texts of a split; pairs as true pairs.
@@ -64,6 +84,10 @@ def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, 
     key = _key(split, tokenizer, max_length)
     datasets.disable_progress_bars()
     with cache_folder("tokens") as folder, FileLock(folder / f"{key}.lock"):
+        record = folder / f"{key}.json"
+        whole = _is_whole(folder, record)
+        if not whole:
+            _remove(folder, key)
         mapped = split.rows.map(
             _encode,
             batched=True,
@@ -76,6 +100,9 @@ def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, 
             cache_file_name=str(folder / f"{key}.arrow"),
             load_from_cache_file=True,
         )
+        if not whole:
+            files = [Path(file["filename"]) for file in mapped.cache_files]
+            write_json(record, {file.name: digest_file(file) for file in files})
     return TokenisedSplit(
         name=split.name,
         rows=mapped.remove_columns("truncated"),
@@ -83,6 +110,25 @@ def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, 
         labels=_labels(split.rows),
         truncated=pc.mean(mapped.data.column("truncated")).as_py(),
     )
+
+
+def _is_whole(folder: Path, record: Path) -> bool:
+    """Whether every file that the record names is as it was written."""
+    try:
+        digests: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))
+        damaged = [name for name, sha256 in digests.items() if digest_file(folder / name) != sha256]
+    except FileNotFoundError:
+        return False
+    except (ValueError, AttributeError, TypeError):
+        damaged = [record.name]
+    for name in damaged:
+        log.warning("%s: damaged or changed; the texts are tokenised again", folder / name)
+    return not damaged
+
+
+def _remove(folder: Path, key: str) -> None:
+    for file in (*folder.glob(f"{key}*.arrow"), folder / f"{key}.json"):
+        file.unlink(missing_ok=True)
 
 
 def _encode(
@@ -98,7 +144,10 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     for last_call in ("truncation", "padding"):  # what the tokenizer was last asked for, not what it is
         backend.pop(last_call)
-    return _digest([backend, tokenizer.truncation_side, tokenizer.model_input_names])
+    parts = [backend, tokenizer.truncation_side, tokenizer.model_input_names]
+    if getattr(tokenizer, "split_special_tokens", False):  # the backend's JSON leaves it out
+        parts.append("split_special_tokens")
+    return _digest(parts)
 
 
 def _key(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:

@@ -37,12 +37,18 @@ class Training:
         self.state = TrainState()
         self._stop = stop
         self._cut = (self.cfg.batch_size, self.cfg.tokens_per_batch)
-        self.schedule = Schedule(count_batches(prepared.train.lengths, *self._cut), self.cfg.epochs)
+        rows, tokens = self._cut
+        num_batches = count_batches(prepared.train.lengths, rows, prepared.batching, tokens)
+        self.schedule = Schedule(num_batches, self.cfg.epochs)
         self.optimizer = build_optimizer(prepared.model, self.cfg)
         self.scaler = torch.amp.GradScaler(
             prepared.compute.device.type, enabled=prepared.compute.precision.value == "fp16"
         )
         self.monitor = self.cfg.monitor or metrics.default_monitor(prepared.data.task)
+        if self.monitor in metrics.undefined(prepared.data.task, prepared.val.labels):
+            raise ConfigError(
+                [f"training.monitor={self.monitor}: these validation labels do not define it; take another figure"]
+            )
         self._plan: tuple[int, list[Indices]] = (-1, [])
         self.scorer = scorer
         self._bar = scorer.bar
@@ -138,16 +144,16 @@ class Training:
         scores = self.scorer.score(self.prepared.model, self.prepared.val).scores
         self._recorder.since = time.perf_counter()  # an evaluation is no training time
         step, figures = self.state.step, scores.figures
-        if self.monitor not in figures:
-            there = ", ".join(sorted(figures))
-            raise ConfigError([f"training.monitor={self.monitor}: no such validation figure here; there is {there}"])
         self._recorder.trackers.log(step, {f"val/{name}": value for name, value in figures.items()})
         self.state.validation.append({"step": step, **figures})
-        value = figures[self.monitor]
-        better = self.state.best is None or metrics.is_better(
-            self.monitor, value, self.state.best, self.cfg.early_stopping.min_delta
+        value = figures.get(self.monitor)  # None: the predictions do not define it, which is worse than any value
+        better = not self.state.best_sha256 or (
+            value is not None and (self.state.best is None or self._is_better(value, self.state.best))
         )
-        shown = ", ".join(f"{name} {figures[name]:.4f}" for name in dict.fromkeys((self.monitor, "loss")))
+        names = [name for name in dict.fromkeys((self.monitor, "loss")) if name in figures]
+        shown = ", ".join(f"{name} {figures[name]:.4f}" for name in names)
+        if value is None:
+            shown += f", {self.monitor} not defined by these predictions"
         log.info("step %d: val %s%s", step, shown, " (best)" if better else "")
         if not better:
             self.state.without_improvement += 1
@@ -155,6 +161,9 @@ class Training:
         self.state.best, self.state.best_step, self.state.without_improvement = value, step, 0
         save_classifier(self.prepared.model, self.prepared.tokenizer, self._run.best)
         self.state.best_sha256 = digest_file(self._run.best_weights)
+
+    def _is_better(self, value: float, best: float) -> bool:
+        return metrics.is_better(self.monitor, value, best, self.cfg.early_stopping.min_delta)
 
     def _save(self) -> None:
         self._record()  # nothing that diverged is ever saved

@@ -19,7 +19,7 @@ from ostinato.run_dir import RunDir, read_config, read_json
 STREAMS = tuple(SeedsConfig.__dataclass_fields__)
 
 # Differ by right between configurations or seeds; the data are compared between runs of one seed.
-_NO_WARNING = ("data", "tokens", "tokenizer", "attention", "precision")
+_NO_WARNING = ("data", "tokens", "token_ids", "tokenizer", "attention", "precision")
 
 
 @dataclass(frozen=True)

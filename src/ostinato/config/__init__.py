@@ -33,6 +33,7 @@ from ostinato.config.trackers import (
 )
 from ostinato.config.training import EarlyStoppingConfig, SeedsConfig, TrainingConfig
 from ostinato.config.types import (
+    FIGURES,
     MISSING,
     Backend,
     Batching,
@@ -50,6 +51,7 @@ from ostinato.config.types import (
 )
 
 __all__ = [
+    "FIGURES",
     "MISSING",
     "Backend",
     "Batching",

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from ostinato.config.types import STRICT, Count, OnLeak, Source, Task
+from ostinato.config.types import STRICT, Count, OnLeak, Source, Task, Workers
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -52,7 +52,7 @@ class DataConfig:
     """Validate on a random subset of this many rows."""
     limit_test: Count | None = None
     """Test on a random subset of this many rows."""
-    num_workers: Count = 1
+    num_workers: Workers = 1
     """Processes that tokenise. Never changes a result."""
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from ostinato.config.data import DataConfig
 from ostinato.config.model import ModelConfig
 from ostinato.config.trackers import TrackerConfig
 from ostinato.config.training import TrainingConfig
-from ostinato.config.types import STRICT, Count, Seed
+from ostinato.config.types import FIGURES, STRICT, Count, Seed
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -62,5 +62,14 @@ class RunConfig:
         if tokens is not None and tokens < longest:
             raise ValueError(
                 f"training.tokens_per_batch={tokens}: less than one text of model.max_length={longest}; take more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_the_monitor(self) -> "RunConfig":
+        monitor, names = self.training.monitor, FIGURES[self.data.task]
+        if monitor is not None and monitor not in names:
+            raise ValueError(
+                f"training.monitor={monitor}: no figure of data.task={self.data.task.value}; take {', '.join(names)}"
             )
         return self

@@ -17,6 +17,7 @@ from ostinato.config.types import (
     Rate,
     Schedule,
     Seed,
+    Workers,
 )
 
 
@@ -90,14 +91,14 @@ class TrainingConfig:
     """auto, cpu, cuda or mps."""
     determinism: Determinism = Determinism.strict
     """strict stops at an operation that cannot be deterministic and names it, warn only says it, off allows it."""
-    threads: Count | None = None
+    threads: Workers | None = None
     """CPU threads; null takes torch's choice. Results on a CPU are bound to this number."""
     batching: Batching = Batching.packed
     """packed joins texts without padding (where a model cannot: bucketed), bucketed pads like lengths, random any."""
     compile: bool = False
     """Compile the model, with CUDA graphs on a GPU; does not pay on a CPU (docs/performance.md)."""
     tokens_per_batch: Count | None = None
-    """About this many real tokens per optimizer step instead of `batch_size` rows; at least `model.max_length`."""
+    """At most this many real tokens per optimizer step instead of `batch_size` rows; at least `model.max_length`."""
     log_every: Count = 10
     """Optimizer steps between two logged training figures."""
     eval_every: Count | None = None

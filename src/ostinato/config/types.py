@@ -9,7 +9,8 @@ MISSING = "???"  # OmegaConf's mark for a value that the user must give
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+Workers = Annotated[int, Field(gt=0, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -69,6 +70,17 @@ class Task(str, Enum):
     single_label = "single_label"
     multi_label = "multi_label"
     regression = "regression"
+
+
+FIGURES = {
+    Task.single_label: (
+        *("loss", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"),
+        *("auroc", "ece", "brier"),
+    ),
+    Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
+    Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
+}
+"""Names of the figures of each task; `ostinato.metrics.score` explains them."""
 
 
 class Source(str, Enum):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ostinato.bootstrap import Estimate, estimate
+from ostinato.calibration import MIN_ERRORS
 from ostinato.config import Task
 from ostinato.errors import UserError
 from ostinato.metrics import MINIMISED, Scores, score
@@ -186,7 +187,7 @@ class View:
             text += ", and a threshold for each label with the best F1,"
         text += f" fitted on {fitted.num_rows:,} validation rows alone."
         if fitted.temperature == 1:
-            text += " These rows decide no other temperature."
+            text += f" These rows decide no other one; a lower one needs {MIN_ERRORS} errors."
         return f"{text} Predict with it: calibrated=true."
 
     def calibration(self) -> list[Row]:

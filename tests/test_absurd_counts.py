@@ -1,0 +1,28 @@
+"""Counts that no machine can serve are refused in one line."""
+
+import os
+
+import pytest
+from runs import train_in
+
+from ostinato.composition import register_schemas
+from ostinato.errors import ConfigError
+from ostinato.mistakes import find_problems
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["training.threads=1000000", "data.num_workers=100000", "training.batch_size=1000000000000000000000"],
+)
+def test_absurd_counts_are_config_errors(override):
+    register_schemas()
+    problems = find_problems("train", [override], multirun=False)
+    assert len(problems) == 1
+    assert override.split("=")[0] in problems[0]
+
+
+@pytest.mark.parametrize("key", ["training.threads", "data.num_workers"])
+def test_more_than_four_per_core_are_refused_before_anything_is_read(key, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    with pytest.raises(ConfigError, match=f"{key}=13: this machine has 3 cores; take at most 12"):
+        train_in(tmp_path / "run", f"{key}=13")
