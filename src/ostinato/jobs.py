@@ -71,31 +71,42 @@ def run_once(
     Returns:
         The best monitored validation figure.
     """
-    with FileLock(run.lock):
-        results = _results(run)
-        if results.get("status") == "finished":
+    with FileLock(run.job_lock):
+        figure = finished_figure(run)
+        if figure is not None:
             log.info("finished already: %s", run.path)
-            return best_figure(results)
-        run.results.unlink(missing_ok=True)  # what an earlier attempt died of
-        if run.checkpoints.is_dir():
-            config = replace(config, resume=ResumeConfig(run="auto", allow_drift=config.resume.allow_drift))
-        return main(config, run, resolved)
+            return figure
+        from_start = not run.checkpoints.is_dir()  # then nothing that has changed since matters
+        resume = ResumeConfig(run="auto", allow_drift=config.resume.allow_drift or from_start)
+        return main(replace(config, resume=resume), run, resolved)
 
 
 def record_failure(run: RunDir, error: Exception) -> None:
     """Writes why a job failed, where it failed before it could write that itself."""
-    if not run.results.exists():
+    if not has_ended(run):
         run.path.mkdir(parents=True, exist_ok=True)
         write_json(
             run.results, {"name": run.path.name, "status": "failed", "error": f"{error}" or type(error).__name__}
         )
 
 
-def _results(run: RunDir) -> dict[str, Any]:
+def has_ended(run: RunDir) -> bool:
+    """Whether the folder says how its last session ended."""
     try:
-        return read_json(run.results)
+        return read_json(run.results).get("status") != "unfinished"
     except ConfigError:
-        return {}  # never written, or damaged: not finished
+        return False  # never written, or damaged
+
+
+def finished_figure(run: RunDir) -> float | None:
+    """The best monitored validation figure of a run that has finished; None of every other."""
+    try:
+        results = read_json(run.results)
+    except ConfigError:
+        return None
+    if results.get("status") != "finished" or "best_step" not in results or not run.fingerprint.is_file():
+        return None  # not finished, or trained further since, or stopped by `until_step`
+    return best_figure(results)
 
 
 def best_figure(results: Mapping[str, Any]) -> float:

@@ -24,6 +24,7 @@ class RunDir:
         self.results = self.path / "results.json"
         self.log = self.path / "train.log"
         self.lock = self.path / ".lock"
+        self.job_lock = self.path / ".job.lock"
         self.mlflow_database = self.path / "mlflow.db"
         self.mlflow_artefacts = self.path / "mlartifacts"
         self.dvclive = self.path / "dvclive"
@@ -34,6 +35,11 @@ class RunDir:
         self.model_card = self.best / "README.md"
         self.report = self.path / "report.html"
         self.onnx = self.path / "onnx"
+
+    @property
+    def began(self) -> bool:
+        """Whether a training has begun here. One that was killed before it wrote its provenance has not."""
+        return self.config.is_file() and (self.provenance.is_file() or self.steps.is_file())
 
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` optimizer steps."""
