@@ -15,7 +15,8 @@ PACKAGE = "ostinato"
 
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
-    "foundations": "errors atomic config config.* run_dir session fingerprint distributed progress interruption",
+    "foundations": "errors atomic config config.* records run_dir session outputs fingerprint "
+    "distributed progress interruption",
     "surroundings": "seeding source logits provenance drift assets device jobs",
     "parts": "data data.* tokenise batching collate dropout attention packing model loss optim metrics "
     "figures statistics bootstrap calibration",

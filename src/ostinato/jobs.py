@@ -20,6 +20,7 @@ from ostinato.atomic import write_json
 from ostinato.config import ResumeConfig, RunConfig
 from ostinato.drift import without_observers
 from ostinato.errors import ConfigError
+from ostinato.records import FinishedResults
 from ostinato.run_dir import RunDir, read_json
 from ostinato.source import code_digest
 
@@ -101,15 +102,21 @@ def has_ended(run: RunDir) -> bool:
 def finished_figure(run: RunDir) -> float | None:
     """The best monitored validation figure of a run that has finished; None of every other."""
     try:
-        results = read_json(run.results)
+        results = read_json(run.results, FinishedResults)
+        finished = results["status"] == "finished" and run.fingerprint.is_file()  # else it trained further since
+        return best_figure(results) if finished else None
     except ConfigError:
-        return None
-    if results.get("status") != "finished" or "best_step" not in results or not run.fingerprint.is_file():
-        return None  # not finished, or trained further since, or stopped by `until_step`
-    return best_figure(results)
+        return None  # missing, damaged, or stopped by `until_step`
 
 
 def best_figure(results: Mapping[str, Any]) -> float:
-    """The best monitored validation figure of a finished run's results."""
-    evaluation = next(e for e in results["validation"] if e["step"] == results["best_step"])
-    return float(evaluation[results["monitor"]])
+    """The best monitored validation figure of a finished run's results.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    step, monitor = results["best_step"], results["monitor"]
+    for evaluation in results["validation"]:
+        if evaluation.get("step") == step and isinstance(evaluation.get(monitor), int | float):
+            return float(evaluation[monitor])
+    raise ConfigError([f"results.json: damaged (no {monitor} at best_step={step}); restore the file, or train again"])

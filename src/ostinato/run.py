@@ -15,7 +15,7 @@ from ostinato.config import EvaluateConfig, RunConfig, Source, Task
 from ostinato.data.splits import load_data, load_split
 from ostinato.drift import config_drift, environment_drift
 from ostinato.errors import ConfigError, ResumeRefused
-from ostinato.evaluation import Evaluated, Scorer
+from ostinato.evaluation import Evaluated, Scorer, describe
 from ostinato.fingerprint import digest_array, digest_weights, read_steps
 from ostinato.interruption import stop_on_signals
 from ostinato.jobs import finished_figure
@@ -27,6 +27,7 @@ from ostinato.packing import collator_for
 from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
+from ostinato.records import Provenance
 from ostinato.report.slices import check_slices
 from ostinato.rescore import Rescorer
 from ostinato.run_dir import RunDir, read_config, read_json, write_config
@@ -133,7 +134,7 @@ def _admit(
     Raises:
         ResumeRefused: something that decides the result has changed.
     """
-    began = read_json(run.provenance)
+    began = read_json(run.provenance, Provenance)
     drift = [*config_drift(read_config(run), resolved), *environment_drift(began, provenance)]
     if drift and not config.resume.allow_drift:
         remedy = "resume.allow_drift=true goes on all the same and records it; a new run needs no resume"
@@ -192,7 +193,7 @@ def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers:
     scores = evaluated.scores
     log.info("%s: %s", split.name, "  ".join(f"{name} {value:.4f}" for name, value in scores.figures.items()))
     log.info("%s, majority class: %s", split.name, "  ".join(f"{n} {v:.4f}" for n, v in scores.majority.items()))
-    if scores.confusion is not None:
+    if scores.confusion is not None and len(scorer.labels) <= figures.MAX_CLASSES:
         trackers.figure(
             step, f"{split.name}/confusion_matrix", figures.confusion_matrix(scores.confusion, scorer.labels)
         )
@@ -202,19 +203,6 @@ def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers:
         trackers.pr_curves(step, split.name, values, split.labels, scorer.labels)
 
 
-def describe(evaluated: Evaluated) -> dict[str, Any]:
-    """A split's figures as JSON-able data, as `results.json` holds them."""
-    scores = evaluated.scores
-    return {
-        **scores.figures,
-        "undefined": list(scores.undefined),
-        "majority": scores.majority,
-        "per_class": scores.per_class,
-        "confusion": None if scores.confusion is None else scores.confusion.tolist(),
-        "num_rows": len(evaluated.logits),
-    }
-
-
 def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, Any]:
     """Scores a finished run on one of its splits or on a file, as at training time: same weights, same batches.
 
@@ -222,7 +210,7 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         ConfigError: no trained model, or no such split.
         DataError: rows that cannot be scored.
     """
-    scorer = Rescorer(run, config, cfg.device, cfg.batch_size)
+    scorer = Rescorer(run, config, cfg.device, cfg.batch_size, cfg.precision)
     if cfg.path is None:
         data = load_data(config.data, Seeds(config.training.seed, config.training.seeds))
         split = {"train": data.train, "val": data.val, "test": data.test}.get(cfg.split)

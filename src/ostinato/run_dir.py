@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from ostinato.atomic import write_text
 from ostinato.errors import ConfigError
@@ -92,11 +93,15 @@ class RunDir:
         return run
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
     """Reads a JSON file of a run folder.
 
+    Args:
+        path: the file.
+        shape: a class of `records`, which names the keys that must be there and their types; None takes any object.
+
     Raises:
-        ConfigError: the file is missing or damaged.
+        ConfigError: the file is missing or damaged, or a key is missing or has another type.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -106,6 +111,12 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: damaged or not readable ({error})"]) from None
     if not isinstance(value, dict):
         raise ConfigError([f"{path}: damaged (holds no JSON object)"])
+    try:
+        TypeAdapter(dict if shape is None else shape).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, why = ".".join(map(str, first["loc"])), first["msg"][:1].lower() + first["msg"][1:]
+        raise ConfigError([f"{path}: damaged ({key}: {why}); restore the file, or make it again"]) from None
     return value
 
 
