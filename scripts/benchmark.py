@@ -12,14 +12,16 @@ from ostinato.config import BenchmarkConfig
 def main(config: BenchmarkConfig) -> None:
     """Prints the figures as JSON."""
     run_config = compose_run(config.overrides)
-    from ostinato.atomic import write_json
     from ostinato.benchmark import benchmark
+    from ostinato.outputs import check_output, holds, write_figures
 
-    figures = benchmark(config, run_config, Path(__file__))
     if config.output:
-        write_json(Path(config.output), figures)
+        check_output(Path(config.output), ".json", holds("mode", "machine"))
+    figures = benchmark(config, run_config, Path(__file__))
     json.dump(figures, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
+    if config.output:
+        write_figures(Path(config.output), figures)
 
 
 if __name__ == "__main__":

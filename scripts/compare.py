@@ -10,8 +10,10 @@ from ostinato.config import CompareConfig
 def main(config: CompareConfig) -> None:
     """Prints the tables; writes them to `output` as well."""
     from ostinato.comparison.compare import compare
-    from ostinato.comparison.report import show, write
+    from ostinato.comparison.report import check_folder, show, write
 
+    if config.output:
+        check_folder(Path(config.output))
     comparison = compare(config)
     show(comparison)
     if config.output:

@@ -12,14 +12,16 @@ from ostinato.config import EvaluateConfig
 def main(config: EvaluateConfig) -> None:
     """Prints the figures as JSON."""
     run, run_config = load_run(config.run)
-    from ostinato.atomic import write_json
+    from ostinato.outputs import check_output, holds, write_figures
     from ostinato.run import evaluate
 
-    figures = evaluate(config, run, run_config)
     if config.output:
-        write_json(Path(config.output), figures)
+        check_output(Path(config.output), ".json", holds("num_rows", "majority"))
+    figures = evaluate(config, run, run_config)
     json.dump(figures, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
+    if config.output:
+        write_figures(Path(config.output), figures)
 
 
 if __name__ == "__main__":

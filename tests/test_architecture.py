@@ -15,13 +15,14 @@ PACKAGE = "ostinato"
 
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
-    "foundations": "errors atomic config config.* run_dir fingerprint distributed progress interruption",
+    "foundations": "errors atomic config config.* records run_dir session outputs fingerprint "
+    "distributed progress interruption",
     "surroundings": "seeding source logits provenance drift assets device jobs",
     "parts": "data data.* tokenise batching collate dropout attention packing architecture model loss optim metrics "
     "figures statistics bootstrap calibration",
     "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier onnx_classifier",
-    "what a run leaves": "rescore model_card report report.* run_end",
+    "what a run leaves": "rescore model_card report report.* run_end outcome",
     "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* search sweep worker "
     "onnx_export hub_export",
     "the door": "__init__ composition presets mistakes cli scripts.*",

@@ -76,6 +76,7 @@ def test_a_resumed_run_keeps_its_id(tmp_path, monkeypatch):
 
 def test_a_new_run_in_a_used_folder_has_a_new_id(tmp_path):
     train_in(tmp_path, *CHOSEN)
+    RunDir(tmp_path).config.unlink()  # else the second run is refused in a folder that holds a run
     first, second = wandb_files(train_in(tmp_path, *CHOSEN))
     assert header(first).run_id != header(second).run_id
 

@@ -122,7 +122,10 @@ def _peer(cfg: BenchmarkConfig, config: RunConfig, prepared: Prepared) -> float:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["?"])[-1]
         raise ConfigError([f"peer={cfg.peer}: ended with exit code {done.returncode}: {last}"])
-    return float(json.loads(done.stdout.strip().splitlines()[-1])["tokens_per_s"])
+    try:
+        return float(json.loads(done.stdout.strip().splitlines()[-1])["tokens_per_s"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise ConfigError([f"peer={cfg.peer}: its last line must be a JSON object with tokens_per_s"]) from None
 
 
 def _prepare(config: RunConfig) -> Figures:

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import hydra
@@ -40,6 +41,7 @@ from ostinato.errors import ConfigError, Interrupted, UserError
 from ostinato.mistakes import find_problems
 from ostinato.presets import own_recipe
 from ostinato.run_dir import RunDir, read_config
+from ostinato.session import check_new
 
 log = logging.getLogger("ostinato")
 
@@ -63,6 +65,8 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
             if name == "train":
                 sys.argv[1:] = _with_own_recipe(_resumed(_resumed_sweep(sys.argv[1:])))
             _check(name, sys.argv[1:])
+            if name == "train" and not _is_sweep(sys.argv[1:]):
+                _check_folder(sys.argv[1:])
             run = hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(_Job(name, main))
             if name == "train" and _is_sweep(sys.argv[1:]):
                 _sweep(run)
@@ -86,6 +90,20 @@ def _check(name: str, argv: list[str]) -> None:
     problems = find_problems(name, arguments.overrides, arguments.multirun)
     if problems:
         sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+        sys.exit(2)
+
+
+def _check_folder(argv: list[str]) -> None:
+    """Refuses a typed run folder that holds something else, before Hydra writes into it."""
+    arguments = get_args_parser().parse_args(argv)
+    folder = next((o.split("=", 1)[1].strip("'\"") for o in argv if o.startswith("hydra.run.dir=")), "${none}")
+    resumes = any(o.startswith("resume.run=") and o != "resume.run=null" for o in argv)
+    if "${" in folder or arguments.cfg or arguments.info or arguments.hydra_help:
+        return
+    try:
+        check_new(Path(folder), resumes)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
         sys.exit(2)
 
 
@@ -159,6 +177,7 @@ class _Job:
         self._main = main
 
     def __call__(self, cfg: DictConfig) -> float | None:
+        logging.raiseExceptions = False  # on a full disk, each line for train.log would print a traceback
         try:
             config: Any = to_config(cfg, SCHEMAS[self._name])
             if self._name != "train":

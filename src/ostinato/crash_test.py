@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ostinato.atomic import write_text
 from ostinato.config import CrashTestConfig
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import first_difference, read_steps
+from ostinato.records import Fingerprint
 from ostinato.run_dir import RunDir, read_json
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.002
+_MARK = ".crash_test"
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,11 @@ def crash_test(cfg: CrashTestConfig, train: Path) -> Iterator[Kill]:
         train: the training script.
 
     Raises:
-        ConfigError: the undisturbed run fails.
+        ConfigError: the undisturbed run fails, or `cfg.output` holds something else.
     """
     moments = random.Random(cfg.seed)
     output = Path(cfg.output)
-    shutil.rmtree(output, ignore_errors=True)
+    _empty(output)
     whole = RunDir(output / "undisturbed")
     began = time.monotonic()
     _finish(cfg, train, whole)
@@ -58,10 +61,25 @@ def crash_test(cfg: CrashTestConfig, train: Path) -> Iterator[Kill]:
         run = RunDir(output / f"kill_{number:03d}")
         where = _kill(cfg, train, run, moments.uniform(0, seconds), while_saving=number % 2 == 1)
         _finish(cfg, train, run)
-        difference = first_difference(read_json(whole.fingerprint), read_json(run.fingerprint))
+        difference = first_difference(
+            read_json(whole.fingerprint, Fingerprint), read_json(run.fingerprint, Fingerprint)
+        )
         if difference is None:
             shutil.rmtree(run.path)
         yield Kill(where, "" if difference is None else str(difference))
+
+
+def _empty(output: Path) -> None:
+    """Removes the runs of an earlier crash test. Its folder has a mark; another one that holds anything is refused."""
+    mark = output / _MARK
+    if output.exists() and not output.is_dir():
+        raise ConfigError([f"output={output}: is not a folder; give another one"])
+    if output.is_dir() and any(output.iterdir()) and not mark.is_file():
+        raise ConfigError([f"output={output}: holds files that are not of a crash test; give another folder"])
+    for path in [*output.glob("undisturbed*"), *output.glob("kill_[0-9][0-9][0-9]*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(mark, "scripts/crash_test.py empties this folder.\n")
 
 
 def _kill(cfg: CrashTestConfig, train: Path, run: RunDir, moment: float, while_saving: bool) -> str:
@@ -90,7 +108,7 @@ def _start(cfg: CrashTestConfig, train: Path, run: RunDir) -> subprocess.Popen[b
     run.path.parent.mkdir(parents=True, exist_ok=True)
     with run.path.with_suffix(".log").open("ab") as console:
         return subprocess.Popen(
-            [sys.executable, str(train), *cfg.overrides, "resume=auto", f"hydra.run.dir={run.path}"],
+            [sys.executable, str(train), *cfg.overrides, "resume=auto", f"hydra.run.dir='{run.path}'"],
             stdout=console,
             stderr=console,
         )

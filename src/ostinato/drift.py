@@ -41,6 +41,14 @@ _ENVIRONMENT = (
 
 # Digests of the tokens by two versions of this program: a run holds one of them, and only like ones compare.
 _EITHER = ("tokens", "token_ids")
+# Environment variables that decide numbers. The others only name places, or act through `threads`.
+_DECISIVE_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+)
 
 
 def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
@@ -51,6 +59,10 @@ def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[st
 def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """What else differs between two `provenance.json` and can move numbers, as `key: old -> new`, data first."""
     found: list[str] = []
+    first, second = _decisive(first), _decisive(second)
+    if not all("capability" in (record["gpu"] or {}) for record in (first, second)):  # older records lack it
+        for record in (first, second):
+            (record["gpu"] or {}).pop("capability", None)
     for part in _ENVIRONMENT:
         if part in _EITHER and not (part in first and part in second):
             continue
@@ -61,7 +73,23 @@ def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> li
 
 
 def _packages(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    return {"packages": {name: provenance["packages"].get(name) for name in DECISIVE_PACKAGES}}
+    packages = provenance.get("packages", {})
+    return {"packages": {name: packages.get(name) for name in DECISIVE_PACKAGES}}
+
+
+def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A provenance without what cannot move a number: which of several equal GPUs, how many there are, places."""
+    gpu = dict(provenance.get("gpu") or {})
+    gpu.pop("count", None)
+    if gpu.get("driver"):
+        gpu["driver"] = str(gpu["driver"]).split()[0]  # older records have a line for each GPU
+    variables = provenance.get("environment", {})
+    return {
+        **provenance,
+        "device": str(provenance.get("device")).split(":")[0],
+        "gpu": gpu or None,
+        "environment": {name: value for name, value in variables.items() if name in _DECISIVE_VARIABLES},
+    }
 
 
 def without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -37,6 +37,10 @@ class CheckpointError(UserError):
     """A checkpoint that could not be written: disk full, or no permission."""
 
 
+class StorageError(UserError):
+    """A file that could not be written: the disk is full, or there is no permission."""
+
+
 class ResumeRefused(ConfigError):
     """A run that would not go on as it began; nothing of it was touched."""
 

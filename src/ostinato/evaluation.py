@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,3 +63,23 @@ class Scorer:
         model.train(was_training)
         self.bar.remove_task(progress)
         return logits
+
+
+def describe(evaluated: Evaluated) -> dict[str, Any]:
+    """A split's figures as JSON-able data, as `results.json` holds them."""
+    scores = evaluated.scores
+    return {
+        **scores.figures,
+        "undefined": list(scores.undefined),
+        "majority": scores.majority,
+        "per_class": scores.per_class,
+        "confusion": None if scores.confusion is None else _sparse(scores.confusion),
+        "num_rows": len(evaluated.logits),
+    }
+
+
+def _sparse(confusion: NDArray[np.int64]) -> dict[str, list[int]]:
+    """The cells of a confusion matrix that hold rows: true class, predicted class, number of rows."""
+    true, predicted = np.nonzero(confusion)
+    counts = confusion[true, predicted]
+    return {"true": true.tolist(), "predicted": predicted.tolist(), "counts": counts.tolist()}

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 _MAX_CURVES = 10
 _MAX_NUMBERS = 20  # above this many classes, numbers in cells are not readable
+MAX_CLASSES = 200
+"""Above this many classes a confusion matrix is not drawn: its cells are smaller than a pixel."""
 _COLOURS = color_sequences["petroff10"]  # ten that stay apart for the colour-blind
 
 

@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from ostinato.atomic import write_json
 from ostinato.config import ResumeConfig, RunConfig
 from ostinato.drift import without_observers
 from ostinato.errors import ConfigError
+from ostinato.records import FinishedResults
 from ostinato.run_dir import RunDir, read_json
 from ostinato.source import code_digest
 
@@ -71,34 +73,52 @@ def run_once(
     Returns:
         The best monitored validation figure.
     """
-    with FileLock(run.lock):
-        results = _results(run)
-        if results.get("status") == "finished":
+    with FileLock(run.job_lock):
+        figure = finished_figure(run)
+        if figure is not None:
             log.info("finished already: %s", run.path)
-            return best_figure(results)
-        run.results.unlink(missing_ok=True)  # what an earlier attempt died of
-        if run.checkpoints.is_dir():
-            config = replace(config, resume=ResumeConfig(run="auto", allow_drift=config.resume.allow_drift))
-        return main(config, run, resolved)
+            return figure
+        from_start = not run.checkpoints.is_dir()  # then nothing that has changed since matters
+        resume = ResumeConfig(run="auto", allow_drift=config.resume.allow_drift or from_start)
+        return main(replace(config, resume=resume), run, resolved)
 
 
 def record_failure(run: RunDir, error: Exception) -> None:
     """Writes why a job failed, where it failed before it could write that itself."""
-    if not run.results.exists():
+    if not has_ended(run):
         run.path.mkdir(parents=True, exist_ok=True)
         write_json(
             run.results, {"name": run.path.name, "status": "failed", "error": f"{error}" or type(error).__name__}
         )
 
 
-def _results(run: RunDir) -> dict[str, Any]:
+def has_ended(run: RunDir) -> bool:
+    """Whether the folder says how its last session ended."""
     try:
-        return read_json(run.results)
+        return read_json(run.results).get("status") != "unfinished"
     except ConfigError:
-        return {}  # never written, or damaged: not finished
+        return False  # never written, or damaged
+
+
+def finished_figure(run: RunDir) -> float | None:
+    """The best monitored validation figure of a run that has finished; None of every other."""
+    try:
+        results = read_json(run.results, FinishedResults)
+        finished = results["status"] == "finished" and run.fingerprint.is_file()  # else it trained further since
+        return best_figure(results) if finished else None
+    except ConfigError:
+        return None  # missing, damaged, or stopped by `until_step`
 
 
 def best_figure(results: Mapping[str, Any]) -> float:
-    """The best monitored validation figure of a finished run's results; NaN where no evaluation defined it."""
-    evaluation = next(e for e in results["validation"] if e["step"] == results["best_step"])
-    return float(evaluation.get(results["monitor"], "nan"))
+    """The best monitored validation figure of a finished run's results; NaN where no evaluation defined it.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    step, monitor = results["best_step"], results["monitor"]
+    for evaluation in results["validation"]:
+        value = evaluation.get(monitor, math.nan)
+        if evaluation.get("step") == step and isinstance(value, int | float):
+            return float(value)
+    raise ConfigError([f"results.json: damaged (no {monitor} at best_step={step}); restore the file, or train again"])

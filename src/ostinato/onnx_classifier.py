@@ -13,6 +13,7 @@ from ostinato.classifier import Classifier
 from ostinato.collate import Collator
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
+from ostinato.records import Export
 from ostinato.run_dir import RunDir, read_json
 
 FP32 = "model.onnx"
@@ -72,7 +73,7 @@ def _verify(run: RunDir, folder: Path) -> str:
     Returns:
         SHA-256 of the weights that were exported.
     """
-    record = read_json(folder / RECORD)
+    record = read_json(folder / RECORD, Export)
     for name, digest in record["files"].items():
         path = folder / name
         if not path.is_file() or digest_file(path) != digest:

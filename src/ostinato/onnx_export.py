@@ -77,9 +77,9 @@ def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
         DataError: the run's texts are not there any more.
     """
     target = Path(cfg.output) if cfg.output else run.onnx
-    if target.exists() and not (target / RECORD).is_file():
-        raise ConfigError([f"output={target}: is there and no earlier export; give another folder"])
+    _check_replaceable(target, run)
     set_threads(config.training.threads)
+    weights = digest_file(run.best_weights) if run.best_weights.is_file() else ""
     reference = _Padded(*load_trained(run, config.model.attention))
     pairs, splits = _real_texts(config)
     with atomic_folder(target) as folder:
@@ -91,7 +91,7 @@ def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
         seconds = {name: _seconds(classifier, pairs) for name, classifier in {"torch": reference, **exported}.items()}
         record = {
             "opset": cfg.opset,
-            "weights": digest_file(run.best_weights),
+            "weights": weights,
             "files": {path.name: digest_file(path) for path in models},
             "versions": {package: version(package) for package in _PACKAGES},
             "threads": torch.get_num_threads(),
@@ -100,8 +100,27 @@ def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
             "seconds": seconds,
         }
         write_json(folder / RECORD, record)
+        if digest_file(run.best_weights) != weights:
+            raise ConfigError([f"run={run.path}: its best weights changed during the export; wait until it has ended"])
     _say(compared, seconds)
     return target
+
+
+def _check_replaceable(target: Path, run: RunDir) -> None:
+    """Refuses a target that holds anything but an earlier export.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if not target.exists():
+        return
+    if not (target / RECORD).is_file():
+        raise ConfigError([f"output={target}: is there and no earlier export; give another folder"])
+    copied = {path.name for path in run.best.glob("*")} - {run.best_weights.name, run.model_card.name}
+    ours = {RECORD, FP32, INT8, *copied}
+    other = sorted(path.name for path in target.iterdir() if path.name not in ours)
+    if other:
+        raise ConfigError([f"output={target}: holds {other[0]}, which is not of an export; give another folder"])
 
 
 def _real_texts(config: RunConfig) -> tuple[Pairs, list[str]]:

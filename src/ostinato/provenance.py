@@ -16,6 +16,7 @@ _ENVIRONMENT = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
     "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
     "CUDA_VISIBLE_DEVICES",
     "HF_ENDPOINT",
     "HF_HUB_OFFLINE",
@@ -82,6 +83,7 @@ def _gpu() -> dict[str, Any] | None:
         return None
     return {
         "name": torch.cuda.get_device_name(),
+        "capability": list(torch.cuda.get_device_capability()),
         "count": torch.cuda.device_count(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]

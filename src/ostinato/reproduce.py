@@ -16,6 +16,7 @@ from ostinato.drift import config_drift, environment_drift
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import first_difference
 from ostinato.model import verify_best
+from ostinato.records import Fingerprint, Provenance, Results
 from ostinato.run import examine, train
 from ostinato.run_dir import RunDir, read_config, read_json
 
@@ -41,17 +42,17 @@ def reproduce(cfg: ReproduceConfig, run: RunDir, config: RunConfig) -> Verdict:
     Raises:
         UserError: a folder that is not complete, or data and models that cannot be found any more.
     """
-    recorded = read_json(run.fingerprint)
+    recorded = read_json(run.fingerprint, Fingerprint)
     if cfg.against is not None:
         other = RunDir.existing(cfg.against)
         causes = config_drift(read_config(run), read_config(other))
-        causes += environment_drift(read_json(run.provenance), read_json(other.provenance))
-        return _verdict(recorded, read_json(other.fingerprint), causes, cfg.until_step)
+        causes += environment_drift(read_json(run.provenance, Provenance), read_json(other.provenance, Provenance))
+        return _verdict(recorded, read_json(other.fingerprint, Fingerprint), causes, cfg.until_step)
     changed = _changed_since(run)
     if changed:
         return Verdict(False, ["not identical: the run folder is not what the run left", *changed])
     config = dataclasses.replace(config, resume=ResumeConfig(), tracker=TrackerConfig())
-    causes = environment_drift(read_json(run.provenance), examine(config))
+    causes = environment_drift(read_json(run.provenance, Provenance), examine(config))
     parted = [line for line in causes if line.startswith(("data", "tokens", "token_ids"))]
     if parted:
         return Verdict(False, [f"not identical: {parted[0].split(':')[0]} parted before the first step", *causes])
@@ -65,7 +66,10 @@ def reproduce(cfg: ReproduceConfig, run: RunDir, config: RunConfig) -> Verdict:
 
 def _changed_since(run: RunDir) -> list[str]:
     """What somebody changed in the run folder after the run had ended."""
-    changed = [f"config.yaml: {line}" for line in config_drift(read_json(run.results)["config"], read_config(run))]
+    recorded = read_json(run.results, Results).get("config")
+    if recorded is None:
+        raise ConfigError([f"{run.results}: holds no config; only a finished run can be trained again"])
+    changed = [f"config.yaml: {line}" for line in config_drift(recorded, read_config(run))]
     try:
         verify_best(run)
     except ConfigError as error:
@@ -88,5 +92,8 @@ def _verdict(first: dict[str, Any], second: dict[str, Any], causes: list[str], u
 def _own_folder(parent: Path, name: str) -> Path:
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = parent / f"{stamp}_{name}"
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError([f"output={parent}: cannot be written ({error.strerror})"]) from None
     return folder

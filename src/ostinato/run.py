@@ -1,12 +1,9 @@
 """A whole run: prepare, train, score the best weights, and leave the run folder complete."""
 
-import datetime
 import logging
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -18,22 +15,26 @@ from ostinato.atomic import write_json
 from ostinato.config import EvaluateConfig, RunConfig, Source, Task
 from ostinato.data.splits import load_data, load_split
 from ostinato.drift import config_drift, environment_drift
-from ostinato.errors import ConfigError, Interrupted, ResumeRefused, UserError
-from ostinato.evaluation import Evaluated, Scorer
+from ostinato.errors import ConfigError, ResumeRefused
+from ostinato.evaluation import Evaluated, Scorer, describe
 from ostinato.fingerprint import digest_array, digest_weights, read_steps
 from ostinato.interruption import stop_on_signals
+from ostinato.jobs import finished_figure
 from ostinato.logits import save_predictions
 from ostinato.metrics import probabilities
 from ostinato.model import load_trained
+from ostinato.outcome import Outcome, mark_unfinished, now, outcome_of
 from ostinato.packing import collator_for
 from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
+from ostinato.records import Provenance
 from ostinato.report.slices import check_slices
 from ostinato.rescore import Rescorer
 from ostinato.run_dir import RunDir, read_config, read_json, write_config
 from ostinato.run_end import describe_model, show_run
 from ostinato.seeding import Seeds, name_nondeterminism
+from ostinato.session import check_new, session
 from ostinato.tokenise import TokenisedSplit, tokenizer_digest
 from ostinato.trackers import Trackers, build
 from ostinato.training import Training
@@ -58,10 +59,18 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         ResumeRefused: the run would not go on as it began; its folder is as it was.
         Interrupted: a signal stopped it; a checkpoint is written.
     """
-    with stop_on_signals() as stop, progress_bar() as bar, _outcome(run, config.name) as outcome:
-        # Killed before its provenance was written, a run has not taken a step: it begins again.
-        began = run.config.is_file() and (run.provenance.is_file() or run.steps.is_file())
-        resuming = config.resume.run is not None and began
+    with session(run):
+        if config.resume.run is None and run.began:
+            check_new(run.path)
+        if config.resume.run is not None and (figure := _finished(config, run, resolved)) is not None:
+            log.info("finished already: %s", run.path)
+            return figure
+        return _train(config, run, resolved, until_step)
+
+
+def _train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_step: int | None) -> float:
+    resuming = run.began
+    with stop_on_signals() as stop, progress_bar() as bar, outcome_of(run, config.name) as outcome:
         if not resuming:
             write_config(run, resolved)
         check_slices(config.data, config.report.slices)
@@ -72,14 +81,15 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         if resuming:
             provenance["resumed"] = _admit(config, run, resolved, provenance)
             training.resume()
-            write_config(run, resolved)
-        write_json(run.provenance, provenance)
         outcome.results["config"] = dict(resolved)
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
-        run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
+        begin = partial(_begin, run, outcome, resolved, provenance)
+        if not resuming:
+            begin()
         with name_nondeterminism() as warned:
-            training.run(outcome.trackers, until_step)
+            training.run(outcome.trackers, until_step, begin)
+        begin()
         write_json(run.provenance, provenance | {"not_deterministic": sorted(warned)})
         predictions = _score_best(config, run, training, outcome) if until_step is None else {}
         fingerprint = _fingerprint(run, training, initial_weights, predictions)
@@ -88,6 +98,23 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
             describe_model(run, config, outcome.results, provenance, fingerprint, prepared.val)
             outcome.show = partial(show_run, run, config, prepared.data)
         return math.nan if training.state.best is None else training.state.best
+
+
+def _finished(config: RunConfig, run: RunDir, resolved: Mapping[str, Any]) -> float | None:
+    """The best figure of a run that has finished with this very config: nothing is left to do."""
+    figure = finished_figure(run)
+    return figure if figure is not None and not config_drift(read_config(run), resolved) else None
+
+
+def _begin(run: RunDir, outcome: Outcome, resolved: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """Replaces what an earlier session left: called after the first step, as the first step can still fail."""
+    if outcome.began:
+        return
+    write_config(run, resolved)
+    write_json(run.provenance, provenance)
+    run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
+    mark_unfinished(run, outcome)
+    outcome.began = True
 
 
 def examine(config: RunConfig) -> dict[str, Any]:
@@ -100,48 +127,6 @@ def examine(config: RunConfig) -> dict[str, Any]:
     return environment() | {"assets": _assets(config)} | _identity(prepared)
 
 
-@dataclass
-class _Outcome:
-    """What a run leaves when it ends, however it ends."""
-
-    results: dict[str, Any]
-    final: dict[str, float] = field(default_factory=dict)
-    trackers: Trackers = field(default_factory=Trackers)
-    show: Callable[[], None] = lambda: None
-
-
-@contextmanager
-def _outcome(run: RunDir, name: str) -> Iterator[_Outcome]:
-    """Writes `results.json` and closes the trackers at the end; a refused resume touches nothing."""
-    outcome = _Outcome({"name": name, "status": "finished", "started": _now()})
-    before = time.perf_counter()
-    try:
-        yield outcome
-    except ResumeRefused:
-        raise
-    except BaseException as error:
-        told = isinstance(error, UserError | Interrupted)
-        outcome.results |= {
-            "status": "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed",
-            "error": str(error) if told else f"{type(error).__name__}: {error}",
-        }
-        _close(run, outcome, before)
-        raise
-    _close(run, outcome, before)
-
-
-def _close(run: RunDir, outcome: _Outcome, before: float) -> None:
-    outcome.results |= {"finished": _now(), "seconds": round(time.perf_counter() - before, 3)}
-    outcome.results["metrics"] = outcome.trackers.history.metrics
-    write_json(run.results, outcome.results)
-    if outcome.results["status"] == "finished" and run.best.is_dir():
-        outcome.show()
-        for path in (run.best, run.report):
-            if path.exists():
-                outcome.trackers.artefact(path)
-    outcome.trackers.finish(outcome.results["status"], outcome.final)
-
-
 def _admit(
     config: RunConfig, run: RunDir, resolved: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
@@ -150,15 +135,15 @@ def _admit(
     Raises:
         ResumeRefused: something that decides the result has changed.
     """
-    began = read_json(run.provenance)
+    began = read_json(run.provenance, Provenance)
     drift = [*config_drift(read_config(run), resolved), *environment_drift(began, provenance)]
     if drift and not config.resume.allow_drift:
         remedy = "resume.allow_drift=true goes on all the same and records it; a new run needs no resume"
         raise ResumeRefused([f"resume={run.path}: {difference}" for difference in drift] + [remedy])
-    return [*began.get("resumed", []), {"time": _now(), "drift": drift}]
+    return [*began.get("resumed", []), {"time": now(), "drift": drift}]
 
 
-def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Outcome) -> dict[str, str]:
+def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: Outcome) -> dict[str, str]:
     """Scores validation and test with the best weights as they stand on disk; completes the results.
 
     Returns:
@@ -209,7 +194,7 @@ def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers:
     scores = evaluated.scores
     log.info("%s: %s", split.name, "  ".join(f"{name} {value:.4f}" for name, value in scores.figures.items()))
     log.info("%s, majority class: %s", split.name, "  ".join(f"{n} {v:.4f}" for n, v in scores.majority.items()))
-    if scores.confusion is not None:
+    if scores.confusion is not None and len(scorer.labels) <= figures.MAX_CLASSES:
         trackers.figure(
             step, f"{split.name}/confusion_matrix", figures.confusion_matrix(scores.confusion, scorer.labels)
         )
@@ -219,19 +204,6 @@ def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers:
         trackers.pr_curves(step, split.name, values, split.labels, scorer.labels)
 
 
-def describe(evaluated: Evaluated) -> dict[str, Any]:
-    """A split's figures as JSON-able data, as `results.json` holds them."""
-    scores = evaluated.scores
-    return {
-        **scores.figures,
-        "undefined": list(scores.undefined),
-        "majority": scores.majority,
-        "per_class": scores.per_class,
-        "confusion": None if scores.confusion is None else scores.confusion.tolist(),
-        "num_rows": len(evaluated.logits),
-    }
-
-
 def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, Any]:
     """Scores a finished run on one of its splits or on a file, as at training time: same weights, same batches.
 
@@ -239,7 +211,7 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         ConfigError: no trained model, or no such split.
         DataError: rows that cannot be scored.
     """
-    scorer = Rescorer(run, config, cfg.device, cfg.batch_size)
+    scorer = Rescorer(run, config, cfg.device, cfg.batch_size, cfg.precision)
     if cfg.path is None:
         data = load_data(config.data, Seeds(config.training.seed, config.training.seeds))
         split = {"train": data.train, "val": data.val, "test": data.test}.get(cfg.split)
@@ -277,7 +249,3 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "precision": prepared.compute.precision.value,
         "attention": prepared.model.config._attn_implementation,
     }
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

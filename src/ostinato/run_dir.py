@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from ostinato.atomic import write_text
 from ostinato.errors import ConfigError
@@ -24,6 +25,7 @@ class RunDir:
         self.results = self.path / "results.json"
         self.log = self.path / "train.log"
         self.lock = self.path / ".lock"
+        self.job_lock = self.path / ".job.lock"
         self.mlflow_database = self.path / "mlflow.db"
         self.mlflow_artefacts = self.path / "mlartifacts"
         self.dvclive = self.path / "dvclive"
@@ -34,6 +36,11 @@ class RunDir:
         self.model_card = self.best / "README.md"
         self.report = self.path / "report.html"
         self.onnx = self.path / "onnx"
+
+    @property
+    def began(self) -> bool:
+        """Whether a training has begun here. One that was killed before it wrote its provenance has not."""
+        return self.config.is_file() and (self.provenance.is_file() or self.steps.is_file())
 
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` optimizer steps."""
@@ -86,11 +93,15 @@ class RunDir:
         return run
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
     """Reads a JSON file of a run folder.
 
+    Args:
+        path: the file.
+        shape: a class of `records`, which names the keys that must be there and their types; None takes any object.
+
     Raises:
-        ConfigError: the file is missing or damaged.
+        ConfigError: the file is missing or damaged, or a key is missing or has another type.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -100,6 +111,12 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: damaged or not readable ({error})"]) from None
     if not isinstance(value, dict):
         raise ConfigError([f"{path}: damaged (holds no JSON object)"])
+    try:
+        TypeAdapter(dict if shape is None else shape).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, why = ".".join(map(str, first["loc"])), first["msg"][:1].lower() + first["msg"][1:]
+        raise ConfigError([f"{path}: damaged ({key}: {why}); restore the file, or make it again"]) from None
     return value
 
 

@@ -23,6 +23,7 @@ from ostinato.run_dir import RunDir, read_config
 
 Job = Callable[[RunConfig, RunDir, dict[str, Any]], float | None]
 
+_HEAD = "# @package _global_\n# Best of "
 _OBSERVING = ("name", "seed", "tracker", "resume", "compare", "report", "search")
 
 
@@ -104,6 +105,9 @@ def end(folder: Path, num_seeds: int) -> None:
         sys.stdout.write("search: no trial finished, so there is no best one\n")
         return
     preset = folder / "best_experiment.yaml"
+    if preset.exists() and not preset.read_text(encoding="utf-8", errors="replace").startswith(_HEAD):
+        sys.stderr.write(f"{preset}: exists and was not written by a search; it is left as it is\n")
+        return
     write_preset(best, preset)
     sys.stdout.write(
         f"best of {best.trials} trials: validation {best.monitor} {best.value:.4f}, {best.runs[0].folder.path}\n"
@@ -126,5 +130,5 @@ def write_preset(best: Best, path: Path) -> None:
         **values,
     }
     figures = ", ".join(f"seed {r.seeds['seed']}: {jobs.best_figure(r.results)!r}" for r in best.runs)
-    head = f"# @package _global_\n# Best of {best.trials} trials by validation {best.monitor} ({figures}).\n"
+    head = f"{_HEAD}{best.trials} trials by validation {best.monitor} ({figures}).\n"
     write_text(path, head + yaml.safe_dump(preset, sort_keys=False, allow_unicode=True))

@@ -55,11 +55,11 @@ def end(folder: Path, cfg: ComparisonConfig) -> int:
 
     try:
         comparison = compare_runs(find_runs([str(folder)]), cfg)
+        show(comparison)
+        write(comparison, folder, "sweep")
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    show(comparison)
-    write(comparison, folder, "sweep")
     points = [point for configuration in comparison.configurations for point in configuration.points]
     missing = sum(point.status != "finished" for point in points)
     sys.stdout.write(f"sweep: {folder / 'sweep.html'}\n")

@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -65,8 +66,10 @@ class Training:
         self._bar.update(self._task, completed=state.step)
         log.info("going on at step %d of %d", state.step, self.schedule.total_steps)
 
-    def run(self, trackers: Trackers, until_step: int | None = None) -> None:
-        """Trains to the last step, until early stopping, or to `until_step`.
+    def run(
+        self, trackers: Trackers, until_step: int | None = None, stepped: Callable[[], None] = lambda: None
+    ) -> None:
+        """Trains to the last step, until early stopping, or to `until_step`; calls `stepped` after each step.
 
         Raises:
             TrainingDiverged: a loss that is NaN or infinite; the last good checkpoint stays.
@@ -77,6 +80,7 @@ class Training:
         self.prepared.model.train()  # weights that were loaded come without dropout
         with self._compiled() if self.cfg.compile else nullcontext():
             self._recorder = Recorder(self._run, trackers)
+            self._stepped = stepped
             self._loop()
         self._bar.remove_task(self._task)
 
@@ -90,6 +94,7 @@ class Training:
         evaluate_every = self.cfg.eval_every or self.schedule.steps_per_epoch
         while not self._finished():
             self._step()
+            self._stepped()
             if self._due(self.cfg.log_every):
                 self._record()
             if self._due(evaluate_every):

@@ -19,7 +19,8 @@ from ostinato import jobs
 from ostinato.config import RunConfig
 from ostinato.errors import Interrupted, UserError
 from ostinato.interruption import Stop, stop_on_signals
-from ostinato.run_dir import RunDir, read_json
+from ostinato.run_dir import RunDir
+from ostinato.session import session
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def train_apart(config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: 
         finally:
             process.kill()  # nothing, if it has ended
     if process.exitcode == 0:
-        return jobs.best_figure(read_json(run.results))
+        return jobs.finished_figure(run)
     if stop.signal:
         raise Interrupted(f"{run.path}: stopped", stop.signal)
     _name_the_killer(run, process.exitcode or 0)
@@ -68,8 +69,8 @@ def _wait(process: ForkServerProcess, stop: Stop) -> None:
 
 
 def _name_the_killer(run: RunDir, exit_code: int) -> None:
-    if run.results.exists():
-        return  # it could say so itself
+    if exit_code >= 0 and jobs.has_ended(run):
+        return  # it said why itself
     by = signal.Signals(-exit_code).name if exit_code < 0 else f"itself, with exit code {exit_code}"
     hint = "; perhaps memory ran out" if exit_code == -signal.SIGKILL else ""
     error = f"killed by {by}{hint}"
@@ -85,7 +86,8 @@ def _train(config: RunConfig, folder: str, resolved: dict[str, Any], logs: dict[
     from ostinato.run import train
 
     try:
-        train(config, run, resolved)
+        with session(run, wait=True):  # another command may go on with the same job
+            train(config, run, resolved)
     except Interrupted as error:
         log.error("%s", error)
         sys.exit(error.exit_code)

@@ -14,6 +14,8 @@ from ostinato.atomic import write_json, write_text
 from ostinato.comparison import plots
 from ostinato.comparison.configurations import Comparison, Configuration, Pair
 from ostinato.comparison.rows import RowSampling
+from ostinato.errors import ConfigError
+from ostinato.outputs import check_output, holds
 from ostinato.statistics import Interval, Summary
 
 Row = Sequence[str]
@@ -76,8 +78,34 @@ def show(comparison: Comparison) -> None:
 
 
 def write(comparison: Comparison, folder: Path, stem: str) -> None:
-    """Writes STEM.json, STEM.md and STEM.html into a folder, making it if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes STEM.json, STEM.md and STEM.html into a folder, making it if need be.
+
+    Raises:
+        ConfigError: they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(comparison, folder, stem)
+    except OSError as error:
+        raise ConfigError([f"{folder}: cannot be written ({error.strerror})"]) from None
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder for compare.json, compare.md and compare.html where files of these names are something else.
+
+    Raises:
+        ConfigError: they are, or it is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError([f"output={folder}: is not a folder; give another one"])
+    record = folder / "compare.json"
+    check_output(record, ".json", holds("configurations", "against_baseline"))
+    for path in (folder / "compare.md", folder / "compare.html"):
+        if path.exists() and not record.exists():
+            raise ConfigError([f"output={folder}: holds a {path.name} of something else; give another folder"])
+
+
+def _write(comparison: Comparison, folder: Path, stem: str) -> None:
     write_json(folder / f"{stem}.json", dataclasses.asdict(comparison))
     templates = Environment(
         loader=PackageLoader("ostinato"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True

@@ -14,6 +14,7 @@ from ostinato.config import SeedsConfig
 from ostinato.drift import environment_drift, without_observers
 from ostinato.errors import ConfigError
 from ostinato.metrics import MINIMISED
+from ostinato.records import Provenance, Results
 from ostinato.run_dir import RunDir, read_config, read_json
 
 STREAMS = tuple(SeedsConfig.__dataclass_fields__)
@@ -114,8 +115,8 @@ def _read(run: RunDir) -> Run:
     config, provenance, results, damaged = {}, {}, {}, ""
     try:
         config = read_config(run) if run.config.is_file() else {}
-        provenance = read_json(run.provenance) if run.provenance.is_file() else {}
-        results = read_json(run.results) if run.results.is_file() else {}
+        provenance = read_json(run.provenance, Provenance) if run.provenance.is_file() else {}
+        results = read_json(run.results, Results) if run.results.is_file() else {}
     except ConfigError as error:
         damaged = str(error)
     status = "failed" if damaged else results.get("status", "unfinished")

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from ostinato.config.plugins import missing_extra
-from ostinato.config.types import MISSING, STRICT, Backend, BenchmarkMode, Count, Device, ExportFormat, Seed
+from ostinato.config.types import MISSING, STRICT, Backend, BenchmarkMode, Count, Device, ExportFormat, Precision, Seed
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -24,6 +24,8 @@ class EvaluateConfig:
     """Rows per batch; null takes the run's. Another number moves figures in the last digits."""
     device: Device = Device.auto
     """auto, cpu, cuda or mps."""
+    precision: Precision = Precision.auto
+    """auto takes the run's; fp32, bf16 or fp16. Another precision moves figures in the last digits."""
     output: str | None = None
     """Write the figures to this JSON file as well."""
 
@@ -128,7 +130,7 @@ class CrashTestConfig:
     overrides: list[str] = dataclasses.field(default_factory=list)
     """Overrides of the training, as for scripts/train.py."""
     output: str = "outputs/crash_test"
-    """Folder for the runs, emptied first; those that were identical are removed."""
+    """Folder for the runs: a new or empty one, or that of an earlier crash test. Identical runs are removed."""
 
 
 @dataclass(config=STRICT, kw_only=True)

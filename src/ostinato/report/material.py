@@ -15,6 +15,7 @@ from ostinato.config import RunConfig, Task
 from ostinato.data.splits import Split, TextData, load_data
 from ostinato.errors import ConfigError, UserError
 from ostinato.logits import load_predictions
+from ostinato.records import Fingerprint, Provenance, Results
 from ostinato.rescore import Rescorer
 from ostinato.run_dir import RunDir, read_json
 from ostinato.seeding import Seeds
@@ -101,8 +102,9 @@ def gather(run: RunDir, config: RunConfig, data: TextData | None = None) -> Mate
 
 def _json(run: RunDir, name: str, notes: list[str]) -> dict[str, Any]:
     path = getattr(run, name)
+    shapes = {"results": Results, "provenance": Provenance, "fingerprint": Fingerprint}
     try:
-        return read_json(path)
+        return read_json(path, shapes[name])
     except ConfigError:
         over = "damaged" if path.is_file() else "missing"
         notes.append(f"{path.name} is {over}" + ("; the run is not over, or was killed" if name == "results" else ""))

@@ -11,6 +11,7 @@ from ostinato.atomic import write_text
 from ostinato.config import ReportConfig, RunConfig
 from ostinato.data.splits import TextData
 from ostinato.errors import ConfigError
+from ostinato.outputs import REPORT_MARK, check_output
 from ostinato.report import pictures, record
 from ostinato.report.material import gather
 from ostinato.report.view import View
@@ -21,10 +22,12 @@ def report(cfg: ReportConfig, run: RunDir, config: RunConfig) -> Path:
     """Writes the report of a run that may be old or unfinished; returns the file.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: the file cannot be written, or is there and no report.
     """
     slices = config.report.slices if cfg.slices is None else cfg.slices
     output = Path(cfg.output) if cfg.output else run.report
+    if cfg.output:
+        check_output(output, ".html", lambda text: REPORT_MARK in text)
     try:
         return write_report(run, config, output, slices)
     except OSError as error:
@@ -49,7 +52,7 @@ def write_report(run: RunDir, config: RunConfig, output: Path, slices: list[str]
         lstrip_blocks=True,
     )
     text = environment.get_template("report.html").render(
-        view=View(gather(run, config, data), slices), record=record, pictures=pictures
+        mark=REPORT_MARK, view=View(gather(run, config, data), slices), record=record, pictures=pictures
     )
     # A path or an error message may hold an unpaired surrogate, which UTF-8 cannot encode.
     write_text(output, text, errors="replace")

@@ -11,6 +11,7 @@ from ostinato.bootstrap import Estimate, estimate
 from ostinato.calibration import MIN_ERRORS
 from ostinato.config import Task
 from ostinato.errors import UserError
+from ostinato.figures import MAX_CLASSES
 from ostinato.metrics import MINIMISED, Scores, score
 from ostinato.report.material import Material
 from ostinato.report.matrix import Matrix, confusions, matrix
@@ -145,12 +146,14 @@ class View:
     def matrix(self) -> Matrix | None:
         """The confusion matrix; single-label only."""
         scores = self.scores.get(self.main)
-        return None if scores is None or scores.confusion is None else matrix(scores.confusion, self.labels)
+        drawn = scores is not None and scores.confusion is not None and len(self.labels) <= MAX_CLASSES
+        return matrix(scores.confusion, self.labels) if scores and drawn and scores.confusion is not None else None
 
     def confusions(self) -> list[Row]:
         """The most frequent confusions."""
-        scores = self.scores[self.main]
-        assert scores.confusion is not None
+        scores = self.scores.get(self.main)
+        if scores is None or scores.confusion is None:
+            return []
         return [(a, b, f"{n:,}", percent(share)) for a, b, n, share in confusions(scores.confusion, self.labels)]
 
     def per_class(self) -> list[Row]:

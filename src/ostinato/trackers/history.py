@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ostinato.errors import ConfigError
+from ostinato.records import Results
 from ostinato.run_dir import RunDir, read_json
 
 Point = dict[str, Any]
@@ -46,10 +47,11 @@ class History:
 
 def _results(run: RunDir) -> Iterator[tuple[str, Point]]:
     try:
-        metrics = read_json(run.results).get("metrics", {})
+        metrics = read_json(run.results, Results).get("metrics", {})
     except ConfigError:
         return  # the run has not ended before
-    yield from ((name, point) for name, points in metrics.items() for point in points)
+    for name, points in metrics.items():
+        yield from ((name, point) for point in points if isinstance(point.get("step"), int))
 
 
 def _lines(run: RunDir) -> Iterator[tuple[str, Point]]:

@@ -1,5 +1,7 @@
 """TensorBoard event files in the run folder itself: one folder is one run, with its row in the HParams table."""
 
+import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,9 @@ from ostinato.config import TensorboardConfig
 from ostinato.figures import indicator, most_frequent
 from ostinato.run_dir import RunDir
 from ostinato.trackers.convert import flat
+
+log = logging.getLogger(__name__)
+_print_traceback = threading.excepthook
 
 
 class TensorboardTracker:
@@ -78,6 +83,17 @@ class TensorboardTracker:
     def _add(self, summary: Summary) -> None:
         assert self._writer.file_writer is not None
         self._writer.file_writer.add_summary(summary)
+
+
+def _name_in_one_line(failed: threading.ExceptHookArgs) -> None:
+    """Shows an error of TensorBoard's own thread, e.g. a full disk, without the traceback."""
+    if type(failed.thread).__module__.startswith("tensorboard."):
+        log.warning("the event file could not be written: %s", failed.exc_value)
+    else:
+        _print_traceback(failed)
+
+
+threading.excepthook = _name_in_one_line
 
 
 def _session_end() -> Summary:
