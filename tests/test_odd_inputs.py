@@ -13,13 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from files import load, write
 
 from ostinato.config import Task
 from ostinato.data.columns import Columns
 from ostinato.data.files import open_files, open_stdin
 from ostinato.data.labels import LabelFormat, natural_sorted
 from ostinato.data.rows import Rows, _list_array, scan
-from ostinato.errors import UserError
+from ostinato.errors import DataError, UserError
+from ostinato.jobs import job_folder
 from ostinato.prediction import texts
 
 Outcome = list[str] | str  # the texts of the rows, or a part of the line that refuses them
@@ -433,3 +435,39 @@ def test_long_texts_are_stored_in_smaller_batches(monkeypatch: pytest.MonkeyPatc
     table = train_rows(str(tmp_path / "a.csv")).table
     assert list(table["text"]) == rows
     assert table.data.column("text").num_chunks == 4
+
+
+def test_the_identity_of_a_job_reads_every_file_that_training_reads(tmp_path: Path) -> None:
+    file = tmp_path / "a[1].csv"
+    data = {"source": "files", "train_path": str(file), "val_path": "~nosuchuser/x.csv"}
+    folders = set()
+    for content in (GOOD, GOOD + b"c,x\n"):
+        file.write_bytes(content)
+        folders.add(job_folder(tmp_path, "job", {"data": data}))
+    assert len(folders) == 2
+
+
+LOOKALIKES = {
+    "case": (["Spam", "spam", "ham"], "the labels 'Spam' and 'spam' look alike"),
+    "Unicode form": (["caf\u00e9", "cafe\u0301"], "look alike and are different classes"),
+    "width": (["a1", "\uff411"], "look alike"),
+    "invisible": (["a", "a\u200b"], r"the labels 'a' and 'a\u200b' look alike"),
+    "white space": (["a b", "a  b"], "look alike"),
+    "none": (["a", "b", "a b", "ab"], None),
+}
+
+
+@pytest.mark.parametrize("case", LOOKALIKES)
+def test_labels_that_look_alike_are_reported_and_stay_apart(tmp_path: Path, case: str) -> None:
+    labels, warning = LOOKALIKES[case]
+    rows = [{"text": f"text {number}", "label": labels[number % len(labels)]} for number in range(20)]
+    data = load(train_path=write(tmp_path, "a.jsonl", rows))
+    assert set(data.labels) == set(labels)
+    assert len(data.warnings) == (warning is not None)
+    assert warning is None or warning in data.warnings[0]
+
+
+def test_multi_label_data_with_one_label_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.jsonl", [{"text": str(i), "label": ["x"] if i % 2 else []} for i in range(40)])
+    with pytest.raises(DataError, match=r"one label only \('x'\).*set data\.task=single_label"):
+        load(train_path=path, task="multi_label")
