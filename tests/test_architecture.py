@@ -23,8 +23,8 @@ LAYERS = {
     "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier onnx_classifier",
     "what a run leaves": "rescore model_card report report.* run_end outcome",
-    "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* search sweep worker "
-    "onnx_export hub_export",
+    "commands": "run prediction predicted_rows reproduce crash_test throughput benchmark comparison comparison.* "
+    "search sweep worker onnx_export hub_export",
     "the door": "__init__ composition presets mistakes cli scripts.*",
 }
 

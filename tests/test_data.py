@@ -23,7 +23,7 @@ from ostinato.errors import AssetError, DataError
 
 many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-# NUL marks a binary file, half a character (a lone surrogate) is no UTF-8: test_data_errors.py has them.
+# NUL marks a binary file, half of a surrogate pair is not UTF-8: test_data_errors.py has them.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 label_names = st.sampled_from(["1", "10", "2", "NA", "null", "nan", "true", "None", "été", "a b"])
 
@@ -78,7 +78,7 @@ def test_json_lines_named_json_are_read(tmp_path: Path) -> None:
 
 
 def test_a_long_json_list_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ostinato.data.formats._CHUNK", 7)
+    monkeypatch.setattr("ostinato.data.json_rows._CHUNK", 7)
     rows = [(f"text {'é' * i} [,]", "xy"[i % 2]) for i in range(50)]
     path = write(tmp_path, "t.json", as_rows(rows))
     assert pairs_of(load(train_path=path, val_path=path), "train") == rows

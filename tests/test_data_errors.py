@@ -40,10 +40,10 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         r"train\.csv, line 3: byte 0xe9 at position 4; the file is not UTF-8",
     ),
     "UTF-16": ({"train.csv": GOOD.encode("utf-16")}, {}, "encoded as UTF-16; save it as UTF-8"),
-    "half a character": (
+    "half of a surrogate pair": (
         {"train.jsonl": '{"text": "\\ud800", "label": "x"}\n'},
         {"train_path": "train.jsonl"},
-        "line 1: holds half a character",
+        "line 1: the text has half of a surrogate pair",
     ),
     "empty label": ({"train.csv": "text,label\na,x\nb, \n"}, {}, r"train\.csv, line 3: the label is empty"),
     "null label": (
@@ -59,22 +59,22 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "list label": (
         {"train.json": '[{"text": "a", "label": ["x"]}]'},
         {"train_path": "train.json"},
-        r"item 1: the label \['x'\] is no name.*data\.task=multi_label",
+        r"item 1: the label \['x'\] is not a name.*data\.task=multi_label",
     ),
     "no number": (
         {"train.csv": "text,label\na,1\nb,high\n"},
         {"task": "regression"},
-        r"line 3: the label 'high' is no number",
+        r"line 3: the label 'high' is not a number",
     ),
     "NaN number": (
         {"train.csv": "text,label\na,nan\n"},
         {"task": "regression"},
-        "line 2: the label 'nan' is no finite number",
+        "line 2: the label 'nan' is not a finite number",
     ),
     "too large a number": (
         {"train.csv": "text,label\na,1e39\n"},
         {"task": "regression"},
-        "line 2: the label '1e39' is no finite number",
+        "line 2: the label '1e39' is not a finite number",
     ),
     "one class": ({"train.csv": "text,label\na,x\nb,x\n"}, {}, r"one class only \('x'\).*data\.label_column=label"),
     "no label at all": ({"train.csv": "text,label\na,\nb,\n"}, {"task": "multi_label"}, "no label at all"),
@@ -86,7 +86,7 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "unknown suffix": (
         {"train.xlsx": "x"},
         {"train_path": "train.xlsx"},
-        r"unknown format '\.xlsx'; csv, tsv, json, jsonl and parquet can be read",
+        r"unknown format '\.xlsx'; csv, tsv, json, jsonl, txt and parquet can be read",
     ),
     "spreadsheet named csv": (
         {"train.csv": b"PK\x03\x04\x14\0\6\0"},

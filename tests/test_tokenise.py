@@ -14,8 +14,8 @@ from transformers import CanineTokenizer, PreTrainedTokenizerBase, PreTrainedTok
 
 from ostinato import tokenise as tokenise_module
 from ostinato.config import DataConfig, SeedsConfig, Source, Task
+from ostinato.data.columns import Row
 from ostinato.data.files import RowSource
-from ostinato.data.formats import Row
 from ostinato.data.labels import LabelFormat
 from ostinato.data.rows import scan
 from ostinato.data.splits import Split, load_data

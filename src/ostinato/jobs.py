@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,9 @@ def _key(config: Mapping[str, Any]) -> str:
 def _data_files(data: Mapping[str, Any]) -> Iterator[Path]:
     for key in ("train_path", "val_path", "test_path"):
         if data.get("source") == "files" and data.get(key):
-            yield from map(Path, sorted(glob.glob(str(Path(data[key]).expanduser()), recursive=True)))
+            path = os.path.expanduser(data[key])  # noqa: PTH111  (Path's own raises for an unknown user)
+            named = [path] if os.path.isfile(path) else glob.glob(path, recursive=True)  # noqa: PTH113  (never raises)
+            yield from map(Path, sorted(named))
 
 
 def _content(path: Path) -> str:

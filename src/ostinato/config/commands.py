@@ -1,7 +1,7 @@
 """The commands that look at runs."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -37,9 +37,13 @@ class PredictConfig:
     run: str = MISSING
     """Run folder, or any folder that transformers can load a sequence classifier from."""
     input: str = "-"
-    """csv, tsv or jsonl file with the run's text column; `-` reads stdin: one text per line, or JSON lines."""
+    """csv, tsv, json, jsonl, parquet or txt file, or a glob; `-` reads stdin: one text per line, or JSON lines."""
     output: str = "-"
-    """csv or jsonl file to write; `-` writes JSON lines to stdout."""
+    """csv or jsonl file to write, not the input; `-` writes JSON lines to stdout."""
+    keep: Any = dataclasses.field(default_factory=list)
+    """Columns of the input to repeat in the output, e.g. keep=[id]; keep=all repeats all."""
+    csv_safe: bool = False
+    """Write a single quote before text that a spreadsheet would take for a formula (csv output)."""
     text_column: str | None = None
     """Column with the text; null takes the run's."""
     text_pair_column: str | None = None
@@ -55,6 +59,13 @@ class PredictConfig:
 
     @model_validator(mode="after")
     def _possible(self) -> "PredictConfig":
+        if self.output != "-" and not self.output.lower().endswith((".csv", ".jsonl")):
+            raise ValueError(f"output={self.output}: give a .csv or .jsonl file, or - for stdout")
+        if self.csv_safe and not self.output.lower().endswith(".csv"):
+            raise ValueError(f"csv_safe=true: output={self.output} is not csv; give output=FILE.csv")
+        columns = isinstance(self.keep, list) and all(isinstance(name, str) for name in self.keep)
+        if self.keep != "all" and not columns:
+            raise ValueError(f"keep={self.keep}: give a list of columns, as keep=[id], or keep=all")
         if self.backend is Backend.torch:
             return self
         choice = f"backend={self.backend.value}"

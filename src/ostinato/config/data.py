@@ -21,7 +21,7 @@ class DataConfig:
     revision: str | None = None
     """Branch, tag or commit of a hub data set."""
     train_path: str | None = None
-    """Training file or glob: csv, tsv, json, jsonl or parquet."""
+    """Training file or glob: csv, tsv, json or jsonl (also .gz), or parquet."""
     val_path: str | None = None
     """Validation file or glob; null cuts it from train."""
     test_path: str | None = None

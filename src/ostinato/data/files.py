@@ -2,13 +2,19 @@
 
 import difflib
 import glob
+import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from ostinato.data.formats import READERS, Columns, Row
+from ostinato.data.columns import Columns, Row
+from ostinato.data.decoding import open_bytes
+from ostinato.data.formats import READERS, Reader, read_stream
+from ostinato.data.texts import shown
 from ostinato.errors import DataError
 
 _MAGIC = {
@@ -38,68 +44,107 @@ def open_files(path: str, columns: Columns, key: str) -> list[RowSource]:
     Raises:
         DataError: nothing there, or a format that cannot be read.
     """
-    literal = Path(path).expanduser()
-    if literal.is_file():
-        files = [literal]
-    else:
+    return [RowSource(str(file), _read(file, _reader(file), columns)) for file in find_files(path, key)]
+
+
+def open_stdin(columns: Columns, key: str) -> list[RowSource]:
+    """Standard input as a source of rows: JSON lines, or one text a line.
+
+    Raises:
+        DataError: standard input is closed.
+    """
+    if sys.stdin is None:
+        raise DataError(f"{key}=-: standard input is closed; pipe texts into the command, or give a file")
+    return [RowSource("stdin", _read_stdin(cast(BinaryIO, sys.stdin.buffer), columns))]
+
+
+def find_files(path: str, key: str) -> list[Path]:
+    """The files of a path or glob, in sorted order.
+
+    Raises:
+        DataError: no file there.
+    """
+    try:
+        if "\0" in path:
+            raise ValueError("it contains a NUL character")
+        literal = Path(path).expanduser()
+        if literal.is_file():
+            return [literal]
         files = sorted(file for match in glob.glob(str(literal), recursive=True) if (file := Path(match)).is_file())
-    if not files:
+        if files:
+            return files
         if glob.has_magic(path):
             raise DataError(f"{key}={path}: no file matches this glob; it is relative to {Path.cwd()}")
         raise DataError(f"{key}={path}: no such file{_neighbour(literal)}; relative paths start at {Path.cwd()}")
-    return [_source(file, columns) for file in files]
+    except DataError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{key}={shown(path)}: not a path that can be read ({reason})") from None
 
 
 def _neighbour(path: Path) -> str:
     if path.is_dir():
         return f" (it is a folder: try {path}/*.csv)"
+    if path.exists():
+        return " (it is a pipe or a device: write its content to a file)"
     names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1)
     return f" (did you mean {path.with_name(near[0])}?)" if near else ""
 
 
-def _source(file: Path, columns: Columns) -> RowSource:
-    reader = READERS.get(file.suffix.lower())
-    if reader is None:
-        raise DataError(f"{file}: unknown format {file.suffix!r}; csv, tsv, json, jsonl and parquet can be read")
-    return RowSource(str(file), _guard(file, reader(file, columns)))
+def _suffix(file: Path) -> str:
+    """The suffix that names the format, without .gz."""
+    return Path(file.name.lower().removesuffix(".gz")).suffix
 
 
-def _check_magic(file: Path) -> None:
-    with file.open("rb") as stream:
-        head = stream.read(1024)
-    if not head:
-        raise DataError(f"{file}: the file is empty")
-    suffix = file.suffix.lower()
-    found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
-    if found is None and suffix != ".parquet" and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{file}: encoded as UTF-16; save it as UTF-8")
-    if found is None and suffix != ".parquet" and b"\0" in head:
-        found = "binary"
-    if found is not None and found != suffix[1:]:
+def _reader(file: Path) -> Reader:
+    suffix, compressed = _suffix(file), file.suffix.lower() == ".gz"
+    if suffix not in READERS or (compressed and suffix == ".parquet"):
         raise DataError(
-            f"{file}: named {suffix} but its content is {found}; save it as {suffix[1:]} or name it after what it is"
+            f"{file}: unknown format {''.join(file.suffixes[-2:]) if compressed else file.suffix!r}; csv, tsv, json, "
+            "jsonl, txt and parquet can be read, and all but parquet as .gz"
         )
+    return READERS[suffix]
 
 
-def _guard(file: Path, rows: Iterator[Row]) -> Iterator[Row]:
+def _read(file: Path, reader: Reader, columns: Columns) -> Iterator[Row]:
     try:
-        _check_magic(file)
-        yield from rows
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}, {_bad_byte(file)}; the file is not UTF-8: save it as UTF-8") from error
+        with open_bytes(file) as stream:
+            _check_content(str(file), stream, _suffix(file))
+            yield from reader(stream, str(file), columns)
     except pa.ArrowException as error:
         raise DataError(f"{file}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{file}: damaged, or cut off ({error}); copy it again") from error
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or str(error).splitlines()[0]})") from error
 
 
-def _bad_byte(file: Path) -> str:
-    # The decoder works on blocks and knows no lines, so the place is looked for again.
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return f"line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1}"
-    raise AssertionError("only called for a file that does not decode")
+def _read_stdin(stream: BinaryIO, columns: Columns) -> Iterator[Row]:
+    try:
+        _check_content("stdin", stream, "")
+        yield from read_stream(stream, "stdin", columns)
+    except OSError as error:
+        raise DataError(f"stdin: cannot be read ({error.strerror or error})") from error
+
+
+def _check_content(name: str, stream: BinaryIO, suffix: str) -> None:
+    """Looks at the first bytes, without reading them: a file of another kind is refused by that name."""
+    head: bytes = stream.peek(1024)[:1024]  # type: ignore[attr-defined]  # a buffered reader
+    if not head:
+        raise DataError(f"{name}: {'no input' if not suffix else 'the file is empty'}")
+    found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+    if found is None and suffix != ".parquet" and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(f"{name}: encoded as UTF-16; save it as UTF-8")
+    if found is None and suffix != ".parquet" and b"\0" in head:
+        found = "binary"
+    if found is None or found == suffix[1:]:
+        return
+    if not suffix:
+        raise DataError(f"{name}: its content is {found}; give lines of text")
+    remedy = f"add .gz to its name or save it as {suffix[1:]}" if found == "gzip-compressed" else None
+    raise DataError(
+        f"{name}: named {suffix} but its content is {found}; "
+        f"{remedy or f'save it as {suffix[1:]} or name it after what it is'}"
+    )

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from ostinato.config import Task
+from ostinato.data.columns import Row
 from ostinato.data.files import RowSource
-from ostinato.data.formats import Row
 from ostinato.seeding import derive_seed
 
 _NUM_ROWS = {"train": 300, "val": 60, "test": 90}

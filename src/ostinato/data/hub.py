@@ -7,8 +7,8 @@ import datasets
 from datasets import ClassLabel, Dataset, load_dataset
 
 from ostinato.config import DataConfig
+from ostinato.data.columns import Columns, Row
 from ostinato.data.files import RowSource
-from ostinato.data.formats import Columns, Row
 from ostinato.errors import DataError
 
 

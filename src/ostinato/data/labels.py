@@ -2,13 +2,17 @@
 
 import math
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from ostinato.config import Task
+from ostinato.data.texts import check_unicode, shown
 
 
 @dataclass(frozen=True)
@@ -42,27 +46,47 @@ def _name(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # whole numbers become floats where a column once had a hole
-    if isinstance(value, str | int | float) and value == value:
-        return str(value).strip()
-    raise ValueError(f"the label {value!r} is no name; several labels in a row need data.task=multi_label")
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return check_unicode(str(value).strip(), "label")
+    raise ValueError(f"the label {shown(value)} is not a name; several labels in a row need data.task=multi_label")
 
 
 def _number(value: Any) -> float:
+    text = value.strip() if isinstance(value, str) else value
     try:
+        if not isinstance(text, str | int | float | Decimal) or (isinstance(text, str) and "_" in text):
+            raise TypeError  # float() takes "1_000" for a number
         with np.errstate(over="ignore"):
-            number = float(np.float32(value.strip() if isinstance(value, str) else value))
+            number = float(np.float32(text))
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
-        raise ValueError(f"the label {value!r} is no number (data.task=regression)") from None
+        raise ValueError(f"the label {shown(value)} is not a number (data.task=regression)") from None
     if not math.isfinite(number):
-        raise ValueError(f"the label {value!r} is no finite number (data.task=regression)")
+        raise ValueError(f"the label {shown(value)} is not a finite number (data.task=regression)")
     return number
 
 
 def natural_sorted(names: Iterable[str]) -> list[str]:
     """Sorts names with the numbers in them as numbers: "2" before "10", "a2" before "a10"."""
 
-    def key(name: str) -> tuple[list[str | int], str]:
+    def key(name: str) -> tuple[list[Any], str]:
         parts = re.split(r"([0-9]+)", name)  # text and digits take turns, so like meets like
-        return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+        return [_size(part) if i % 2 else part for i, part in enumerate(parts)], name
 
     return sorted(names, key=key)
+
+
+def _size(digits: str) -> tuple[int, str]:
+    """Orders as int(digits) does, for any number of digits: Python refuses to convert more than 4,300."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
+
+
+def lookalikes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ only in case, white space, invisible characters or Unicode form."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+        groups[" ".join(unicodedata.normalize("NFKC", visible.casefold()).split())].append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]

@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,14 @@ from numpy.typing import NDArray
 
 from ostinato.assets import cache_folder
 from ostinato.config import Task
+from ostinato.data.columns import Row
 from ostinato.data.files import RowSource
-from ostinato.data.formats import Row
 from ostinato.data.labels import LabelFormat, natural_sorted
+from ostinato.data.texts import shown, text_of
 from ostinato.errors import DataError
 
 _BATCH = 1000
+_BATCH_CHARACTERS = 1 << 27  # with one more text of 2^28 characters, of 4 bytes each, below 2^31 bytes
 TEXT_NORMALISATION = "surrounding white space cut, runs of it count as one space, case counts"
 
 
@@ -123,8 +124,7 @@ class _Scanner:
     def batches(self, source: RowSource) -> Iterator[pa.RecordBatch]:
         """Checks and counts the rows of a source; yields their texts."""
         before = len(self._text_keys)
-        rows = iter(source.rows)
-        while texts := [self._take(source.name, row) for row in islice(rows, _BATCH)]:
+        for texts in _batches(self._take(source.name, row) for row in source.rows):
             yield pa.record_batch(
                 [pa.array(column, pa.string()) for column in zip(*texts, strict=True)], schema=self.schema
             )
@@ -133,14 +133,10 @@ class _Scanner:
 
     def _take(self, source: str, row: Row) -> list[str]:
         try:
-            texts = [_text(value) for value in (row.text, row.pair)[: len(self.schema)]]
+            texts = [text_of(value) for value in (row.text, row.pair)[: len(self.schema)]]
             label = self._format.parse(row.label)
             self._label_keys.append(label if isinstance(label, float) else self._label_key(label))
             content = json.dumps([label, *texts], ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{source}, {row.where}: holds half a character ({error.object[error.start]!r}); mend the text"
-            ) from None
         except ValueError as error:
             raise DataError(f"{source}, {row.where}: {error}") from None
         # Normalised text holds no \x1f (it is white space), so that it parts the texts of a pair.
@@ -156,9 +152,9 @@ class _Scanner:
             for name in names:
                 if self._labels is not None and name not in self._labels:
                     near = get_close_matches(name, self._labels, n=1)
-                    guess = f" (did you mean {near[0]!r}?)" if near else ""
+                    guess = f" (did you mean {shown(near[0])}?)" if near else ""
                     raise ValueError(
-                        f"the label {name!r} does not occur in train{guess}; mend it or add such rows to train"
+                        f"the label {shown(name)} does not occur in train{guess}; correct it or add such rows to train"
                     )
             self._label_sets[names] = len(self._label_sets)
         return self._label_sets[names]
@@ -198,14 +194,28 @@ class _Scanner:
         return multi_hot
 
 
-def _text(value: Any) -> str:
-    if value is None or value != value:  # a missing text (NaN is unequal to itself) counts as an empty one
-        return ""
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ValueError(f"the text is a {type(value).__name__}, not a string")
+def _batches(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    """Rows in batches whose texts an Arrow string array can hold: its offsets are 32-bit."""
+    batch: list[list[str]] = []
+    length = 0
+    for texts in rows:
+        batch.append(texts)
+        length += sum(map(len, texts))
+        if len(batch) == _BATCH or length >= _BATCH_CHARACTERS:
+            yield batch
+            batch, length = [], 0
+    if batch:
+        yield batch
 
 
-def _list_array(values: NDArray[np.float32]) -> pa.Array:
+def _list_array(values: NDArray[np.float32], longest: int = 2**31 - 1) -> pa.ChunkedArray:
+    """Each row of `values` [n, width] as a list; a chunk's offsets are 32-bit, so it has at most `longest` values."""
+    height = max(1, longest // max(1, values.shape[1]))
+    return pa.chunked_array(
+        [_lists(values[start : start + height]) for start in range(0, len(values), height)], pa.list_(pa.float32())
+    )
+
+
+def _lists(values: NDArray[np.float32]) -> pa.ListArray:
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
     return pa.ListArray.from_arrays(offsets, values.ravel())

@@ -14,13 +14,15 @@ from datasets import Dataset
 from ostinato.assets import fetch_data
 from ostinato.config import DataConfig, OnLeak, Source, Task
 from ostinato.data.checks import count_leaks, describe, shared_with, warnings_about
+from ostinato.data.columns import Columns
 from ostinato.data.cuts import cut_validation, subset
+from ostinato.data.delimited import read_tab
 from ostinato.data.files import RowSource, open_files
-from ostinato.data.formats import Columns, read_tab
 from ostinato.data.generated import generate
 from ostinato.data.hub import open_hub
-from ostinato.data.labels import LabelFormat
+from ostinato.data.labels import LabelFormat, lookalikes
 from ostinato.data.rows import TEXT_NORMALISATION, Rows, scan
+from ostinato.data.texts import shown
 from ostinato.errors import DataError
 from ostinato.seeding import Seeds
 
@@ -92,7 +94,7 @@ def load_data(cfg: DataConfig, seeds: Seeds) -> TextData:
         val=splits["val"],
         test=splits.get("test"),
         report=report,
-        warnings=tuple(warnings_about(counts, leaks)),
+        warnings=(*warnings_about(counts, leaks), *_label_warnings(read["train"].labels)),
     )
 
 
@@ -172,10 +174,17 @@ def _label_format(cfg: DataConfig) -> LabelFormat:
     return LabelFormat(cfg.task, cfg.label_separator)
 
 
+def _label_warnings(labels: Sequence[str]) -> list[str]:
+    return [
+        f"the labels {' and '.join(map(shown, group))} look alike and are different classes; is one of them misspelt?"
+        for group in lookalikes(labels)
+    ]
+
+
 def _check_classes(train: Rows, cfg: DataConfig) -> None:
     if cfg.task is Task.single_label and len(train.labels) < 2:
         raise DataError(
-            f"train has one class only ({train.labels[0]!r}), so there is nothing to learn; "
+            f"train has one class only ({shown(train.labels[0])}), so there is nothing to learn; "
             f"is data.label_column={cfg.label_column} right?"
         )
     if cfg.task is Task.multi_label and not train.labels:

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ostinato.config import DataConfig, Source
+from ostinato.data.columns import Columns
 from ostinato.data.files import RowSource, open_files
-from ostinato.data.formats import Columns
 from ostinato.data.hub import open_hub
 from ostinato.data.splits import Split
 from ostinato.errors import DataError
