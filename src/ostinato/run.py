@@ -13,13 +13,12 @@ from rich.progress import Progress
 
 from ostinato import figures
 from ostinato.assets import asset_hashes
-from ostinato.atomic import write_json
 from ostinato.config import EvaluateConfig, RunConfig, Source, Task
 from ostinato.data.splits import load_data, load_split
 from ostinato.drift import config_drift, environment_drift
 from ostinato.errors import ConfigError, Interrupted, ResumeRefused, UserError
 from ostinato.evaluation import Evaluated, Scorer
-from ostinato.fingerprint import digest_array, digest_weights, read_steps
+from ostinato.fingerprint import digest_array, digest_file, digest_weights
 from ostinato.interruption import stop_on_signals
 from ostinato.logits import save_predictions
 from ostinato.metrics import probabilities
@@ -30,7 +29,7 @@ from ostinato.progress import progress_bar
 from ostinato.provenance import environment
 from ostinato.report.slices import check_slices
 from ostinato.rescore import Rescorer
-from ostinato.run_dir import RunDir, read_config, read_json, write_config
+from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
 from ostinato.run_end import describe_model, show_run
 from ostinato.seeding import Seeds, name_nondeterminism
 from ostinato.tokenise import TokenisedSplit, tokenizer_digest
@@ -72,20 +71,22 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
             provenance["resumed"] = _admit(config, run, resolved, provenance)
             training.resume()
             write_config(run, resolved)
-        write_json(run.provenance, provenance)
+        write_record(run.provenance, provenance)
         outcome.results["config"] = dict(resolved)
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
         run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
         with name_nondeterminism() as warned:
             training.run(outcome.trackers, until_step)
-        write_json(run.provenance, provenance | {"not_deterministic": sorted(warned)})
+        write_record(run.provenance, provenance | {"not_deterministic": sorted(warned)})
         predictions = _score_best(config, run, training, outcome) if until_step is None else {}
-        fingerprint = _fingerprint(run, training, initial_weights, predictions)
-        write_json(run.fingerprint, fingerprint)
+        fingerprint = _fingerprint(training, initial_weights, predictions)
         if until_step is None:
             describe_model(run, config, outcome.results, provenance, fingerprint)
             outcome.show = partial(show_run, run, config, prepared.data)
+            if run.calibration.is_file():
+                fingerprint["best_files"][run.calibration.name] = digest_file(run.calibration)
+        write_record(run.fingerprint, fingerprint)
         return float(training.state.best or 0.0)
 
 
@@ -132,7 +133,7 @@ def _outcome(run: RunDir, name: str) -> Iterator[_Outcome]:
 def _close(run: RunDir, outcome: _Outcome, before: float) -> None:
     outcome.results |= {"finished": _now(), "seconds": round(time.perf_counter() - before, 3)}
     outcome.results["metrics"] = outcome.trackers.history.metrics
-    write_json(run.results, outcome.results)
+    write_record(run.results, outcome.results)
     if outcome.results["status"] == "finished" and run.best.is_dir():
         outcome.show()
         for path in (run.best, run.report):
@@ -164,6 +165,7 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Ou
         Digest of each split's logits.
     """
     prepared, state, trackers = training.prepared, training.state, outcome.trackers
+    training.check_best()
     model, _ = load_trained(run, config.model.attention)
     model.to(prepared.compute.device)
     collator_for(model, prepared.tokenizer.pad_token_id, config.training.batching, prepared.masks)
@@ -191,14 +193,15 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: _Ou
     return predictions
 
 
-def _fingerprint(run: RunDir, training: Training, initial_weights: str, predictions: dict[str, str]) -> dict[str, Any]:
+def _fingerprint(training: Training, initial_weights: str, predictions: dict[str, str]) -> dict[str, Any]:
     return {
         **_identity(training.prepared),
         "initial_weights": initial_weights,
-        "steps": [asdict(step) for step in read_steps(run.steps)],
+        "steps": [asdict(step) for step in training.steps()],
         "evaluations": {str(e["step"]): e for e in training.state.validation},
         "weights": digest_weights(training.prepared.model.state_dict()),
         "best_weights": training.state.best_sha256,
+        "best_files": dict(training.check_best()),
         "predictions": predictions,
     }
 
