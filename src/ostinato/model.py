@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 from ostinato import assets
 from ostinato.atomic import atomic_folder
 from ostinato.config import ModelConfig, Task
+from ostinato.drift import changed_config
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
 from ostinato.run_dir import RunDir, read_json
@@ -131,7 +132,7 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
     """Loads the best weights of a run, in fp32, with their tokenizer.
 
     Raises:
-        ConfigError: nothing there, or weights that are not those that the run recorded.
+        ConfigError: nothing there, or files that are not those that the run recorded.
     """
     if not (run.best / "config.json").is_file():
         raise ConfigError([f"run={run.path}: holds no trained model (no best/); has the run finished?"])
@@ -143,13 +144,15 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
 def verify_best(run: RunDir) -> None:
     """Compares the files in `best/` with what the run recorded at its end; unfinished runs have no record yet.
 
-    The weights are always compared; tokenizer, config and calibration where the run recorded them (`best_files`).
+    Compares `config.yaml` too. Earlier versions recorded the weights alone, and no `best_files`.
 
     Raises:
         ConfigError: one is missing, damaged or changed.
     """
     if not run.fingerprint.is_file():
         return
+    if changed := changed_config(run):
+        raise ConfigError([f"{run.config}: changed since the run ended ({line}); restore the file" for line in changed])
     record = read_json(run.fingerprint)
     weights = {run.best_weights.name: record.get("best_weights")}
     for name, digest in (record.get("best_files", {}) | weights).items():
@@ -184,6 +187,8 @@ def save_classifier(
     Returns:
         SHA-256 of each file, by name, see `digest_classifier`.
     """
+    tokenizer.backend_tokenizer.no_truncation()  # the file would hold what the last call asked for
+    tokenizer.backend_tokenizer.no_padding()
     with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)

@@ -88,7 +88,7 @@ class Training:
         with self._compiled() if self.cfg.compile else nullcontext():
             self._recorder = Recorder(self._record_of_steps, trackers, self.scaler)
             self._loop()
-        if until_step is None and not self.optimizer.state:
+        if until_step is None and all(step.grad_norm is None for step in self.steps()):
             raise TrainingDiverged("fp16's loss scale overflowed at every step; take training.precision=fp32 or bf16")
         self._bar.remove_task(self._task)
 
