@@ -98,11 +98,17 @@ def expected(finished, tmp_path_factory):
 
 
 def damage(path: Path, chance: random.Random) -> None:
+    """Cuts the file off, flips a bit, or changes a digit, which often leaves the file readable."""
     content = bytearray(path.read_bytes())
-    if chance.random() < 0.3:
+    digits = [at for at, byte in enumerate(content) if chr(byte).isdecimal()]
+    kind = chance.random()
+    if kind < 0.3:
         del content[chance.randrange(len(content)) :]
-    else:
+    elif kind < 0.6 or not digits:
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    else:
+        at = chance.choice(digits)
+        content[at] = ord("0") + (content[at] - ord("0") + 1) % 10
     path.write_bytes(content)
 
 
