@@ -20,7 +20,7 @@ from ostinato.data.columns import Columns
 from ostinato.data.files import open_files, open_stdin
 from ostinato.data.labels import LabelFormat, natural_sorted
 from ostinato.data.rows import Rows, _list_array, scan
-from ostinato.errors import DataError, UserError
+from ostinato.errors import UserError
 from ostinato.jobs import job_folder
 from ostinato.prediction import texts
 

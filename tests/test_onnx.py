@@ -11,7 +11,7 @@ from runs import configure, train_in
 from ostinato.classifier import TextClassifier
 from ostinato.config import ExportConfig
 from ostinato.errors import ConfigError
-from ostinato.run_dir import RunDir
+from ostinato.run_dir import RunDir, read_json, write_record
 
 pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -123,8 +123,7 @@ def test_what_was_damaged_is_not_loaded(copy):
 
 
 def test_an_export_of_other_weights_is_not_taken_for_the_runs(copy):
-    record = copy.fingerprint.read_text()
-    copy.fingerprint.write_text(record.replace(json.loads(record)["best_weights"], "0" * 64))
+    write_record(copy.fingerprint, read_json(copy.fingerprint) | {"best_weights": "0" * 64})
     with pytest.raises(ConfigError, match="exported from other weights"):
         OnnxClassifier.load(copy.path)
 

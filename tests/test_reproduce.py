@@ -14,7 +14,7 @@ from ostinato.cli import load_run
 from ostinato.config import ReproduceConfig
 from ostinato.fingerprint import first_difference
 from ostinato.reproduce import reproduce
-from ostinato.run_dir import RunDir, read_json
+from ostinato.run_dir import RunDir, read_json, write_record
 
 ROWS = [{"text": f"{'rain tomorrow' if n % 2 else 'the goal'} {n}", "label": "ab"[n % 2]} for n in range(60)]
 
@@ -38,8 +38,9 @@ def run(finished, tmp_path):
     shutil.copytree(finished[0].path, copy.path)
     data = finished[0].path.parent / "train.jsonl"
     shutil.copy(data, tmp_path / "train.jsonl")
-    for path in (copy.config, copy.results):
-        path.write_text(path.read_text().replace(str(data), str(tmp_path / "train.jsonl")))
+    moved = lambda text: text.replace(str(data), str(tmp_path / "train.jsonl"))  # noqa: E731
+    copy.config.write_text(moved(copy.config.read_text()))
+    write_record(copy.results, json.loads(moved(json.dumps(read_json(copy.results)))))
     return copy
 
 

@@ -39,7 +39,7 @@ def tell_everything(trackers: Trackers, steps=range(1, 4)) -> None:
 
 def logged(run: RunDir) -> list[tuple[int, str, float]]:
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    assert all(set(line) == {"step", "time", "name", "value"} for line in lines)
+    assert all(set(line) == {"step", "time", "name", "value", "crc32"} for line in lines)
     return [(line["step"], line["name"], line["value"]) for line in lines]
 
 

@@ -1,30 +1,31 @@
 """Checkpoints on optimizer-step boundaries: atomic, verified by digest, the newest kept.
 
 A checkpoint is weights, optimizer state and integers. There is no generator state to save: randomness is a function
-of the step.
+of the step. The best weights so far belong to it: `kept_best/` holds one copy of each that a kept checkpoint needs.
 """
 
-import hashlib
-import json
 import logging
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ostinato.atomic import flush, write_json
-from ostinato.fingerprint import digest_file
-from ostinato.run_dir import RunDir
+from ostinato.atomic import atomic_file, atomic_folder
+from ostinato.errors import ResumeRefused
+from ostinato.fingerprint import digest_file, holds_steps
+from ostinato.run_dir import RunDir, read_json, write_record
 
 log = logging.getLogger(__name__)
 
 _WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_NAME = re.compile(r"step_(\d{8,})")
+_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass
@@ -37,6 +38,7 @@ class TrainState:
         best_step: the step that it was reached at.
         best_sha256: digest of the weights file in `best/`.
         without_improvement: evaluations since then.
+        steps_sha256: digest of the lines of `steps.jsonl` up to `step`; empty in checkpoints of earlier versions.
         validation: every evaluation so far: {"step": ..., figure: ...}.
         scaler: fp16's loss scale and its counter; empty in other precisions.
     """
@@ -46,54 +48,103 @@ class TrainState:
     best_step: int = 0
     best_sha256: str = ""
     without_improvement: int = 0
+    steps_sha256: str = ""
     validation: list[dict[str, float]] = field(default_factory=list)
     scaler: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer: Optimizer, keep: int) -> Path:
-    """Writes the checkpoint of `state.step`: to a temporary name, flushed to disk, then renamed; drops older ones.
+    """Writes the checkpoint of `state.step` and keeps a copy of its best weights; drops what is not needed any more.
+
+    Dropped are all but the `keep` newest checkpoints, checkpoints of later steps (a run that went back computes those
+    steps again), and best weights that no kept checkpoint needs.
 
     Raises:
-        OSError: disk full or folder not writable; earlier checkpoints stay.
+        OSError: disk full, folder not writable, or best weights that changed on disk; earlier checkpoints stay.
     """
+    _keep_best(run, state.best_sha256)
     target = run.checkpoint(state.step)
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with atomic_folder(target) as temporary:
         _save_tensors(model.state_dict(), temporary / _WEIGHTS)
         _save_tensors(_flat_moments(optimizer), temporary / _OPTIMIZER)
-        record = {"state": asdict(state), "files": {n: digest_file(temporary / n) for n in (_WEIGHTS, _OPTIMIZER)}}
-        write_json(temporary / _STATE, record | {"sha256": _digest(record)})
-        for path in (temporary / _WEIGHTS, temporary / _OPTIMIZER, temporary):
-            flush(path)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-        flush(run.checkpoints)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        files = {name: digest_file(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
+        write_record(temporary / _STATE, {"state": asdict(state), "files": files})
+    drop_later(run, state.step)
     for old in _folders(run)[keep:]:
         shutil.rmtree(old)
+    _drop_unused_best(run)
     return target
 
 
 def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainState | None:
     """Loads the newest whole checkpoint into model and optimizer; names a damaged one and takes the one before.
 
+    A checkpoint is whole when its files, the lines of its steps in `steps.jsonl` and its best weights are as it
+    recorded them.
+
     Returns:
         The state to go on from, or None when there is no whole checkpoint.
+
+    Raises:
+        ResumeRefused: the checkpoint is of another model.
     """
     for folder in _folders(run):
         try:
-            state = _verified_state(folder)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            state = _verified_state(run, folder)
+        except _READ_ERRORS as error:
             log.warning("%s is damaged and passed over: %s", folder, error)
             continue
-        model.load_state_dict(load_file(folder / _WEIGHTS))
-        _load_moments(optimizer, load_file(folder / _OPTIMIZER))
+        weights, moments = load_file(folder / _WEIGHTS), load_file(folder / _OPTIMIZER)
+        if _shapes(weights) != _shapes(model.state_dict()):
+            raise ResumeRefused([f"resume={run.path}: {folder.name} is of another model; start a new run"])
+        model.load_state_dict(weights)
+        _load_moments(optimizer, moments)
         return state
     return None
+
+
+def drop_later(run: RunDir, step: int) -> None:
+    """Deletes the checkpoints after `step`: a run that goes on from there would otherwise mix two histories."""
+    for folder in _folders(run):
+        if _step(folder) > step:
+            log.info("deleting %s: the run goes on from step %d", folder, step)
+            shutil.rmtree(folder)
+
+
+def find_best(run: RunDir, sha256: str) -> Path:
+    """The file with the best weights of this digest: in `best/`, or the copy that a checkpoint kept.
+
+    Raises:
+        FileNotFoundError: neither has them.
+    """
+    for path in (run.best_weights, run.best_of(sha256)):
+        if path.is_file() and digest_file(path) == sha256:
+            return path
+    raise FileNotFoundError(f"its best weights are neither in {run.best} nor in {run.kept_best}")
+
+
+def _keep_best(run: RunDir, sha256: str) -> None:
+    kept = run.best_of(sha256)
+    if not sha256 or kept.is_file():
+        return
+    kept.parent.mkdir(exist_ok=True)
+    with atomic_file(kept, "wb") as file, run.best_weights.open("rb") as best:
+        shutil.copyfileobj(best, file)
+    if digest_file(kept) != sha256:
+        kept.unlink()
+        raise OSError(f"{run.best_weights} changed while the run trained")
+
+
+def _drop_unused_best(run: RunDir) -> None:
+    needed = set()
+    for folder in _folders(run):
+        try:
+            needed.add(run.best_of(read_json(folder / _STATE)["state"]["best_sha256"]).name)
+        except _READ_ERRORS:
+            continue  # damaged: nothing goes on from it
+    for path in run.kept_best.glob("*.safetensors"):
+        if path.name not in needed:
+            path.unlink()
 
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -118,19 +169,30 @@ def _load_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _verified_state(folder: Path) -> TrainState:
-    record: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    if record.pop("sha256") != _digest(record):
-        raise ValueError(f"{_STATE} does not have its own digest")
+def _verified_state(run: RunDir, folder: Path) -> TrainState:
+    record = read_json(folder / _STATE)
     for name in (_WEIGHTS, _OPTIMIZER):
         if digest_file(folder / name) != record["files"][name]:
             raise ValueError(f"{name} does not have the digest recorded in {_STATE}")
-    return TrainState(**record["state"])
+    state = TrainState(**record["state"])
+    if state.step != _step(folder):
+        raise ValueError(f"{_STATE} is of step {state.step}")
+    if not holds_steps(run.steps, state.step, state.steps_sha256):
+        raise ValueError(f"{run.steps.name} does not hold its steps 1 to {state.step} as they were recorded")
+    if state.best_sha256:
+        find_best(run, state.best_sha256)
+    return state
 
 
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step_"))
 
 
 def _folders(run: RunDir) -> list[Path]:
-    return sorted(run.checkpoints.glob("step_*"), reverse=True)
+    """The checkpoint folders, newest first; whatever else somebody put beside them is left alone."""
+    found = [path for path in run.checkpoints.glob("step_*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=_step, reverse=True)

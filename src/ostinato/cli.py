@@ -117,8 +117,11 @@ def _resumed(argv: list[str]) -> list[str]:
         recorded = yaml.safe_load(
             (RunDir.existing(folder).path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")
         )
-    except (ConfigError, OSError, yaml.YAMLError) as error:
-        sys.stderr.write(f"resume={folder}: not a run folder that can be resumed ({error})\n")
+        if not isinstance(recorded, list) or not all(isinstance(override, str) for override in recorded):
+            raise ConfigError([".hydra/overrides.yaml is damaged"])
+    except (ConfigError, OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        sys.stderr.write(f"resume={folder}: not a run folder that can be resumed ({reason})\n")
         sys.exit(2)
     own = [override for override in recorded if not override.startswith("resume")]
     return [*own, *typed, f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]

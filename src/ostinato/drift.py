@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ostinato.run_dir import RunDir, read_config, read_json
+
 # Keys that only observe: no value of theirs can change a weight or a figure.
 OBSERVERS = (
     "name",
@@ -54,6 +56,16 @@ _DECISIVE_VARIABLES = (
 def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Config values that differ and decide the result, as `key: old -> new`."""
     return list(_differences(without_observers(first), without_observers(second)))
+
+
+def changed_config(run: RunDir) -> list[str]:
+    """What somebody changed in the `config.yaml` of a run that has ended, as `key: old -> new`.
+
+    Raises:
+        ConfigError: `config.yaml` or `results.json` is damaged.
+    """
+    ended = read_json(run.results).get("config") if run.results.is_file() else None
+    return config_drift(ended, read_config(run)) if isinstance(ended, Mapping) else []
 
 
 def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -5,8 +5,10 @@ While a run trains, `steps.jsonl` grows by one line per optimizer step; at its e
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ostinato.atomic import write_text
+from ostinato.atomic import atomic_file
 
 
 def digest_array(values: NDArray[Any]) -> str:
@@ -42,41 +44,86 @@ def digest_file(path: Path) -> str:
 
 @dataclass(frozen=True)
 class StepPrint:
-    """What one optimizer step did: digest of its row numbers, and its loss and gradient norm to the last bit."""
+    """What one optimizer step did: digest of its row numbers, and its loss and gradient norm to the last bit.
+
+    Attributes:
+        step: its number, from 1.
+        order: digest of its row numbers.
+        loss: its loss.
+        grad_norm: its gradient norm; None when fp16's loss scale overflowed and the step changed no weight.
+    """
 
     step: int
     order: str
     loss: float
-    grad_norm: float
+    grad_norm: float | None
 
     def line(self) -> str:
         """The step as one JSON line; Python writes floats so that they read back exactly."""
-        return json.dumps(self.__dict__) + "\n"
+        return json.dumps(self.__dict__, allow_nan=False) + "\n"
 
 
-def append_steps(path: Path, steps: list[StepPrint]) -> None:
-    """Adds steps to the record of a run under way."""
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(step.line() for step in steps)
+class StepRecord:
+    """The growing `steps.jsonl` of a training, and the digest of what it must hold.
+
+    Args:
+        path: the file.
+        last: keeps the lines of steps up to this one; later steps are computed again.
+    """
+
+    def __init__(self, path: Path, last: int) -> None:
+        self._path = path
+        kept = _lines(path)[:last]
+        with atomic_file(path, "wb") as file:
+            file.writelines(kept)
+        self._digest = hashlib.sha256(b"".join(kept))
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all lines so far."""
+        return self._digest.hexdigest()
+
+    def append(self, steps: list[StepPrint]) -> None:
+        """Adds steps, and flushes them to disk: a checkpoint that follows never has steps without lines."""
+        text = "".join(step.line() for step in steps).encode()
+        with self._path.open("ab") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        self._digest.update(text)
+
+
+def holds_steps(path: Path, last: int, sha256: str) -> bool:
+    """Whether a record begins with the lines of the steps 1 to `last`, unchanged.
+
+    Args:
+        path: the record, `steps.jsonl`.
+        last: number of steps.
+        sha256: digest of their lines; empty (checkpoints of earlier versions) compares only the step numbers.
+    """
+    lines = _lines(path)[:last]
+    if sha256:
+        return hashlib.sha256(b"".join(lines)).hexdigest() == sha256
+    return [step.step for step in read_steps(path)][:last] == list(range(1, last + 1))
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The whole lines of a file; a last line that was cut off is left out."""
+    content = path.read_bytes() if path.is_file() else b""
+    return [line + b"\n" for line in content.split(b"\n")[:-1]]
 
 
 def read_steps(path: Path) -> list[StepPrint]:
     """Reads the record of a run under way; a last line that was cut off is left out."""
-    if not path.is_file():
-        return []
     steps = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _lines(path):
         try:
-            steps.append(StepPrint(**json.loads(line)))
+            step = StepPrint(**json.loads(line))
+            finite = step.grad_norm is not None and math.isfinite(step.grad_norm)
+            steps.append(step if finite else replace(step, grad_norm=None))  # earlier versions wrote NaN or Infinity
         except (ValueError, TypeError):
             break
     return steps
-
-
-def keep_steps(path: Path, last: int) -> None:
-    """Forgets the steps after `last`: they are computed again."""
-    steps = [step for step in read_steps(path) if step.step <= last]
-    write_text(path, "".join(step.line() for step in steps))
 
 
 @dataclass(frozen=True)
@@ -114,7 +161,7 @@ def first_difference(
     steps = _until(first["steps"], until_step), _until(second["steps"], until_step)
     for a, b in zip(*steps, strict=False):
         for stream in ("order", "loss", "grad_norm"):
-            if repr(a[stream]) != repr(b[stream]):  # NaN equals itself here
+            if repr(a[stream]) != repr(b[stream]):  # to the last bit, and None equals itself
                 return Difference(stream, a["step"], a[stream], b[stream])
     if len(steps[0]) != len(steps[1]):
         return Difference("number of steps", None, len(steps[0]), len(steps[1]))

@@ -18,12 +18,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from ostinato.atomic import write_json
 from ostinato.config import ResumeConfig, RunConfig
 from ostinato.drift import without_observers
 from ostinato.errors import ConfigError
 from ostinato.records import FinishedResults
-from ostinato.run_dir import RunDir, read_json
+from ostinato.run_dir import RunDir, read_json, write_record
 from ostinato.source import code_digest
 
 log = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ def record_failure(run: RunDir, error: Exception) -> None:
     """Writes why a job failed, where it failed before it could write that itself."""
     if not has_ended(run):
         run.path.mkdir(parents=True, exist_ok=True)
-        write_json(
+        write_record(
             run.results, {"name": run.path.name, "status": "failed", "error": f"{error}" or type(error).__name__}
         )
 

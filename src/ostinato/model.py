@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,12 +21,14 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
 from ostinato import assets
 from ostinato.architecture import head_names, num_positions, skeleton, wanted_dropout
 from ostinato.atomic import atomic_folder
 from ostinato.config import Head, ModelConfig, Task
+from ostinato.drift import changed_config
 from ostinato.errors import ConfigError, UserError
 from ostinato.fingerprint import digest_file
 from ostinato.run_dir import RunDir, read_json
@@ -175,7 +178,7 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
     """Loads the best weights of a run, in fp32, with their tokenizer.
 
     Raises:
-        ConfigError: nothing there, or weights that are not those that the run recorded.
+        ConfigError: nothing there, or files that are not those that the run recorded.
     """
     if not (run.best / "config.json").is_file():
         raise ConfigError([f"run={run.path}: holds no trained model (no best/); has the run finished?"])
@@ -186,30 +189,59 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
 
 
 def verify_best(run: RunDir) -> None:
-    """Compares the weights in `best/` with what the run recorded at its end; unfinished runs have no record yet.
+    """Compares the files in `best/` with what the run recorded at its end; unfinished runs have no record yet.
+
+    Compares `config.yaml` too. Earlier versions recorded the weights alone, and no `best_files`.
 
     Raises:
-        ConfigError: they are missing, damaged or changed.
+        ConfigError: one is missing, damaged or changed.
     """
     if not run.fingerprint.is_file():
         return
-    if not run.best_weights.is_file():
-        raise ConfigError([f"{run.best_weights}: missing"])
-    try:
-        found = digest_file(run.best_weights)
-    except OSError as error:
-        raise ConfigError([f"{run.best_weights}: not readable ({error.strerror})"]) from None
-    if found != read_json(run.fingerprint).get("best_weights"):
-        raise ConfigError(
-            [f"{run.best_weights}: damaged or changed since the run wrote it; train again, or restore the file"]
-        )
+    if changed := changed_config(run):
+        raise ConfigError([f"{run.config}: changed since the run ended ({line}); restore the file" for line in changed])
+    record = read_json(run.fingerprint)
+    weights = {run.best_weights.name: record.get("best_weights")}
+    for name, digest in (record.get("best_files", {}) | weights).items():
+        path = run.best / name
+        if not path.is_file():
+            raise ConfigError([f"{path}: missing; restore the file, or train again"])
+        try:
+            found = digest_file(path)
+        except OSError as error:
+            raise ConfigError([f"{path}: not readable ({error.strerror})"]) from None
+        if found != digest:
+            raise ConfigError([f"{path}: damaged or changed since the run wrote it; restore the file, or train again"])
 
 
-def save_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes a standard Hugging Face folder, whole or not at all; an older one of that name gives way."""
+def digest_classifier(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a classifier that decide predictions, by name: all but the model card."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "README.md")
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
+
+
+def save_classifier(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, weights: Path | None = None
+) -> dict[str, str]:
+    """Writes a standard Hugging Face folder, whole or not at all; an older one of that name gives way.
+
+    Args:
+        model: the classifier.
+        tokenizer: its tokenizer.
+        folder: where to write.
+        weights: a weights file that takes the place of the model's own.
+
+    Returns:
+        SHA-256 of each file, by name, see `digest_classifier`.
+    """
+    tokenizer.backend_tokenizer.no_truncation()  # the file would hold what the last call asked for
+    tokenizer.backend_tokenizer.no_padding()
     with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        if weights is not None:
+            shutil.copyfile(weights, temporary / SAFE_WEIGHTS_NAME)
+        return digest_classifier(temporary)
 
 
 def _from_scratch(cfg: ModelConfig) -> bool:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ostinato.atomic import storage_errors, write_json
+from ostinato.atomic import storage_errors
 from ostinato.errors import Interrupted, ResumeRefused, UserError
-from ostinato.run_dir import RunDir
+from ostinato.run_dir import RunDir, write_record
 from ostinato.trackers import Trackers
 
 log = logging.getLogger(__name__)
@@ -79,13 +79,13 @@ def mark_unfinished(run: RunDir, outcome: Outcome) -> None:
     """Says in an earlier session's `results.json` that the run has not finished; keeps what was logged."""
     if run.results.is_file():
         metrics = outcome.trackers.history.metrics
-        write_json(run.results, {"name": outcome.results["name"], "status": "unfinished", "metrics": metrics})
+        write_record(run.results, {"name": outcome.results["name"], "status": "unfinished", "metrics": metrics})
 
 
 def _write(run: RunDir, outcome: Outcome, before: float) -> None:
     outcome.results |= {"finished": now(), "seconds": round(time.perf_counter() - before, 3)}
     outcome.results["metrics"] = outcome.trackers.history.metrics
-    write_json(run.results, outcome.results)
+    write_record(run.results, outcome.results)
 
 
 def now() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.config import ReproduceConfig, ResumeConfig, RunConfig, TrackerConfig
-from ostinato.drift import config_drift, environment_drift
+from ostinato.drift import changed_config, config_drift, environment_drift
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import first_difference
 from ostinato.model import verify_best
@@ -66,15 +66,15 @@ def reproduce(cfg: ReproduceConfig, run: RunDir, config: RunConfig) -> Verdict:
 
 def _changed_since(run: RunDir) -> list[str]:
     """What somebody changed in the run folder after the run had ended."""
-    recorded = read_json(run.results, Results).get("config")
-    if recorded is None:
+    if read_json(run.results, Results).get("config") is None:
         raise ConfigError([f"{run.results}: holds no config; only a finished run can be trained again"])
-    changed = [f"config.yaml: {line}" for line in config_drift(recorded, read_config(run))]
+    if changed := changed_config(run):
+        return [f"config.yaml: {line}" for line in changed]
     try:
         verify_best(run)
     except ConfigError as error:
-        changed += error.problems
-    return changed
+        return error.problems
+    return []
 
 
 def _verdict(first: dict[str, Any], second: dict[str, Any], causes: list[str], until_step: int | None) -> Verdict:

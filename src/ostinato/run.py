@@ -11,13 +11,12 @@ from rich.progress import Progress
 
 from ostinato import figures
 from ostinato.assets import asset_hashes
-from ostinato.atomic import write_json
 from ostinato.config import EvaluateConfig, RunConfig, Source, Task
 from ostinato.data.splits import load_data, load_split
 from ostinato.drift import config_drift, environment_drift
 from ostinato.errors import ConfigError, ResumeRefused
 from ostinato.evaluation import Evaluated, Scorer, describe
-from ostinato.fingerprint import digest_array, digest_weights, read_steps
+from ostinato.fingerprint import digest_array, digest_file, digest_weights
 from ostinato.interruption import stop_on_signals
 from ostinato.jobs import finished_figure
 from ostinato.logits import save_predictions
@@ -31,7 +30,7 @@ from ostinato.provenance import environment
 from ostinato.records import Provenance
 from ostinato.report.slices import check_slices
 from ostinato.rescore import Rescorer
-from ostinato.run_dir import RunDir, read_config, read_json, write_config
+from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
 from ostinato.run_end import describe_model, show_run
 from ostinato.seeding import Seeds, name_nondeterminism
 from ostinato.session import check_new, session
@@ -90,13 +89,15 @@ def _train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_st
         with name_nondeterminism() as warned:
             training.run(outcome.trackers, until_step, begin)
         begin()
-        write_json(run.provenance, provenance | {"not_deterministic": sorted(warned)})
+        write_record(run.provenance, provenance | {"not_deterministic": sorted(warned)})
         predictions = _score_best(config, run, training, outcome) if until_step is None else {}
-        fingerprint = _fingerprint(run, training, initial_weights, predictions)
-        write_json(run.fingerprint, fingerprint)
+        fingerprint = _fingerprint(training, initial_weights, predictions)
         if until_step is None:
             describe_model(run, config, outcome.results, provenance, fingerprint, prepared.val)
             outcome.show = partial(show_run, run, config, prepared.data)
+            if run.calibration.is_file():
+                fingerprint["best_files"][run.calibration.name] = digest_file(run.calibration)
+        write_record(run.fingerprint, fingerprint)
         return math.nan if training.state.best is None else training.state.best
 
 
@@ -111,7 +112,7 @@ def _begin(run: RunDir, outcome: Outcome, resolved: Mapping[str, Any], provenanc
     if outcome.began:
         return
     write_config(run, resolved)
-    write_json(run.provenance, provenance)
+    write_record(run.provenance, provenance)
     run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
     mark_unfinished(run, outcome)
     outcome.began = True
@@ -150,6 +151,7 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: Out
         Digest of each split's logits.
     """
     prepared, state, trackers = training.prepared, training.state, outcome.trackers
+    training.check_best()
     model, _ = load_trained(run, config.model.attention)
     model.to(prepared.compute.device)
     collator_for(model, prepared.tokenizer.pad_token_id, config.training.batching, prepared.masks)
@@ -177,14 +179,15 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: Out
     return predictions
 
 
-def _fingerprint(run: RunDir, training: Training, initial_weights: str, predictions: dict[str, str]) -> dict[str, Any]:
+def _fingerprint(training: Training, initial_weights: str, predictions: dict[str, str]) -> dict[str, Any]:
     return {
         **_identity(training.prepared),
         "initial_weights": initial_weights,
-        "steps": [asdict(step) for step in read_steps(run.steps)],
+        "steps": [asdict(step) for step in training.steps()],
         "evaluations": {str(e["step"]): e for e in training.state.validation},
         "weights": digest_weights(training.prepared.model.state_dict()),
         "best_weights": training.state.best_sha256,
+        "best_files": dict(training.check_best()),
         "predictions": predictions,
     }
 

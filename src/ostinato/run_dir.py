@@ -1,15 +1,19 @@
 """The names inside a run folder: the only place that knows them."""
 
+import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from ostinato.atomic import write_text
+from ostinato.atomic import write_json, write_text
 from ostinato.errors import ConfigError
+
+_DIGEST = "sha256"
 
 
 class RunDir:
@@ -30,6 +34,7 @@ class RunDir:
         self.mlflow_artefacts = self.path / "mlartifacts"
         self.dvclive = self.path / "dvclive"
         self.checkpoints = self.path / "checkpoints"
+        self.kept_best = self.path / "kept_best"
         self.best = self.path / "best"
         self.best_weights = self.best / "model.safetensors"
         self.calibration = self.best / "calibration.json"
@@ -45,6 +50,10 @@ class RunDir:
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` optimizer steps."""
         return self.checkpoints / f"step_{step:08d}"
+
+    def best_of(self, sha256: str) -> Path:
+        """Copy of best weights that a checkpoint needs, by the digest of the file."""
+        return self.kept_best / f"{sha256}.safetensors"
 
     def predictions(self, split: str) -> Path:
         """File of the best weights' logits and the labels of a split, in row order."""
@@ -67,7 +76,7 @@ class RunDir:
     def _hydra(self, key: str) -> Any:
         try:
             return yaml.safe_load((self.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))["hydra"][key]
-        except (OSError, yaml.YAMLError, KeyError, TypeError):
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
             return None
 
     def adopt(self, other: "RunDir", overrides: list[str]) -> None:
@@ -93,15 +102,20 @@ class RunDir:
         return run
 
 
+def write_record(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON file of a run folder with the digest of its own content, which `read_json` verifies."""
+    write_json(path, {**value, _DIGEST: _digest_record(value)})
+
+
 def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
-    """Reads a JSON file of a run folder.
+    """Reads a JSON file of a run folder; verifies and drops the digest that `write_record` gave it, if it has one.
 
     Args:
         path: the file.
         shape: a class of `records`, which names the keys that must be there and their types; None takes any object.
 
     Raises:
-        ConfigError: the file is missing or damaged, or a key is missing or has another type.
+        ConfigError: the file is missing, damaged or changed, or a key is missing or has another type.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -111,6 +125,9 @@ def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
         raise ConfigError([f"{path}: damaged or not readable ({error})"]) from None
     if not isinstance(value, dict):
         raise ConfigError([f"{path}: damaged (holds no JSON object)"])
+    digest = value.pop(_DIGEST, None)
+    if digest is not None and digest != _digest_record(value):
+        raise ConfigError([f"{path}: damaged or changed since the run wrote it; restore the file, or train again"])
     try:
         TypeAdapter(dict if shape is None else shape).validate_python(value)
     except ValidationError as error:
@@ -118,6 +135,11 @@ def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
         key, why = ".".join(map(str, first["loc"])), first["msg"][:1].lower() + first["msg"][1:]
         raise ConfigError([f"{path}: damaged ({key}: {why}); restore the file, or make it again"]) from None
     return value
+
+
+def _digest_record(value: Mapping[str, Any]) -> str:
+    as_read = json.loads(json.dumps(value))  # keys become text
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
 
 
 def write_config(run: RunDir, resolved: Any) -> None:

@@ -1,26 +1,29 @@
 """The loop: plan, step, record, evaluate, save. Observers are told what happened; they decide nothing."""
 
 import logging
+import shutil
 import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 
 from ostinato import metrics
 from ostinato.batching import Indices, Schedule, count_batches, plan_epoch
-from ostinato.checkpoint import TrainState, load_newest, save_checkpoint
+from ostinato.checkpoint import TrainState, drop_later, find_best, load_newest, save_checkpoint
 from ostinato.compiling import compiled
-from ostinato.config import RunConfig
-from ostinato.errors import CheckpointError, ConfigError, Interrupted
+from ostinato.config import Precision, RunConfig
+from ostinato.device import Compute
+from ostinato.errors import CheckpointError, ConfigError, Interrupted, TrainingDiverged
 from ostinato.evaluation import Scorer
-from ostinato.fingerprint import digest_file, keep_steps
+from ostinato.fingerprint import StepPrint, StepRecord, holds_steps, read_steps
 from ostinato.interruption import Stop
-from ostinato.model import save_classifier
+from ostinato.model import digest_classifier, save_classifier
 from ostinato.optim import build_optimizer, lr_factor, set_lr
 from ostinato.prepare import Prepared
-from ostinato.recorder import Recorder
+from ostinato.recorder import Recorder, diverged
 from ostinato.run_dir import RunDir
 from ostinato.step import train_step
 from ostinato.trackers import Trackers
@@ -42,9 +45,8 @@ class Training:
         num_batches = count_batches(prepared.train.lengths, rows, prepared.batching, tokens)
         self.schedule = Schedule(num_batches, self.cfg.epochs)
         self.optimizer = build_optimizer(prepared.model, self.cfg)
-        self.scaler = torch.amp.GradScaler(
-            prepared.compute.device.type, enabled=prepared.compute.precision.value == "fp16"
-        )
+        self.scaler = gradient_scaler(prepared.compute)
+        self._best_files: dict[str, str] = {}
         self.monitor = self.cfg.monitor or metrics.default_monitor(prepared.data.task)
         if self.monitor in metrics.undefined(prepared.data.task, prepared.val.labels):
             raise ConfigError(
@@ -58,13 +60,27 @@ class Training:
     def resume(self) -> None:
         """Goes back to the newest whole checkpoint; without one, to the start."""
         state = load_newest(self._run, self.prepared.model, self.optimizer)
+        try:
+            self._go_back(state or TrainState())
+        except OSError as error:
+            raise CheckpointError(f"resume={self._run.path}: the folder could not be put back ({error})") from error
         if state is None:
             log.info("%s holds no whole checkpoint: starting at step 0", self._run.checkpoints)
             return
         self.state = state
-        self.scaler.load_state_dict(state.scaler)
+        if state.scaler:
+            self.scaler.load_state_dict(state.scaler)
         self._bar.update(self._task, completed=state.step)
         log.info("going on at step %d of %d", state.step, self.schedule.total_steps)
+
+    def _go_back(self, state: TrainState) -> None:
+        """Takes what was saved after `state` out of the folder, and makes `best/` the best of the steps up to it."""
+        drop_later(self._run, state.step)
+        if not state.best_sha256:
+            shutil.rmtree(self._run.best, ignore_errors=True)
+            return
+        best = find_best(self._run, state.best_sha256)
+        self._best_files = save_classifier(self.prepared.model, self.prepared.tokenizer, self._run.best, weights=best)
 
     def run(
         self, trackers: Trackers, until_step: int | None = None, stepped: Callable[[], None] = lambda: None
@@ -72,17 +88,45 @@ class Training:
         """Trains to the last step, until early stopping, or to `until_step`; calls `stepped` after each step.
 
         Raises:
-            TrainingDiverged: a loss that is NaN or infinite; the last good checkpoint stays.
+            TrainingDiverged: a loss, gradient norm or weight that is NaN or infinite; the last good checkpoint stays.
             Interrupted: a signal asked for it; the checkpoint of this step is written.
         """
         self._last_step = min(self.schedule.total_steps, until_step or self.schedule.total_steps)
-        keep_steps(self._run.steps, self.state.step)
+        self._record_of_steps = StepRecord(self._run.steps, self.state.step)
         self.prepared.model.train()  # weights that were loaded come without dropout
         with self._compiled() if self.cfg.compile else nullcontext():
-            self._recorder = Recorder(self._run, trackers)
             self._stepped = stepped
+            self._recorder = Recorder(self._record_of_steps, trackers, self.scaler)
             self._loop()
+        if until_step is None and all(step.grad_norm is None for step in self.steps()):
+            raise TrainingDiverged("fp16's loss scale overflowed at every step; take training.precision=fp32 or bf16")
         self._bar.remove_task(self._task)
+
+    def steps(self) -> list[StepPrint]:
+        """The record of all steps so far.
+
+        Raises:
+            CheckpointError: `steps.jsonl` is not what this training wrote.
+        """
+        if not holds_steps(self._run.steps, self.state.step, self._record_of_steps.sha256):
+            raise self._changed(self._run.steps)
+        return read_steps(self._run.steps)[: self.state.step]
+
+    def check_best(self) -> dict[str, str]:
+        """Digests of the files in `best/` that decide predictions, by name.
+
+        Raises:
+            CheckpointError: they are not what this training wrote.
+        """
+        if not digest_classifier(self._run.best).items() >= self._best_files.items():
+            raise self._changed(self._run.best)
+        return self._best_files
+
+    def _changed(self, path: Path) -> CheckpointError:
+        return CheckpointError(
+            f"{path}: damaged or changed while the run trained; go back to the last whole checkpoint with: "
+            f"python scripts/train.py resume={self._run.path}"
+        )
 
     def _compiled(self) -> AbstractContextManager[None]:
         log.info("training.compile=true: compiling the model")
@@ -146,6 +190,7 @@ class Training:
 
     def _evaluate(self) -> None:
         self._record()
+        self._check_weights()
         scores = self.scorer.score(self.prepared.model, self.prepared.val).scores
         self._recorder.since = time.perf_counter()  # an evaluation is no training time
         step, figures = self.state.step, scores.figures
@@ -164,14 +209,16 @@ class Training:
             self.state.without_improvement += 1
             return
         self.state.best, self.state.best_step, self.state.without_improvement = value, step, 0
-        save_classifier(self.prepared.model, self.prepared.tokenizer, self._run.best)
-        self.state.best_sha256 = digest_file(self._run.best_weights)
+        self._best_files = save_classifier(self.prepared.model, self.prepared.tokenizer, self._run.best)
+        self.state.best_sha256 = self._best_files[self._run.best_weights.name]
 
     def _is_better(self, value: float, best: float) -> bool:
         return metrics.is_better(self.monitor, value, best, self.cfg.early_stopping.min_delta)
 
     def _save(self) -> None:
         self._record()  # nothing that diverged is ever saved
+        self._check_weights()
+        self.state.steps_sha256 = self._record_of_steps.sha256
         self.state.scaler = self.scaler.state_dict()
         try:
             save_checkpoint(self._run, self.state, self.prepared.model, self.optimizer, self.cfg.keep_checkpoints)
@@ -180,6 +227,20 @@ class Training:
                 f"step {self.state.step}: the checkpoint could not be written ({error}); the one before is kept. "
                 f"Make room, then go on with: python scripts/train.py resume={self._run.path}"
             ) from error
+
+    def _check_weights(self) -> None:
+        """The update of the last step is in no loss yet.
+
+        Raises:
+            TrainingDiverged: a weight or an optimizer moment is NaN or infinite.
+        """
+        moments = [value for state in self.optimizer.state.values() for value in state.values()]
+        for tensor in (*self.prepared.model.parameters(), *moments):
+            if not tensor.isfinite().all():
+                rate = max(group["lr"] for group in self.optimizer.param_groups)
+                raise diverged(
+                    "a weight or an optimizer moment is NaN or infinite after the update", self.state.step, rate
+                )
 
     def _finished(self) -> bool:
         patience = self.cfg.early_stopping.patience
@@ -191,3 +252,8 @@ class Training:
         if values:
             text = "loss {train/loss:.4f}  lr {train/lr:.2e}  {train/rows_per_s:.1f} rows/s".format_map(values)
             self._bar.update(self._task, status=text)
+
+
+def gradient_scaler(compute: Compute) -> torch.amp.GradScaler:
+    """The loss scale of fp16; disabled in other precisions."""
+    return torch.amp.GradScaler(compute.device.type, enabled=compute.precision is Precision.fp16)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.config import SeedsConfig
-from ostinato.drift import environment_drift, without_observers
+from ostinato.drift import changed_config, environment_drift, without_observers
 from ostinato.errors import ConfigError
 from ostinato.metrics import MINIMISED
 from ostinato.records import Provenance, Results
@@ -117,6 +117,7 @@ def _read(run: RunDir) -> Run:
         config = read_config(run) if run.config.is_file() else {}
         provenance = read_json(run.provenance, Provenance) if run.provenance.is_file() else {}
         results = read_json(run.results, Results) if run.results.is_file() else {}
+        damaged = "; ".join(f"{run.config.name} changed since the run: {line}" for line in changed_config(run))
     except ConfigError as error:
         damaged = str(error)
     status = "failed" if damaged else results.get("status", "unfinished")

@@ -3,7 +3,6 @@
 A run that is not over is not scored: its test rows stay unseen. One that kept no predictions is scored again.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +89,7 @@ def gather(run: RunDir, config: RunConfig, data: TextData | None = None) -> Mate
         results=results,
         provenance=provenance,
         fingerprint=fingerprint,
-        metrics=History.until(run, sys.maxsize).metrics,
+        metrics=History.until(run).metrics,
         labels=labels,
         splits=splits,
         predictions=predictions,

@@ -2,13 +2,20 @@
 
 import datetime
 import json
+import logging
 import math
+import zlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ostinato.errors import ConfigError
 from ostinato.records import Results
 from ostinato.run_dir import RunDir, read_json
+
+log = logging.getLogger(__name__)
+
+_CHECKSUM = "crc32"
 
 Point = dict[str, Any]
 """{"value": float, "step": int, "timestamp": ISO 8601 in UTC}."""
@@ -32,15 +39,17 @@ class History:
                 self.metrics.setdefault(name, []).append({"value": value, "step": step, "timestamp": now})
 
     @classmethod
-    def until(cls, run: RunDir, step: int) -> "History":
-        """What a run folder tells of the steps up to `step`: its `metrics.jsonl`, else an earlier `results.json`.
+    def until(cls, run: RunDir, step: int | None = None) -> "History":
+        """What a run folder logged: its `metrics.jsonl`, else an earlier `results.json`.
 
-        A run that was killed outright and has no `metrics.jsonl` begins anew at the step that it goes on from.
+        Args:
+            run: the folder. Without these files, the history of a killed run begins at the step that it goes on from.
+            step: what is computed again when a run goes on from this step is left out; None leaves nothing out.
         """
         points = {(name, point["step"]): point for name, point in [*_results(run), *_lines(run)]}
         history = cls()
         for (name, at), point in sorted(points.items(), key=lambda entry: entry[0][1]):
-            if at <= step:
+            if step is None or stays(name, at, step):
                 history.metrics.setdefault(name, []).append(point)
         return history
 
@@ -55,13 +64,39 @@ def _results(run: RunDir) -> Iterator[tuple[str, Point]]:
 
 
 def _lines(run: RunDir) -> Iterator[tuple[str, Point]]:
-    for line in run.metrics.read_text(encoding="utf-8").splitlines() if run.metrics.is_file() else []:
+    for entry in read_lines(run.metrics):
+        time = datetime.datetime.fromtimestamp(entry["time"], datetime.UTC)
+        yield entry["name"], {"value": entry["value"], "step": entry["step"], "timestamp": _iso(time)}
+
+
+def stays(name: str, at: int, step: int) -> bool:
+    """Whether a figure that was logged at step `at` stays when the run goes on from `step`; the end comes again."""
+    return at <= step and not name.startswith("test/")
+
+
+def to_line(entry: Mapping[str, Any]) -> str:
+    """A figure as a line of `metrics.jsonl`, with a checksum of its content."""
+    return json.dumps({**entry, _CHECKSUM: _checksum(entry)}, allow_nan=False) + "\n"
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Reads the lines of `metrics.jsonl`, without their checksums; names a damaged line and leaves it out."""
+    lines = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+    for number, line in enumerate(lines[:-1], start=1):  # the last may be cut off
         try:
             entry = json.loads(line)
-            time = datetime.datetime.fromtimestamp(entry["time"], datetime.UTC)
-            yield entry["name"], {"value": entry["value"], "step": entry["step"], "timestamp": _iso(time)}
-        except (ValueError, KeyError, TypeError):
-            continue  # cut off when the run was killed
+            good = entry.pop(_CHECKSUM, None) in (None, _checksum(entry))  # earlier versions wrote none
+            good = good and {"step", "time", "name", "value"} <= entry.keys() and isinstance(entry["step"], int)
+        except (ValueError, TypeError, AttributeError):
+            good = False
+        if good:
+            yield entry
+        else:
+            log.warning("%s: line %d is damaged and left out", path, number)
+
+
+def _checksum(entry: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(entry, sort_keys=True).encode())
 
 
 def _iso(time: datetime.datetime) -> str:

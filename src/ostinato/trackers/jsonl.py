@@ -1,6 +1,6 @@
-"""Every logged value as one JSON line in `metrics.jsonl`: {"step", "time" (Unix seconds), "name", "value"}."""
+"""Every logged value as one JSON line in `metrics.jsonl`: {"step", "time" (Unix seconds), "name", "value", "crc32"}."""
 
-import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ostinato.atomic import write_text
 from ostinato.run_dir import RunDir
+from ostinato.trackers.history import read_lines, stays, to_line
 
 
 class JsonlTracker:
@@ -23,22 +24,18 @@ class JsonlTracker:
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Drops what was logged after the step that the run goes on from."""
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
-        write_text(self._path, "".join(f"{line}\n" for line in lines if self._holds(line)))
-
-    def _holds(self, line: str) -> bool:
-        try:
-            return bool(json.loads(line)["step"] <= self._step)
-        except (ValueError, KeyError, TypeError):
-            return False  # cut off when the run was killed
+        entries = read_lines(self._path)
+        lines = [to_line(entry) for entry in entries if stays(entry["name"], entry["step"], self._step)]
+        write_text(self._path, "".join(lines))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Writes a line for each value."""
         now = round(time.time(), 3)
         with self._path.open("a", encoding="utf-8") as file:
             for name, value in values.items():
-                line = {"step": step, "time": now, "name": name, "value": value}
-                file.write(json.dumps(line, allow_nan=False) + "\n")
+                file.write(to_line({"step": step, "time": now, "name": name, "value": value}))
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint of this step may follow
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         """Pictures are no values."""

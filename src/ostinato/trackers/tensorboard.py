@@ -42,7 +42,8 @@ class TensorboardTracker:
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Opens the event file; writes config and provenance as text, and the hyperparameters."""
-        purge = self._step + 1 if self._step else None
+        goes_on = any(self._run.path.glob("events.out.tfevents.*"))  # also from step 0: killed before a checkpoint
+        purge = self._step + 1 if goes_on else None
         self._writer = SummaryWriter(str(self._run.path), purge_step=purge, flush_secs=self._cfg.flush_secs)
         for name, value in (("config", config), ("provenance", provenance)):
             self._writer.add_text(name, f"```yaml\n{yaml.safe_dump(dict(value), sort_keys=False)}```", self._step)
