@@ -15,8 +15,9 @@ PACKAGE = "ostinato"
 
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
-    "foundations": "errors atomic config config.* run_dir fingerprint distributed progress interruption",
-    "surroundings": "seeding source logits provenance drift assets device jobs",
+    "foundations": "errors atomic config config.* paths command_line run_dir fingerprint distributed progress "
+    "interruption",
+    "surroundings": "seeding source logits provenance drift assets cache device jobs",
     "parts": "data data.* tokenise batching collate dropout attention packing model loss optim metrics "
     "figures statistics bootstrap calibration",
     "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
@@ -24,13 +25,13 @@ LAYERS = {
     "what a run leaves": "rescore model_card report report.* run_end",
     "commands": "run prediction reproduce crash_test throughput benchmark comparison comparison.* search sweep worker "
     "onnx_export hub_export",
-    "the door": "__init__ composition mistakes cli scripts.*",
+    "the door": "__init__ composition mistakes terminal cli scripts.*",
 }
 
 # What only the named modules may touch, whether imported or reached through a parent (`torch.distributed.barrier()`).
 DOORS = {
-    "hydra": "composition mistakes cli sweep scripts.*",
-    "omegaconf": "composition mistakes cli sweep scripts.*",
+    "hydra": "composition mistakes terminal cli sweep scripts.*",
+    "omegaconf": "composition mistakes terminal cli sweep scripts.*",
     "hydra.utils.instantiate": "",  # a config file must never be able to name code to run
     "hydra.utils.call": "",
     "pickle": "",  # reading one runs code
@@ -47,7 +48,10 @@ DOORS = {
 
 # `--help` and config errors must not wait for these.
 HEAVY = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "tensorboard", "pandas", "pyarrow"}
-LIGHT = ["__init__", "errors", "config", "run_dir", "assets", "composition", "mistakes", "cli"]  # and all scripts
+LIGHT = [  # and all scripts
+    *("__init__", "errors", "config", "paths", "command_line", "run_dir", "assets", "cache"),
+    *("composition", "mistakes", "terminal", "cli"),
+]
 
 # What watches the jobs of a sweep and compares runs must not wait for these: they take seconds.
 TRAINING = {"torch", "transformers", "datasets"}

@@ -10,6 +10,7 @@ import torch
 from ostinato import metrics
 from ostinato.batching import Indices, Schedule, count_batches, plan_epoch
 from ostinato.checkpoint import TrainState, load_newest, save_checkpoint
+from ostinato.command_line import command, override
 from ostinato.compiling import compiled
 from ostinato.config import RunConfig
 from ostinato.errors import CheckpointError, ConfigError, Interrupted
@@ -93,7 +94,7 @@ class Training:
             if self._stop.signal and not self._finished():
                 raise Interrupted(
                     f"stopped by {signal.Signals(self._stop.signal).name} after step {self.state.step} of "
-                    f"{self.schedule.total_steps}; go on with: python scripts/train.py resume={self._run.path}",
+                    f"{self.schedule.total_steps}; go on with: {self._go_on()}",
                     self._stop.signal,
                 )
 
@@ -164,8 +165,11 @@ class Training:
         except OSError as error:
             raise CheckpointError(
                 f"step {self.state.step}: the checkpoint could not be written ({error}); the one before is kept. "
-                f"Make room, then go on with: python scripts/train.py resume={self._run.path}"
+                f"Make room, then go on with: {self._go_on()}"
             ) from error
+
+    def _go_on(self) -> str:
+        return command("train", override("resume", str(self._run.path)))
 
     def _finished(self) -> bool:
         patience = self.cfg.early_stopping.patience

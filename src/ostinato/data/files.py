@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ostinato.data.formats import READERS, Columns, Row
 from ostinato.errors import DataError
+from ostinato.paths import expand, find_files
 
 _MAGIC = {
     b"PK\x03\x04": "a spreadsheet or zip archive",
@@ -38,11 +39,7 @@ def open_files(path: str, columns: Columns, key: str) -> list[RowSource]:
     Raises:
         DataError: nothing there, or a format that cannot be read.
     """
-    literal = Path(path).expanduser()
-    if literal.is_file():
-        files = [literal]
-    else:
-        files = sorted(file for match in glob.glob(str(literal), recursive=True) if (file := Path(match)).is_file())
+    files, literal = find_files(path), expand(path)
     if not files:
         if glob.has_magic(path):
             raise DataError(f"{key}={path}: no file matches this glob; it is relative to {Path.cwd()}")
