@@ -158,7 +158,7 @@ def _is_sweep(argv: list[str]) -> bool:
 
 
 def _sweep(run: Callable[[], None]) -> None:
-    """Runs the jobs; however they end, the sweep ends with its tables. What goes wrong in Hydra ends in SystemExit."""
+    """Runs the jobs; however they end, the sweep ends with its tables."""
     folder, first = first_of_sweep(_arguments(sys.argv[1:]).overrides)
     if not any(argument.startswith("hydra.sweep.dir=") for argument in sys.argv):
         # Hydra would take the time again.
@@ -170,9 +170,13 @@ def _sweep(run: Callable[[], None]) -> None:
         search.begin(folder)
     code: int | str | None = 0
     try:
-        run()
+        with one_line_errors():
+            run()
     except SystemExit as stop:
         code = stop.code
+    except Exception:  # of a launcher or a sweeper: the jobs that finished are compared all the same
+        log.exception("the sweep was stopped by an error of the program or of a library")
+        code = 1
     except KeyboardInterrupt:
         code = 130
     end = sweep.end(folder, first.compare)
