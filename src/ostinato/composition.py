@@ -5,12 +5,14 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -33,6 +35,7 @@ SCHEMAS: dict[str, type] = {
     "crash_test": schemas.CrashTestConfig,
     "benchmark": schemas.BenchmarkConfig,
     "compare": schemas.CompareConfig,
+    "cache": schemas.CacheConfig,
 }
 _T = TypeVar("_T")
 
@@ -78,8 +81,8 @@ def compose_command(command: str, overrides: list[str]) -> DictConfig:
 def first_of_sweep(overrides: list[str]) -> tuple[Path, schemas.RunConfig]:
     """The folder of a sweep, its time stamp taken now, and the config of its first values."""
     with hydra_composition():
-        parsed = [OverridesParser.create().parse_override(text) for text in overrides]
-        cfg = compose("train", overrides=next(variations(parsed)), return_hydra_config=True)
+        parsed = [parse(text) for text in overrides]
+        cfg = compose("train", overrides=next(variations(parsed)).overrides, return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         folder = Path(str(OmegaConf.select(cfg, "hydra.sweep.dir")))
         return folder, to_config(_without_hydra(cfg), schemas.RunConfig)
@@ -88,7 +91,7 @@ def first_of_sweep(overrides: list[str]) -> tuple[Path, schemas.RunConfig]:
 def job_folder(name: str, *, _root_: DictConfig) -> str:
     """The resolver `${job_folder:NAME}`: see `jobs.job_folder`."""
     sweep = Path(str(OmegaConf.select(_root_, "hydra.sweep.dir")))
-    return jobs.job_folder(sweep, name, masked(_without_hydra(_root_)))
+    return jobs.job_folder(sweep, name, to_config(_without_hydra(_root_), schemas.RunConfig))
 
 
 def search_direction(monitor: str | None, task: str) -> str:
@@ -263,16 +266,40 @@ def values_of(override: Override) -> list[str]:
     return list(override.sweep_string_iterator())
 
 
-def variations(overrides: list[Override]) -> Iterator[list[str]]:
+def parse(text: str) -> Override:
+    """Parses an override, within `hydra_composition`.
+
+    Raises:
+        HydraException, ValueError, RecursionError: not an override.
+    """
+    override = OverridesParser.create().parse_override(text)
+    override.config_loader = GlobalHydra.instance().config_loader()  # looks up the options that glob(...) means
+    return override
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A command line of a sweep with one value for each swept key.
+
+    Attributes:
+        overrides: the command line.
+        changed: the one override that differs from the first variation; None in the first.
+    """
+
+    overrides: list[str]
+    changed: str | None = None
+
+
+def variations(overrides: list[Override]) -> Iterator[Variation]:
     """The command line with each swept value once: every value is looked at, not every combination."""
     typed = [(str(override.input_line), override) for override in overrides]
     fixed = [text for text, override in typed if not override.is_sweep_override()]
     swept = [[f"{text.split('=', 1)[0]}={v}" for v in values_of(o)] for text, o in typed if o.is_sweep_override()]
-    first = [choices[0] for choices in swept]
-    yield [*fixed, *first]
-    for index, choices in enumerate(swept):
+    first = [choices[0] for choices in swept if choices]
+    yield Variation([*fixed, *first])
+    for index, choices in enumerate(choices for choices in swept if choices):
         for choice in choices[1:]:
-            yield [*fixed, *first[:index], choice, *first[index + 1 :]]
+            yield Variation([*fixed, *first[:index], choice, *first[index + 1 :]], choice)
 
 
 def did_you_mean(word: str, candidates: list[str]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ostinato.atomic import write_text
+from ostinato.command_line import override
 from ostinato.config import CrashTestConfig
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import first_difference, read_steps
@@ -108,7 +109,7 @@ def _start(cfg: CrashTestConfig, train: Path, run: RunDir) -> subprocess.Popen[b
     run.path.parent.mkdir(parents=True, exist_ok=True)
     with run.path.with_suffix(".log").open("ab") as console:
         return subprocess.Popen(
-            [sys.executable, str(train), *cfg.overrides, "resume=auto", f"hydra.run.dir='{run.path}'"],
+            [sys.executable, str(train), *cfg.overrides, "resume=auto", override("hydra.run.dir", str(run.path))],
             stdout=console,
             stderr=console,
         )

@@ -1,26 +1,26 @@
 """The jobs of a sweep: each has a folder by what it is, runs once, and goes on where it was stopped.
 
-A job is its resolved config without observers, the code, and the content of its data files. The same command again
-therefore finds its jobs, whatever their number, and a changed config is another job in another folder. What a hub
-serves is not looked at.
+A job is its config without observers, the code, and the content of its data files and of a local model. The same
+command again therefore finds its jobs, whatever their number, and a changed config is another job in another folder.
+What a hub serves is identified by its name and revision alone.
 """
 
-import glob
 import hashlib
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from ostinato.config import ResumeConfig, RunConfig
+from ostinato.config import ResumeConfig, RunConfig, Source
 from ostinato.drift import without_observers
 from ostinato.errors import ConfigError
+from ostinato.paths import find_files, local_folder
 from ostinato.records import FinishedResults
 from ostinato.run_dir import RunDir, read_json, write_record
 from ostinato.source import code_digest
@@ -28,36 +28,49 @@ from ostinato.source import code_digest
 log = logging.getLogger(__name__)
 
 
-def job_folder(sweep: Path, name: str, config: Mapping[str, Any]) -> str:
+def job_folder(sweep: Path, name: str, config: RunConfig) -> str:
     """Name of a job's folder in a sweep: the one that it already has, or NAME and the digest of what it is.
 
     Args:
-        sweep: the sweep's folder; need not be there.
+        sweep: the sweep's folder; need not exist.
         name: how a new folder's name begins.
-        config: the resolved config.
+        config: the job's config, with the values that the run uses. Only their digest appears in the name.
     """
     key = _key(config)
     return next((path.name for path in sorted(sweep.glob(f"*_{key}"))), f"{name}_{key}")
 
 
-def _key(config: Mapping[str, Any]) -> str:
-    decisive = without_observers({name: value for name, value in config.items() if name != "seed"})
-    files = {str(file): _content(file) for file in _data_files(config.get("data", {}))}
+def _key(config: RunConfig) -> str:
+    decisive = without_observers({name: value for name, value in asdict(config).items() if name != "seed"})
+    files = {str(file): _content(file) for file in _local_files(config)}
     text = json.dumps([decisive, code_digest(), files], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:10]
 
 
-def _data_files(data: Mapping[str, Any]) -> Iterator[Path]:
-    for key in ("train_path", "val_path", "test_path"):
-        if data.get("source") == "files" and data.get(key):
-            path = os.path.expanduser(data[key])  # noqa: PTH111  (Path's own raises for an unknown user)
-            named = [path] if os.path.isfile(path) else glob.glob(path, recursive=True)  # noqa: PTH113  (never raises)
-            yield from map(Path, sorted(named))
+def _local_files(config: RunConfig) -> Iterator[Path]:
+    """The files on this machine that the run reads."""
+    data = config.data
+    if data.source is Source.files:
+        for path in filter(None, (data.train_path, data.val_path, data.test_path)):
+            yield from find_files(path)
+    if data.source is Source.hub and (folder := local_folder(str(data.name))):
+        yield from sorted(folder.rglob("*"))
+    if folder := local_folder(config.model.name):
+        yield from sorted(path for path in folder.iterdir() if path.suffix != ".md")  # a model card decides nothing
 
 
 def _content(path: Path) -> str:
-    if not path.is_file():
+    """SHA-256 of a file; empty for what is no file or cannot be read: the run itself reports that."""
+    try:
+        status = path.stat()
+        return _file_digest(path.absolute(), status.st_size, status.st_mtime_ns) if path.is_file() else ""
+    except OSError:
         return ""
+
+
+@cache
+def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
+    # Size and time are part of the cache's key: Hydra asks for a job's folder several times.
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

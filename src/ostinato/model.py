@@ -31,6 +31,7 @@ from ostinato.config import Head, ModelConfig, Task
 from ostinato.drift import changed_config
 from ostinato.errors import ConfigError, UserError
 from ostinato.fingerprint import digest_file
+from ostinato.paths import local_folder
 from ostinato.run_dir import RunDir, read_json
 
 # Reports of new head weights and bars for milliseconds say nothing that a user asked for.
@@ -59,10 +60,10 @@ def locate(name: str) -> str:
     """
     if name.startswith("asset:"):
         return str(assets.fetch_model(name.removeprefix("asset:")))
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return str(path)
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+    folder = local_folder(name)
+    if folder is not None:
+        return str(folder)
+    if Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ConfigError([f"model.name={name}: no such folder"])
     return name
 

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from ostinato.calibration import load_calibration
 from ostinato.classifier import Classifier
 from ostinato.collate import Collator
+from ostinato.command_line import command, override
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
 from ostinato.records import Export
@@ -49,7 +50,8 @@ class OnnxClassifier(Classifier):
         source = run.onnx if run.onnx.is_dir() else run.path
         model = source / (INT8 if int8 else FP32)
         if not (source / RECORD).is_file() or not model.is_file():
-            remedy = f"scripts/export.py run={folder}{' int8=true' if int8 else ''} writes it"
+            export = command("export", override("run", str(folder)), *(["int8=true"] if int8 else []))
+            remedy = f"{export} writes it"
             raise ConfigError([f"run={folder}: holds no {model.name}; {remedy}"])
         weights = _verify(run, source)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)

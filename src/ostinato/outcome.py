@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ostinato.atomic import storage_errors
+from ostinato.command_line import command, override
 from ostinato.errors import Interrupted, ResumeRefused, UserError
 from ostinato.run_dir import RunDir, write_record
 from ostinato.trackers import Trackers
@@ -47,7 +48,7 @@ def outcome_of(run: RunDir, name: str) -> Iterator[Outcome]:
     outcome = Outcome({"name": name, "status": "finished", "started": now()})
     earlier = run.began
     before = time.perf_counter()
-    remedy = f"make room, then go on with: python scripts/train.py resume={run.path}"
+    remedy = f"make room, then go on with: {command('train', override('resume', str(run.path)))}"
     try:
         with storage_errors(run.path, remedy):
             yield outcome

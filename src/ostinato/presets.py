@@ -36,7 +36,7 @@ def own_recipe(overrides: Sequence[str]) -> list[str]:
 
 def _taken_back(parsed: list[Override], names: list[str]) -> list[str]:
     with hydra_composition():
-        cfg = compose("train", overrides=next(variations(parsed)), return_hydra_config=True)
+        cfg = compose("train", overrides=next(variations(parsed)).overrides, return_hydra_config=True)
     choices = cfg.hydra.runtime.choices
     preset = _values(CONF / "model" / f"{choices.model}.yaml")
     if set(names) <= {preset.get("model", {}).get("name")}:

@@ -58,11 +58,12 @@ def _with_seed(
 ) -> tuple[RunConfig, RunDir, dict[str, Any]]:
     if seed == config.training.seed:
         return config, run, resolved
+    config = replace(config, seed=seed, training=replace(config.training, seed=seed))
     resolved = resolved | {"seed": seed, "training": resolved["training"] | {"seed": seed}}
     sweep, name = run.path.parent, run.path.name.rpartition("_")[0]
-    beside = RunDir(sweep / jobs.job_folder(sweep, name, resolved))
+    beside = RunDir(sweep / jobs.job_folder(sweep, name, config))
     beside.adopt(run, [f"training.seed={seed}"])
-    return replace(config, seed=seed, training=replace(config.training, seed=seed)), beside, resolved
+    return config, beside, resolved
 
 
 @dataclass(frozen=True)

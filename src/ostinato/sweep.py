@@ -4,12 +4,14 @@ A sweep's state is its jobs' folders. Nothing else is kept: killed at any point,
 `hydra.sweep.dir`, or `sweep=resume` for the newest, completes it.
 """
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ostinato.command_line import override
 from ostinato.config import ComparisonConfig
 from ostinato.errors import ConfigError, UserError
 
@@ -31,7 +33,7 @@ def resumed(argv: list[str], parent: Path) -> list[str]:
     if not records:
         raise ConfigError([f"sweep=resume: {parent} holds no sweep to go on with; leave it out to start one"])
     folder = records[-1].parent
-    return ["-m", *(typed or _command_of(records[-1])), f"hydra.sweep.dir='{folder}'"]
+    return ["-m", *(typed or _command_of(records[-1])), override("hydra.sweep.dir", str(folder))]
 
 
 def _command_of(record: Path) -> list[str]:
@@ -64,8 +66,9 @@ def end(folder: Path, cfg: ComparisonConfig) -> int:
     missing = sum(point.status != "finished" for point in points)
     sys.stdout.write(f"sweep: {folder / 'sweep.html'}\n")
     if missing:
+        where = override("hydra.sweep.dir", str(folder))
         sys.stdout.write(
-            f"{missing} of {len(points)} jobs did not finish; the same command with hydra.sweep.dir='{folder}', "
+            f"{missing} of {len(points)} jobs did not finish; the same command with {shlex.quote(where)}, "
             "or sweep=resume, goes on\n"
         )
     return 1 if missing else 0

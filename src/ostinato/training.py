@@ -13,6 +13,7 @@ import torch
 from ostinato import metrics
 from ostinato.batching import Indices, Schedule, count_batches, plan_epoch
 from ostinato.checkpoint import TrainState, drop_later, find_best, load_newest, save_checkpoint
+from ostinato.command_line import command, override
 from ostinato.compiling import compiled
 from ostinato.config import Precision, RunConfig
 from ostinato.device import Compute
@@ -124,8 +125,8 @@ class Training:
 
     def _changed(self, path: Path) -> CheckpointError:
         return CheckpointError(
-            f"{path}: damaged or changed while the run trained; go back to the last whole checkpoint with: "
-            f"python scripts/train.py resume={self._run.path}"
+            f"{path}: damaged or changed while the run trained; "
+            f"go back to the last whole checkpoint with: {self._go_on()}"
         )
 
     def _compiled(self) -> AbstractContextManager[None]:
@@ -148,7 +149,7 @@ class Training:
             if self._stop.signal and not self._finished():
                 raise Interrupted(
                     f"stopped by {signal.Signals(self._stop.signal).name} after step {self.state.step} of "
-                    f"{self.schedule.total_steps}; go on with: python scripts/train.py resume={self._run.path}",
+                    f"{self.schedule.total_steps}; go on with: {self._go_on()}",
                     self._stop.signal,
                 )
 
@@ -225,7 +226,7 @@ class Training:
         except OSError as error:
             raise CheckpointError(
                 f"step {self.state.step}: the checkpoint could not be written ({error}); the one before is kept. "
-                f"Make room, then go on with: python scripts/train.py resume={self._run.path}"
+                f"Make room, then go on with: {self._go_on()}"
             ) from error
 
     def _check_weights(self) -> None:
@@ -241,6 +242,9 @@ class Training:
                 raise diverged(
                     "a weight or an optimizer moment is NaN or infinite after the update", self.state.step, rate
                 )
+
+    def _go_on(self) -> str:
+        return command("train", override("resume", str(self._run.path)))
 
     def _finished(self) -> bool:
         patience = self.cfg.early_stopping.patience

@@ -6,6 +6,7 @@ text that `--help` shows and the key table of the README. Nothing here imports H
 
 from ostinato.config.commands import (
     BenchmarkConfig,
+    CacheConfig,
     CompareConfig,
     ComparisonConfig,
     CrashTestConfig,
@@ -57,6 +58,7 @@ __all__ = [
     "Batching",
     "BenchmarkConfig",
     "BenchmarkMode",
+    "CacheConfig",
     "ClassWeights",
     "CompareConfig",
     "ComparisonConfig",

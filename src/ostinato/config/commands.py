@@ -227,3 +227,21 @@ class CompareConfig:
         if wrong is not None:
             raise ValueError(f"where={wrong}: not of the form column:pattern")
         return self
+
+
+@dataclass(config=STRICT, kw_only=True)
+class CacheConfig:
+    """List what the cache holds, or prune it."""
+
+    prune: str | None = None
+    """Delete what was not used for this many days, or `all`; null only lists."""
+    dry_run: bool = False
+    """List what `prune` would delete, and delete nothing."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "CacheConfig":
+        if self.prune not in (None, "all") and not (self.prune.isascii() and self.prune.isdigit()):
+            raise ValueError(f"prune={self.prune}: must be a number of days, or all")
+        if self.dry_run and self.prune is None:
+            raise ValueError("dry_run=true: there is nothing to try; add prune=30 or prune=all")
+        return self

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
+from ostinato import paths
 from ostinato.data.columns import Columns, Row
 from ostinato.data.decoding import open_bytes
 from ostinato.data.formats import READERS, Reader, read_stream
@@ -67,10 +68,7 @@ def find_files(path: str, key: str) -> list[Path]:
     try:
         if "\0" in path:
             raise ValueError("it contains a NUL character")
-        literal = Path(path).expanduser()
-        if literal.is_file():
-            return [literal]
-        files = sorted(file for match in glob.glob(str(literal), recursive=True) if (file := Path(match)).is_file())
+        files, literal = paths.find_files(path), paths.expand(path)
         if files:
             return files
         if glob.has_magic(path):

@@ -1,12 +1,12 @@
 """What a report says of the run itself: its data, surroundings and config, and how to do it again. Draws nothing."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ostinato.command_line import command, override
 from ostinato.report.material import Material
 from ostinato.report.text import data_name, percent, plain, training_command
 from ostinato.run_dir import read_config
@@ -73,7 +73,7 @@ def commands(m: Material) -> list[str]:
     path, here = m.run.path.absolute(), Path.cwd()
     folder = path.relative_to(here) if path.is_relative_to(here) else path
     lines = [commit and f"git checkout {commit}", training_command(m.run)]
-    return [plain(line) for line in lines if line] + [f"python scripts/reproduce.py run={shlex.quote(str(folder))}"]
+    return [plain(line) for line in lines if line] + [command("reproduce", override("run", str(folder)))]
 
 
 def config(m: Material) -> str:
