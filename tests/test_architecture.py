@@ -17,8 +17,8 @@ PACKAGE = "ostinato"
 LAYERS = {
     "foundations": "errors atomic config config.* run_dir fingerprint distributed progress interruption",
     "surroundings": "seeding source logits provenance drift assets device jobs",
-    "parts": "data data.* tokenise batching collate dropout attention packing model loss optim metrics "
-    "figures statistics bootstrap calibration",
+    "parts": "data data.* tokenise batching collate dropout attention agreement padding packing model loss optim "
+    "metrics figures statistics bootstrap calibration",
     "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier onnx_classifier",
     "what a run leaves": "rescore model_card report report.* run_end",

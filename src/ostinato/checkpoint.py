@@ -90,7 +90,7 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s is damaged and passed over: %s", folder, error)
             continue
-        model.load_state_dict(load_file(folder / _WEIGHTS))
+        _load_weights(model, load_file(folder / _WEIGHTS))
         _load_moments(optimizer, load_file(folder / _OPTIMIZER))
         return state
     return None
@@ -98,9 +98,32 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+        first = _first_names(tensors)
+        save_file({name: _on_its_own(tensor) for name, tensor in tensors.items() if first[name] == name}, path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def _load_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    first = _first_names(model.state_dict())
+    saved = {name: tensors[first[name]] for name in first if first[name] in tensors}
+    model.load_state_dict(dict(tensors) | saved)
+
+
+def _first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """For each name, the first name of the same tensor: tied weights are saved once."""
+    first: dict[Any, str] = {}
+    names = {}
+    for name, tensor in tensors.items():
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        names[name] = first.setdefault(place if tensor.numel() else name, name)
+    return names
+
+
+def _on_its_own(tensor: Tensor) -> Tensor:
+    """A contiguous tensor on the CPU that shares no memory with another: safetensors refuses views."""
+    alone = tensor.detach().cpu().contiguous()
+    return alone if alone.untyped_storage().nbytes() == alone.numel() * alone.element_size() else alone.clone()
 
 
 def _flat_moments(optimizer: Optimizer) -> dict[str, Tensor]:

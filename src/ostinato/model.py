@@ -27,6 +27,7 @@ from ostinato.atomic import atomic_folder
 from ostinato.config import ModelConfig, Task
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
+from ostinato.padding import settle_pad_token
 from ostinato.run_dir import RunDir, read_json
 
 # Reports of new head weights and bars for milliseconds say nothing that a user asked for.
@@ -107,6 +108,8 @@ def build_classifier(
         "problem_type": f"{task.value}_classification" if task is not Task.regression else "regression",
     }
     config = _architecture(cfg) if _from_scratch(cfg) else _load(AutoConfig, cfg)
+    if not _from_scratch(cfg):
+        settle_pad_token(config, tokenizer)
     _check_length(cfg, config)
     for key, value in {**overrides, **_dropouts(cfg, config)}.items():
         setattr(config, key, value)
@@ -135,7 +138,9 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
         raise ConfigError([f"run={run.path}: holds no trained model (no best/); has the run finished?"])
     verify_best(run)
     cfg = ModelConfig(name=str(run.best.resolve()))
-    return _load_model(cfg, attn_implementation=attention).eval(), _load(AutoTokenizer, cfg)
+    config, tokenizer = _load(AutoConfig, cfg), _load(AutoTokenizer, cfg)
+    settle_pad_token(config, tokenizer)
+    return _load_model(cfg, config=config, attn_implementation=attention).eval(), tokenizer
 
 
 def verify_best(run: RunDir) -> None:
