@@ -219,7 +219,7 @@ def _check_length(cfg: ModelConfig, config: PreTrainedConfig) -> None:
     positions = getattr(config, "max_position_embeddings", None)
     if config.model_type in ("roberta", "xlm-roberta", "camembert") and positions:
         positions -= 2  # their first position is pad_token_id + 1
-    if positions and cfg.max_length > positions:
+    if positions and 0 < positions < cfg.max_length:  # XLNet's -1: as many as there are tokens
         raise ConfigError(
             [f"model.max_length={cfg.max_length}: the model has {positions} positions; take at most {positions}"]
         )

@@ -30,7 +30,7 @@ def settle_pad_token(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBas
     name = tokenizer.name_or_path or config.model_type
     text_config = config.get_text_config()
     theirs = text_config.pad_token_id
-    special = {tokenizer.convert_tokens_to_ids(token): token for token in tokenizer.all_special_tokens}
+    special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     if tokenizer.pad_token_id is None:
         token = special.get(theirs, tokenizer.eos_token)
         if token is None:
