@@ -59,7 +59,7 @@ def overrides(folder, name):
             "training.eval_every=3", "training.epochs=1", "training.lr=1e-3"]  # fmt: skip
 
 
-HEAVY = ("distilbert", "electra", "albert", "modernbert")  # what they take part in is shown by others as well
+HEAVY = ("bert", "distilbert", "electra", "albert", "modernbert")  # what they take part in is shown by others as well
 
 
 @pytest.mark.parametrize(
