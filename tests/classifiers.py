@@ -7,9 +7,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ostinato.collate import Collator
-from ostinato.config import Batching
 from ostinato.dropout import Masks
-from ostinato.packing import collator_for
+from ostinato.packing import _first_position, pack
 
 LONGEST = 40
 BERT_SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -40,7 +39,8 @@ def classifiers(name):
 
 def collator(model, masks=None):
     """Packs the model."""
-    return collator_for(model, model.config.pad_token_id, Batching.packed, masks or Masks())
+    pack(model, masks or Masks())
+    return Collator(model.config.pad_token_id, packed=True, first_position=_first_position(model))
 
 
 def rows(lengths, seed=0, pairs=False):

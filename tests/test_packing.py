@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ostinato import attention
-from ostinato.config import Batching
 from ostinato.dropout import Dropout, Masks, kept_share, replace_dropout
-from ostinato.packing import collator_for, possible_batching
+
+
+def agree(found, expected, name=""):
+    """Equal up to the order of sums; the bound grows with what is compared, for sums differ by processor."""
+    bound = 1e-5 * max(1e-2, float(expected.detach().abs().max()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=bound, msg=lambda text: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -26,10 +30,10 @@ def test_logits_and_gradients_agree_with_padding(name, lengths, multiple):
     weight = torch.randn(len(lengths), 3)
     expected, theirs = gradients(*padded, columns, weight)
     logits, ours = gradients(*packed, columns, weight)
-    assert (logits - expected).abs().max() < 1e-5
+    agree(logits, expected)
     assert ours.keys() == theirs.keys()
     for parameter, gradient in theirs.items():
-        assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
+        agree(ours[parameter], gradient, parameter)
 
 
 @pytest.mark.parametrize("size", [1, 400, 1500])
@@ -41,9 +45,9 @@ def test_attention_in_groups_of_any_size_agrees_with_padding(size, monkeypatch):
     attention._Layout.of.cache_clear()
     logits, ours = gradients(*packed, columns, weight)
     attention._Layout.of.cache_clear()
-    assert (logits - expected).abs().max() < 1e-5
+    agree(logits, expected)
     for parameter, gradient in theirs.items():
-        assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
+        agree(ours[parameter], gradient, parameter)
 
 
 class Flash(torch.autograd.Function):
@@ -96,9 +100,9 @@ def test_the_kernel_of_a_gpu_is_asked_for_the_same(name, multiple, monkeypatch):
     columns, weight = rows([3, 1, LONGEST, 1, 7, 20]), torch.randn(6, 3)
     expected, theirs = gradients(*padded, columns, weight)
     logits, ours = gradients(model, replace(collator, multiple=multiple), columns, weight)
-    assert (logits - expected).abs().max() < 1e-5
+    agree(logits, expected)
     for parameter, gradient in theirs.items():
-        assert (ours[parameter] - gradient).abs().max() < 1e-5, parameter
+        agree(ours[parameter], gradient, parameter)
 
 
 @given(lengths=st.lists(st.integers(1, LONGEST), min_size=1, max_size=20), seed=st.integers(0, 99))
@@ -107,7 +111,7 @@ def test_any_lengths_agree_with_padding(lengths, seed):
     columns = rows(lengths, seed)
     with torch.no_grad():
         expected, logits = (model(**collator.inputs(columns)).logits for model, collator in BERT)
-    assert (logits - expected).abs().max() < 1e-5
+    agree(logits, expected)
 
 
 BERT = classifiers("bert")
@@ -117,7 +121,7 @@ def test_a_text_does_not_see_its_neighbours():
     packed, collator = BERT[1]
     alone = packed(**collator.inputs({"input_ids": [[7, 8, 9]]})).logits
     among = packed(**collator.inputs({"input_ids": [[40, 41], [7, 8, 9], [30]]})).logits
-    assert (alone[0] - among[1]).abs().max() < 1e-6
+    agree(among[1], alone[0])
 
 
 def test_attention_dropout_drops_and_keeps_the_mean():
@@ -188,16 +192,6 @@ def test_every_dropout_layer_of_a_model_is_replaced():
     layers = [child for child in model.modules() if isinstance(child, torch.nn.Dropout)]
     assert len(layers) == 11
     assert all(isinstance(layer, Dropout) and layer.p == 0.1 for layer in layers)
-
-
-def test_deberta_says_that_it_cannot_and_takes_buckets(caplog):
-    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model("deberta-v2", **BERT_SIZES))
-    with caplog.at_level("INFO"):
-        batching = possible_batching(model, Batching.packed)
-    assert batching is Batching.bucketed
-    assert "deberta-v2 takes no packed batches; it gets bucketed ones" in caplog.text
-    assert not collator_for(model, 0, Batching.packed, Masks()).packed
-    assert possible_batching(model, Batching.random) is Batching.random
 
 
 def test_a_packed_model_saves_what_transformers_loads(tmp_path):

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -94,7 +95,7 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
         except _READ_ERRORS as error:
             log.warning("%s is damaged and passed over: %s", folder, error)
             continue
-        weights, moments = load_file(folder / _WEIGHTS), load_file(folder / _OPTIMIZER)
+        weights, moments = _with_tied(model, load_file(folder / _WEIGHTS)), load_file(folder / _OPTIMIZER)
         if _shapes(weights) != _shapes(model.state_dict()):
             raise ResumeRefused([f"resume={run.path}: {folder.name} is of another model; start a new run"])
         model.load_state_dict(weights)
@@ -149,9 +150,32 @@ def _drop_unused_best(run: RunDir) -> None:
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+        first = _first_names(tensors)
+        save_file({name: _on_its_own(tensor) for name, tensor in tensors.items() if first[name] == name}, path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def _with_tied(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, and those that the model ties to them under other names."""
+    first = _first_names(model.state_dict())
+    return dict(tensors) | {name: tensors[first[name]] for name in first if first[name] in tensors}
+
+
+def _first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """For each name, the first name of the same tensor: tied weights are saved once."""
+    first: dict[Any, str] = {}
+    names = {}
+    for name, tensor in tensors.items():
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        names[name] = first.setdefault(place if tensor.numel() else name, name)
+    return names
+
+
+def _on_its_own(tensor: Tensor) -> Tensor:
+    """A contiguous tensor on the CPU that shares no memory with another: safetensors refuses views."""
+    alone = tensor.detach().cpu().contiguous()
+    return alone if alone.untyped_storage().nbytes() == alone.numel() * alone.element_size() else alone.clone()
 
 
 def _flat_moments(optimizer: Optimizer) -> dict[str, Tensor]:

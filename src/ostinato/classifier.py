@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -27,6 +28,7 @@ from ostinato.errors import ConfigError
 from ostinato.metrics import probabilities
 from ostinato.model import verify_best
 from ostinato.packing import collator_for
+from ostinato.padding import check_rows, settle_pad_token
 from ostinato.run_dir import RunDir
 
 _CHUNK_BATCHES = 16  # texts are sorted by length within chunks of this many batches: little padding, flat memory
@@ -119,7 +121,7 @@ class TextClassifier(Classifier):
         super().__init__(tokenizer, model.config)
         self.model = model.to(device).eval()
         self.device = device
-        self._collator = collator_for(self.model, tokenizer.pad_token_id, Batching.packed, Masks())
+        self._collator = collator_for(self.model, tokenizer, Batching.packed, Masks())
 
     @classmethod
     def load(cls, folder: str | Path, device: Device | str = Device.auto, calibrated: bool = False) -> "TextClassifier":
@@ -140,8 +142,12 @@ class TextClassifier(Classifier):
             raise ConfigError(
                 [f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"]
             )
-        model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32, local_files_only=True)
+        config = AutoConfig.from_pretrained(source, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        settle_pad_token(config, tokenizer)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source, config=config, dtype=torch.float32, local_files_only=True
+        )
         classifier = cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
         if calibrated:
             classifier.calibration = load_calibration(source, classifier.task, classifier.labels)
@@ -149,6 +155,8 @@ class TextClassifier(Classifier):
 
     def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
         """See `Classifier`."""
+        lengths = np.array([len(ids) for ids in rows["input_ids"]])
+        check_rows(self.model, np.concatenate(rows["input_ids"]), lengths, "texts of one batch")
         with torch.inference_mode():
             inputs = to_device(self._collator.inputs(rows), self.device)
             logits: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ostinato.batching import Indices
+from ostinato.errors import DataError
 from ostinato.tokenise import TokenisedSplit
 
 
@@ -31,8 +32,16 @@ class Segments:
 
     @classmethod
     def of(cls, lengths: NDArray[np.int64], multiple: int = 1) -> "Segments":
-        """Lays texts of these lengths one after another and fills up to a multiple of so many tokens."""
+        """Lays texts of these lengths one after another and fills up to a multiple of so many tokens.
+
+        Raises:
+            DataError: more tokens than the int32 numbers of the kernels can count.
+        """
         filler = int(-lengths.sum() % multiple)
+        if int(lengths.sum()) + filler + multiple > np.iinfo(np.int32).max:
+            raise DataError(
+                f"a packed batch of {int(lengths.sum())} tokens: at most 2**31 - 1 fit; lower training.batch_size"
+            )
         bounds = torch.from_numpy(np.cumsum([0, *lengths, filler]))
         longest = -(-int(lengths.max()) // multiple) * multiple
         return cls(bounds[:-2], bounds.int(), tuple(lengths.tolist()), filler, longest)
@@ -85,16 +94,20 @@ class Collator:
     """Makes batches in the form that a model takes.
 
     Attributes:
-        pad_token_id: what fills `input_ids`; other columns are filled with 0.
+        pad_token_id: what fills `input_ids`.
         packed: one row without padding instead of padded rows.
         first_position: position id of a text's first token (packed).
         multiple: packed rows are filled up to a multiple of so many tokens, for kernels of fixed shapes.
+        pad_token_type_id: what fills `token_type_ids`; other columns are filled with 0.
+        left: padding goes before the text (padded).
     """
 
     pad_token_id: int
     packed: bool = False
     first_position: int = 0
     multiple: int = 1
+    pad_token_type_id: int = 0
+    left: bool = False
 
     def batch(self, split: TokenisedSplit, indices: Indices) -> Batch:
         """Makes the batch of the given rows, in their order."""
@@ -106,8 +119,13 @@ class Collator:
 
         Args:
             rows: column name to one list of integers per row, all columns of a row equally long.
+
+        Raises:
+            DataError: a row without tokens.
         """
         lengths = np.array([len(ids) for ids in rows["input_ids"]], dtype=np.int64)
+        if not lengths.all():
+            raise DataError("a text has no tokens; remove empty texts")
         return self._pack(rows, lengths) if self.packed else self._pad(rows, lengths)
 
     def _pack(self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]) -> dict[str, Tensor | Segments]:
@@ -116,12 +134,15 @@ class Collator:
         flat = {name: np.concatenate(values).astype(np.int64) for name, values in rows.items()}
         places = np.arange(len(flat["input_ids"])) - np.repeat(segments.starts.numpy(), lengths)
         flat["position_ids"] = places + self.first_position
+        if self.first_position and (pads := flat["input_ids"] == self.pad_token_id).any():
+            flat["position_ids"] = self._positions_around(pads, segments.starts.numpy(), lengths)
         tokens = {name: np.pad(v, (0, segments.filler), constant_values=self._fill(name)) for name, v in flat.items()}
         return {name: torch.from_numpy(values)[None] for name, values in tokens.items()} | {"segments": segments}
 
     def _pad(self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]) -> dict[str, Tensor | Segments]:
-        """int64 tensors [num_rows, longest], padded on the right, and `attention_mask` (1 for real tokens)."""
+        """int64 tensors [num_rows, longest], padded on one side, and `attention_mask` (1 for real tokens)."""
         mask = np.arange(lengths.max()) < lengths[:, None]
+        mask = mask[:, ::-1] if self.left else mask
         inputs: dict[str, Tensor | Segments] = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
         for name, values in rows.items():
             padded = np.full(mask.shape, self._fill(name), dtype=np.int64)
@@ -129,5 +150,13 @@ class Collator:
             inputs[name] = torch.from_numpy(padded)
         return inputs
 
+    def _positions_around(
+        self, pads: NDArray[np.bool_], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Position ids as RoBERTa's: a pad token in a text gets the pad token's id and is not counted."""
+        counted = np.cumsum(~pads)
+        before: NDArray[np.int64] = np.repeat(counted[starts] - ~pads[starts], lengths)
+        return np.where(pads, self.pad_token_id, counted - before + self.first_position - 1)
+
     def _fill(self, column: str) -> int:
-        return self.pad_token_id if column == "input_ids" else 0
+        return {"input_ids": self.pad_token_id, "token_type_ids": self.pad_token_type_id}.get(column, 0)

@@ -31,6 +31,7 @@ from ostinato.config import Head, ModelConfig, Task
 from ostinato.drift import changed_config
 from ostinato.errors import ConfigError, UserError
 from ostinato.fingerprint import digest_file
+from ostinato.padding import settle_pad_token
 from ostinato.paths import local_folder
 from ostinato.run_dir import RunDir, read_json
 
@@ -111,6 +112,8 @@ def build_classifier(
     config = _architecture(cfg) if _from_scratch(cfg) else _load(AutoConfig, cfg)
     trained_for = _trained_for(config)
     try:
+        if not _from_scratch(cfg):
+            settle_pad_token(config, tokenizer)
         for key, value in overrides.items():
             setattr(config, key, value)
         if _from_scratch(cfg):
@@ -185,8 +188,10 @@ def load_trained(run: RunDir, attention: str) -> tuple[PreTrainedModel, PreTrain
         raise ConfigError([f"run={run.path}: holds no trained model (no best/); has the run finished?"])
     verify_best(run)
     cfg = ModelConfig(name=str(run.best.resolve()))
-    model, _ = _load_model(cfg, attn_implementation=attention)
-    return model.eval(), _load(AutoTokenizer, cfg)
+    config, tokenizer = _load(AutoConfig, cfg), _load(AutoTokenizer, cfg)
+    settle_pad_token(config, tokenizer)
+    model, _ = _load_model(cfg, config=config, attn_implementation=attention)
+    return model.eval(), tokenizer
 
 
 def verify_best(run: RunDir) -> None:

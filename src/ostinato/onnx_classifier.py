@@ -10,10 +10,10 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 
 from ostinato.calibration import load_calibration
 from ostinato.classifier import Classifier
-from ostinato.collate import Collator
 from ostinato.command_line import command, override
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
+from ostinato.packing import padded_collator
 from ostinato.records import Export
 from ostinato.run_dir import RunDir, read_json
 
@@ -32,7 +32,7 @@ class OnnxClassifier(Classifier):
         options.log_severity_level = 3  # errors
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._inputs = [node.name for node in self._session.get_inputs()]
-        self._collator = Collator(tokenizer.pad_token_id)
+        self._collator = padded_collator(tokenizer)
 
     @classmethod
     def load(cls, folder: str | Path, calibrated: bool = False, int8: bool = False) -> "OnnxClassifier":

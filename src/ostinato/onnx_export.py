@@ -24,7 +24,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.atomic import atomic_folder, write_json
 from ostinato.classifier import Classifier
-from ostinato.collate import Collator
 from ostinato.config import ExportConfig, RunConfig, Task
 from ostinato.data.splits import load_data
 from ostinato.device import set_threads
@@ -32,6 +31,7 @@ from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
 from ostinato.model import load_trained
 from ostinato.onnx_classifier import FP32, INT8, RECORD, OnnxClassifier
+from ostinato.packing import padded_collator
 from ostinato.run_dir import RunDir
 from ostinato.seeding import Seeds
 
@@ -54,7 +54,7 @@ class _Padded(Classifier):
         self.model = model
         taken = inspect.signature(model.forward).parameters
         self.inputs = [name for name in tokenizer.model_input_names if name in taken]
-        self._collator = Collator(tokenizer.pad_token_id)
+        self._collator = padded_collator(tokenizer)
 
     def arguments(self, rows: dict[str, list[list[int]]]) -> dict[str, Any]:
         inputs = self._collator.inputs(rows)

@@ -13,7 +13,8 @@ from ostinato.device import Compute, check_cores, choose, keep_freed_memory, set
 from ostinato.dropout import Masks, replace_dropout
 from ostinato.loss import Loss, build_loss
 from ostinato.model import build_classifier, load_tokenizer, locate
-from ostinato.packing import collator_for, possible_batching
+from ostinato.packing import collator_for
+from ostinato.padding import check_rows
 from ostinato.seeding import Seeds, seed_everything, set_determinism
 from ostinato.tokenise import TokenisedSplit, tokenise
 
@@ -69,8 +70,11 @@ def prepare(config: RunConfig) -> Prepared:
     loss = build_loss(data.task, training, train.labels, data.labels)
     masks = Masks()
     replace_dropout(model, masks)
-    batching = possible_batching(model, training.batching)
-    collator = collator_for(model, tokenizer.pad_token_id, batching, masks)
+    for split in filter(None, (train, val, test)):
+        check_rows(model, split.input_ids(), split.lengths, split.name)
+    collator = collator_for(model, tokenizer, training.batching, masks, train.rows[:64], compute.autocast)
+    unpacked = training.batching is Batching.packed and not collator.packed
+    batching = Batching.bucketed if unpacked else training.batching
     if training.compile:
         collator = compile_training(model, collator, training, compute)
     return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds, masks, batching, collator)

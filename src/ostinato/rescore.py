@@ -8,6 +8,7 @@ from ostinato.errors import ConfigError
 from ostinato.evaluation import Evaluated, Scorer
 from ostinato.model import load_trained
 from ostinato.packing import collator_for
+from ostinato.padding import check_rows
 from ostinato.progress import progress_bar
 from ostinato.records import Provenance
 from ostinato.run_dir import RunDir, read_json
@@ -50,12 +51,14 @@ class Rescorer:
         chosen = device if device is not Device.auto else training.device
         self._compute = _compute(chosen, precision if precision is not Precision.auto else _recorded(run, training))
         self._model = model.to(self._compute.device)
-        self._collator = collator_for(self._model, self._tokenizer.pad_token_id, training.batching, Masks())
+        autocast = self._compute.autocast
+        self._collator = collator_for(self._model, self._tokenizer, training.batching, Masks(), autocast=autocast)
         self.labels = tuple(model.config.id2label.values()) if config.data.task is not Task.regression else ()
 
     def score(self, split: Split) -> tuple[Evaluated, TokenisedSplit]:
         """Scores rows; returns what they are worth, and the rows as the model reads them."""
         rows = tokenise(split, self._tokenizer, self._config.model.max_length, self._config.data.num_workers)
+        check_rows(self._model, rows.input_ids(), rows.lengths, split.name)
         with progress_bar() as bar:
             task = self._config.data.task
             scorer = Scorer(task, self.labels, self._collator, self._batch_size, self._compute, bar)

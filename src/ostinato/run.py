@@ -23,7 +23,7 @@ from ostinato.logits import save_predictions
 from ostinato.metrics import probabilities
 from ostinato.model import load_trained
 from ostinato.outcome import Outcome, mark_unfinished, now, outcome_of
-from ostinato.packing import collator_for
+from ostinato.packing import pack
 from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
@@ -154,7 +154,8 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: Out
     training.check_best()
     model, _ = load_trained(run, config.model.attention)
     model.to(prepared.compute.device)
-    collator_for(model, prepared.tokenizer.pad_token_id, config.training.batching, prepared.masks)
+    if prepared.collator.packed:
+        pack(model, prepared.masks)
     predictions = {}
     for split in filter(None, (prepared.val, prepared.test)):
         evaluated = training.scorer.score(model, split)

@@ -63,6 +63,11 @@ class TokenisedSplit:
                     digest.update(np.ascontiguousarray(chunk.to_numpy()).data)
         return digest.hexdigest()
 
+    def input_ids(self) -> NDArray[np.int32]:
+        """Token ids of all rows, one row after another, [num_tokens]."""
+        ids: NDArray[np.int32] = pc.list_flatten(self.rows.data.column("input_ids")).to_numpy()
+        return ids
+
 
 def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, num_workers: int = 1) -> TokenisedSplit:
     """Tokenises the texts of a split; pairs as true pairs.
