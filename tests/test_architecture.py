@@ -15,7 +15,8 @@ PACKAGE = "ostinato"
 
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
-    "foundations": "errors atomic config config.* run_dir fingerprint distributed progress interruption",
+    "foundations": "errors redaction atomic config config.* run_dir recorded "
+    "fingerprint distributed progress interruption",
     "surroundings": "seeding source logits provenance drift assets device jobs",
     "parts": "data data.* tokenise batching collate dropout attention packing model loss optim metrics "
     "figures statistics bootstrap calibration",

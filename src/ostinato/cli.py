@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, cast
 
 import hydra
-import yaml
 from dotenv import load_dotenv
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
@@ -22,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ostinato import jobs, sweep
+from ostinato import jobs, recorded, sweep
 from ostinato.composition import (
     CONF,
     SCHEMAS,
@@ -38,6 +37,7 @@ from ostinato.composition import (
 from ostinato.config import RunConfig
 from ostinato.errors import ConfigError, Interrupted, UserError
 from ostinato.mistakes import find_problems
+from ostinato.redaction import shown
 from ostinato.run_dir import RunDir, read_config
 
 log = logging.getLogger("ostinato")
@@ -84,7 +84,7 @@ def _check(name: str, argv: list[str]) -> None:
         return
     problems = find_problems(name, arguments.overrides, arguments.multirun)
     if problems:
-        sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+        sys.stderr.write("".join(f"{shown(problem)}\n" for problem in problems))
         sys.exit(2)
 
 
@@ -95,13 +95,11 @@ def _resumed(argv: list[str]) -> list[str]:
     if folder == "auto":
         return typed
     try:
-        recorded = yaml.safe_load(
-            (RunDir.existing(folder).path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")
-        )
-    except (ConfigError, OSError, yaml.YAMLError) as error:
-        sys.stderr.write(f"resume={folder}: not a run folder that can be resumed ({error})\n")
+        own, notes = recorded.of_run(folder, typed)
+    except ConfigError as error:
+        sys.stderr.write(f"{shown(error)}\n")
         sys.exit(2)
-    own = [override for override in recorded if not override.startswith("resume")]
+    sys.stderr.write("".join(f"{shown(note)}\n" for note in notes))
     return [*own, *typed, f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
 
 
@@ -109,7 +107,7 @@ def _resumed_sweep(argv: list[str]) -> list[str]:
     try:
         return sweep.resumed(argv, first_of_sweep([])[0].parent) if "sweep=resume" in argv else argv
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{shown(error)}\n")
         sys.exit(2)
 
 

@@ -20,6 +20,7 @@ from ostinato.atomic import write_json
 from ostinato.config import ResumeConfig, RunConfig
 from ostinato.drift import without_observers
 from ostinato.errors import ConfigError
+from ostinato.redaction import redact
 from ostinato.run_dir import RunDir, read_json
 from ostinato.source import code_digest
 
@@ -86,9 +87,8 @@ def record_failure(run: RunDir, error: Exception) -> None:
     """Writes why a job failed, where it failed before it could write that itself."""
     if not run.results.exists():
         run.path.mkdir(parents=True, exist_ok=True)
-        write_json(
-            run.results, {"name": run.path.name, "status": "failed", "error": f"{error}" or type(error).__name__}
-        )
+        reason = redact(str(error)) or type(error).__name__
+        write_json(run.results, {"name": run.path.name, "status": "failed", "error": reason})
 
 
 def _results(run: RunDir) -> dict[str, Any]:

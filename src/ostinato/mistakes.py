@@ -23,6 +23,7 @@ from ostinato.composition import (
     first_line,
     groups,
     hydra_composition,
+    masked,
     plain,
     to_config,
     values_of,
@@ -101,6 +102,8 @@ def _problems_together(command: str, overrides: list[str]) -> list[str]:
                 problems.append(f"{text}: there is no {option} to set it for; add it to {group}=[...]")
     if cfg is None:
         return problems
+    if command == "train" and "${oc.env:" in str(masked(cfg).get("name")):
+        problems.append(f"name={cfg._get_node('name')}: names the run folder, which is shown; write it without oc.env")
     try:
         config: Any = to_config(cfg, SCHEMAS[command])
         problems += schemas.missing_packages(config.tracker) if isinstance(config, schemas.RunConfig) else []

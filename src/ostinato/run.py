@@ -28,6 +28,7 @@ from ostinato.packing import collator_for
 from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
+from ostinato.redaction import redact, redacted, register_references
 from ostinato.report.slices import check_slices
 from ostinato.rescore import Rescorer
 from ostinato.run_dir import RunDir, read_config, read_json, write_config
@@ -57,6 +58,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         ResumeRefused: the run would not go on as it began; its folder is as it was.
         Interrupted: a signal stopped it; a checkpoint is written.
     """
+    register_references(resolved)
     with stop_on_signals() as stop, progress_bar() as bar, _outcome(run, config.name) as outcome:
         # Killed before its provenance was written, a run has not taken a step: it begins again.
         began = run.config.is_file() and (run.provenance.is_file() or run.steps.is_file())
@@ -73,7 +75,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
             training.resume()
             write_config(run, resolved)
         write_json(run.provenance, provenance)
-        outcome.results["config"] = dict(resolved)
+        outcome.results["config"] = dict(resolved) | {"tracker": redacted(resolved.get("tracker"))}
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
         run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
@@ -122,7 +124,7 @@ def _outcome(run: RunDir, name: str) -> Iterator[_Outcome]:
         told = isinstance(error, UserError | Interrupted)
         outcome.results |= {
             "status": "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed",
-            "error": str(error) if told else f"{type(error).__name__}: {error}",
+            "error": redact(str(error) if told else f"{type(error).__name__}: {error}"),
         }
         _close(run, outcome, before)
         raise

@@ -6,12 +6,11 @@ A sweep's state is its jobs' folders. Nothing else is kept: killed at any point,
 
 import sys
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from ostinato import recorded
 from ostinato.config import ComparisonConfig
 from ostinato.errors import ConfigError, UserError
+from ostinato.redaction import shown
 
 _RECORD = "multirun.yaml"  # Hydra writes it into each sweep's folder
 
@@ -31,16 +30,7 @@ def resumed(argv: list[str], parent: Path) -> list[str]:
     if not records:
         raise ConfigError([f"sweep=resume: {parent} holds no sweep to go on with; leave it out to start one"])
     folder = records[-1].parent
-    return ["-m", *(typed or _command_of(records[-1])), f"hydra.sweep.dir='{folder}'"]
-
-
-def _command_of(record: Path) -> list[str]:
-    try:
-        overrides: Any = yaml.safe_load(record.read_text(encoding="utf-8"))["hydra"]["overrides"]
-        own = ("hydra.sweep.dir=", "hydra.mode=")
-        return [*overrides["task"], *(o for o in overrides["hydra"] if not o.startswith(own))]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConfigError([f"sweep=resume: {record} is damaged ({error}); type the command with it"]) from None
+    return ["-m", *(typed or recorded.of_sweep(records[-1])), f"hydra.sweep.dir='{folder}'"]
 
 
 def end(folder: Path, cfg: ComparisonConfig) -> int:
@@ -56,7 +46,7 @@ def end(folder: Path, cfg: ComparisonConfig) -> int:
     try:
         comparison = compare_runs(find_runs([str(folder)]), cfg)
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{shown(error)}\n")
         return 2
     show(comparison)
     write(comparison, folder, "sweep")
