@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
-import yaml
 from dotenv import load_dotenv
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
@@ -27,13 +26,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ostinato import jobs, sweep
+from ostinato import jobs, recorded, sweep
 from ostinato.command_line import override
 from ostinato.composition import (
     CONF,
     SCHEMAS,
     compose_command,
-    first_line,
     first_of_sweep,
     help_text,
     hydra_composition,
@@ -46,6 +44,7 @@ from ostinato.config import RunConfig
 from ostinato.errors import ConfigError, Interrupted, UserError
 from ostinato.mistakes import find_problems
 from ostinato.presets import own_recipe
+from ostinato.redaction import shown
 from ostinato.run_dir import RunDir, read_config
 from ostinato.session import check_new
 from ostinato.terminal import one_line_errors, quiet_streams
@@ -106,7 +105,7 @@ def _check(name: str, argv: list[str]) -> None:
         return
     problems = find_problems(name, arguments.overrides, arguments.multirun, values=not shows)
     if problems:
-        sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+        sys.stderr.write("".join(f"{shown(problem)}\n" for problem in problems))
         sys.exit(2)
 
 
@@ -158,15 +157,8 @@ def _resumed(argv: list[str]) -> list[str]:
         folder = asked.partition("=")[2]  # a folder that does not exist, with characters that Hydra does not read
     if folder == "auto":
         return typed
-    try:
-        recorded = yaml.safe_load(
-            (RunDir.existing(folder).path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")
-        )
-    except (ConfigError, OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError([f"resume={folder}: not a run folder that can be resumed ({first_line(error)})"]) from None
-    if not isinstance(recorded, list) or not all(isinstance(text, str) for text in recorded):
-        raise ConfigError([f"resume={folder}: not a run folder that can be resumed (overrides.yaml is damaged)"])
-    own = [text for text in recorded if not text.startswith("resume")]
+    own, notes = recorded.of_run(folder, _arguments(typed).overrides)
+    sys.stderr.write("".join(f"{shown(note)}\n" for note in notes))
     where = [override("hydra.run.dir", folder), "hydra.output_subdir=null"]
     return _with_overrides(typed, [*own, *_arguments(typed).overrides, *where])
 
@@ -181,7 +173,9 @@ def _with_own_recipe(argv: list[str]) -> list[str]:
     if not added:
         return argv
     place = next(number for number, text in enumerate(argv) if text.startswith("model.name="))
-    sys.stderr.write(f"{argv[place]}: the preset was tuned for other weights; defaults are used: {' '.join(added)}\n")
+    sys.stderr.write(
+        f"{shown(argv[place])}: the preset was tuned for other weights; defaults are used: {' '.join(added)}\n"
+    )
     return [*argv[: place + 1], *added, *argv[place + 1 :]]
 
 

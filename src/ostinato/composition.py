@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 from pydantic import TypeAdapter, ValidationError
 
 from ostinato import config as schemas
-from ostinato import jobs
+from ostinato import jobs, redaction
 from ostinato.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -101,6 +103,14 @@ def search_direction(monitor: str | None, task: str) -> str:
     return search.direction(monitor, schemas.Task(task))
 
 
+def _environment(name: str, *default: str | None) -> str | None:
+    value = oc.env(name, *default)
+    if name in os.environ:
+        redaction.register(os.environ[name], "${oc.env:" + name + "}")
+    return value
+
+
+OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 OmegaConf.register_new_resolver("search_direction", search_direction, replace=True)
 # On import, for a launcher's workers: they load the job, and with it this module, before they ask for its folder.
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
@@ -195,13 +205,11 @@ def _missing(raw: Any, prefix: str = "") -> list[str]:
 
 @contextmanager
 def _environment_masked() -> Iterator[None]:
-    from omegaconf.resolvers import oc
-
     mask_environment()
     try:
         yield
     finally:
-        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+        OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 
 
 def mask_environment() -> None:

@@ -8,6 +8,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from ostinato.config import ExportConfig
 from ostinato.errors import ConfigError
 from ostinato.model import verify_best
+from ostinato.redaction import redact
 from ostinato.run_dir import RunDir
 
 
@@ -36,5 +37,5 @@ def push(cfg: ExportConfig, run: RunDir) -> str:
     except ConfigError:
         raise
     except Exception as error:  # of the hub's client, or of what it speaks HTTP with: they have no common class
-        reason = " ".join(str(error).split())[:200].replace(token, "***")
+        reason = " ".join(redact(str(error)).replace(token, "***").split())[:200]
         raise ConfigError([f"repo={cfg.repo}: could not be pushed to {api.endpoint} ({reason})"]) from None

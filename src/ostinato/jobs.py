@@ -22,6 +22,7 @@ from ostinato.drift import without_observers
 from ostinato.errors import ConfigError
 from ostinato.paths import find_files, local_folder
 from ostinato.records import FinishedResults
+from ostinato.redaction import redact
 from ostinato.run_dir import RunDir, read_json, write_record
 from ostinato.source import code_digest
 
@@ -102,9 +103,8 @@ def record_failure(run: RunDir, error: Exception) -> None:
     """Writes why a job failed, where it failed before it could write that itself."""
     if not has_ended(run):
         run.path.mkdir(parents=True, exist_ok=True)
-        write_record(
-            run.results, {"name": run.path.name, "status": "failed", "error": f"{error}" or type(error).__name__}
-        )
+        reason = redact(str(error)) or type(error).__name__
+        write_record(run.results, {"name": run.path.name, "status": "failed", "error": reason})
 
 
 def has_ended(run: RunDir) -> bool:

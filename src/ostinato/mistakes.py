@@ -23,6 +23,7 @@ from ostinato.composition import (
     first_line,
     groups,
     hydra_composition,
+    masked,
     parse,
     plain,
     to_config,
@@ -176,7 +177,7 @@ def _problems_of_values(command: str, cfg: DictConfig) -> list[str]:
         return []
     return [
         *schemas.missing_packages(config.tracker),
-        *(_problems_of_name(cfg) if _problem_of_name(config.name) else []),
+        *_problems_of_name(cfg),
     ]
 
 
@@ -186,6 +187,8 @@ def _problems_of_name(cfg: DictConfig) -> list[str]:
     except OmegaConfBaseException:
         return []  # `to_config` reports it
     typed = OmegaConf.to_container(cfg, resolve=False)["name"]  # type: ignore[index,call-overload]
+    if "${oc.env:" in str(masked(cfg).get("name")):
+        problem = "which everybody sees; write it without oc.env"
     return [f"name={typed}: the run's folder is named after it; {problem}"] if problem else []
 
 

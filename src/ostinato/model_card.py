@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ostinato.atomic import write_text
 from ostinato.config import RunConfig, Source, Task
+from ostinato.redaction import inline, redact
 from ostinato.report.text import data_name, number, percent, plain, title, training_command
 from ostinato.run_dir import RunDir
 
@@ -68,7 +69,7 @@ def model_card(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = _cell
+    environment.filters["cell"] = inline
     content = environment.get_template("model_card.md").render(
         metadata=_metadata(config, results).to_yaml(),
         config=config,
@@ -135,9 +136,5 @@ def _on_hub(name: str) -> bool:
 
 def _shown_name(name: str) -> str:
     """A model's name; of a local folder the last part only."""
+    name = redact(name)
     return name if _on_hub(name) or name.startswith("asset:") else Path(name).name
-
-
-def _cell(value: object) -> str:
-    """A value inside a Markdown table."""
-    return " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -11,6 +11,7 @@ from typing import Any
 from ostinato.atomic import storage_errors
 from ostinato.command_line import command, override
 from ostinato.errors import Interrupted, ResumeRefused, UserError
+from ostinato.redaction import redact
 from ostinato.run_dir import RunDir, write_record
 from ostinato.trackers import Trackers
 
@@ -59,7 +60,7 @@ def outcome_of(run: RunDir, name: str) -> Iterator[Outcome]:
         one_line = isinstance(error, UserError | Interrupted)
         outcome.results |= {
             "status": "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed",
-            "error": str(error) if one_line else f"{type(error).__name__}: {error}",
+            "error": redact(str(error) if one_line else f"{type(error).__name__}: {error}"),
         }
         if outcome.began or not earlier:
             try:

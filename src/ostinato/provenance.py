@@ -1,5 +1,6 @@
 """What ran, on what, with which data. Reads the machine; changes nothing."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ostinato.redaction import redacted
 from ostinato.source import code_digest
 
 _ENVIRONMENT = (
@@ -31,7 +33,7 @@ _ENVIRONMENT = (
 def environment() -> dict[str, Any]:
     """Versions, hardware and settings that a result depends on."""
     return {
-        "command": [sys.executable, *sys.argv],
+        "command": redacted([sys.executable, *sys.argv]),
         "git": _git(),
         "code": code_digest(),
         "python": platform.python_version(),
@@ -57,8 +59,10 @@ def _packages() -> dict[str, str]:
 
 
 def _ask(*command: str) -> str | None:
+    # A variable of git can name a program that git runs, or another repository.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=own)
     except OSError:
         return None  # no such program here
     return done.stdout if done.returncode == 0 else None
@@ -66,8 +70,18 @@ def _ask(*command: str) -> str | None:
 
 def _git() -> dict[str, Any] | None:
     here = str(Path(__file__).parent)
-    commit = _ask("git", "-C", here, "rev-parse", "HEAD")
-    return {"commit": commit.strip(), "diff": _ask("git", "-C", here, "diff", "HEAD") or ""} if commit else None
+    git = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", here)
+    commit = _ask(*git, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    diff = _ask(*git, "diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
+    return {"commit": commit.strip(), "diff": _digest(diff) if diff else None}
+
+
+def _digest(diff: str) -> dict[str, Any]:
+    """What a diff is known by; its text can hold passwords, and provenance is sent to trackers."""
+    files = sum(line.startswith("diff --git ") for line in diff.splitlines())
+    return {"sha256": hashlib.sha256(diff.encode()).hexdigest(), "files": files}
 
 
 def _cpu_model() -> str:

@@ -28,6 +28,7 @@ from ostinato.prepare import Prepared, prepare
 from ostinato.progress import progress_bar
 from ostinato.provenance import environment
 from ostinato.records import Provenance
+from ostinato.redaction import redacted, register_references
 from ostinato.report.slices import check_slices
 from ostinato.rescore import Rescorer
 from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
@@ -58,6 +59,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         ResumeRefused: the run would not go on as it began; its folder is as it was.
         Interrupted: a signal stopped it; a checkpoint is written.
     """
+    register_references(resolved)
     with session(run):
         if config.resume.run is None and run.began:
             check_new(run.path)
@@ -80,7 +82,7 @@ def _train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_st
         if resuming:
             provenance["resumed"] = _admit(config, run, resolved, provenance)
             training.resume()
-        outcome.results["config"] = dict(resolved)
+        outcome.results["config"] = dict(resolved) | {"tracker": redacted(resolved.get("tracker"))}
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
         begin = partial(_begin, run, outcome, resolved, provenance)

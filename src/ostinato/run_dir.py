@@ -71,7 +71,22 @@ class RunDir:
     @property
     def choices(self) -> dict[str, str]:
         """The option that the run took of each config group, by Hydra's own record."""
-        return (self._hydra("runtime") or {}).get("choices", {})  # type: ignore[no-any-return]
+        runtime = self._hydra("runtime")
+        choices = runtime.get("choices") if isinstance(runtime, dict) else None
+        return choices if isinstance(choices, dict) else {}
+
+    def overrides(self) -> list[str]:
+        """The command line that started the run, by Hydra's own record.
+
+        Raises:
+            ConfigError: the record is missing or damaged.
+        """
+        record = self.path / ".hydra" / "overrides.yaml"
+        try:
+            recorded = yaml.safe_load(record.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise ConfigError([f"{record}: damaged or not readable ({str(error).splitlines()[0]})"]) from None
+        return key_values(recorded, record)
 
     def _hydra(self, key: str) -> Any:
         try:
@@ -100,6 +115,20 @@ class RunDir:
         if not run.config.is_file():
             raise ConfigError([f"run={path}: holds no config.yaml, so it is not a run folder"])
         return run
+
+
+def key_values(recorded: Any, record: Path) -> list[str]:
+    """The items of a recorded command line.
+
+    Raises:
+        ConfigError: one is not a text of the form key=value.
+    """
+    if not isinstance(recorded, list):
+        raise ConfigError([f"{record}: damaged (holds no list of key=value)"])
+    for item in recorded:
+        if not isinstance(item, str) or not (item.startswith("~") or "=" in item):
+            raise ConfigError([f"{record}: damaged ({str(item)[:80]!r} is not of the form key=value)"])
+    return recorded
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:

@@ -7,13 +7,12 @@ A sweep's state is its jobs' folders. Nothing else is kept: killed at any point,
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from ostinato import recorded
 from ostinato.command_line import override
 from ostinato.config import ComparisonConfig
 from ostinato.errors import ConfigError, UserError
+from ostinato.redaction import shown
 
 _RECORD = "multirun.yaml"  # Hydra writes it into each sweep's folder
 
@@ -33,16 +32,7 @@ def resumed(argv: list[str], parent: Path) -> list[str]:
     if not records:
         raise ConfigError([f"sweep=resume: {parent} holds no sweep to go on with; leave it out to start one"])
     folder = records[-1].parent
-    return ["-m", *(typed or _command_of(records[-1])), override("hydra.sweep.dir", str(folder))]
-
-
-def _command_of(record: Path) -> list[str]:
-    try:
-        overrides: Any = yaml.safe_load(record.read_text(encoding="utf-8"))["hydra"]["overrides"]
-        own = ("hydra.sweep.dir=", "hydra.mode=")
-        return [*overrides["task"], *(o for o in overrides["hydra"] if not o.startswith(own))]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConfigError([f"sweep=resume: {record} is damaged ({error}); type the command with it"]) from None
+    return ["-m", *(typed or recorded.of_sweep(records[-1])), override("hydra.sweep.dir", str(folder))]
 
 
 def end(folder: Path, cfg: ComparisonConfig) -> int:
@@ -60,7 +50,7 @@ def end(folder: Path, cfg: ComparisonConfig) -> int:
         show(comparison)
         write(comparison, folder, "sweep")
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{shown(error)}\n")
         return 2
     points = [point for configuration in comparison.configurations for point in configuration.points]
     missing = sum(point.status != "finished" for point in points)

@@ -16,6 +16,7 @@ from ostinato.comparison.configurations import Comparison, Configuration, Pair
 from ostinato.comparison.rows import RowSampling
 from ostinato.errors import ConfigError
 from ostinato.outputs import check_output, holds
+from ostinato.redaction import inline, shown
 from ostinato.statistics import Interval, Summary
 
 Row = Sequence[str]
@@ -74,7 +75,7 @@ def show(comparison: Comparison) -> None:
     if comparison.against_baseline:
         _print(console, f"against {comparison.baseline}, same seeds", PAIR_COLUMNS, view.pairs())
     for line in view.lines():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def write(comparison: Comparison, folder: Path, stem: str) -> None:
@@ -108,8 +109,13 @@ def check_folder(folder: Path) -> None:
 def _write(comparison: Comparison, folder: Path, stem: str) -> None:
     write_json(folder / f"{stem}.json", dataclasses.asdict(comparison))
     templates = Environment(
-        loader=PackageLoader("ostinato"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("ostinato"),
+        autoescape=select_autoescape(),
+        finalize=lambda value: shown(value) if type(value) is str else value,  # Markup has been escaped
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    templates.filters["inline"] = inline
     for kind in ("md", "html"):
         text = templates.get_template(f"comparison.{kind}").render(
             comparison=comparison,
@@ -122,12 +128,12 @@ def _write(comparison: Comparison, folder: Path, stem: str) -> None:
 
 
 def _print(console: Console, title: str, columns: Row, rows: Sequence[Row]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=shown(title), title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         words = number == 0 or column == "verdict"
         table.add_column(column, justify="left" if words else "right", no_wrap=number > 0, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown, row))
     console.print(table, markup=False, highlight=False)
 
 

@@ -5,16 +5,18 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from ostinato.bootstrap import Estimate
 from ostinato.config import DataConfig, Source
+from ostinato.errors import ConfigError
+from ostinato.redaction import redact
 from ostinato.run_dir import RunDir
 
 _LONGEST_TEXT = 800  # characters of a text that are shown
-# What no HTML can hold: control and half characters, and code points that are none.
-_UNSHOWABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+# Control characters, surrogates and noncharacters, which HTML cannot hold, and marks that change the direction.
+_UNSHOWABLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    r"\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+)
 
 _TITLES: Mapping[str, str] = {
     "auroc": "AUROC",
@@ -30,24 +32,24 @@ _TITLES: Mapping[str, str] = {
 def training_command(run: RunDir) -> str | None:
     """The command line that trained a run, but for what only observes; None when it was not started from one."""
     try:
-        recorded = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        recorded = run.overrides()
+    except ConfigError:
         return None
     observers = ("tracker", "hydra", "resume", "report", "compare")
-    own = [override for override in recorded or [] if not override.lstrip("+~").startswith(observers)]
+    own = [override for override in recorded if not override.lstrip("+~").startswith(observers)]
     return shlex.join(["python", "scripts/train.py", *own])
 
 
 def data_name(cfg: DataConfig) -> str:
     """What the data are called; of files the name of the first, without its folder."""
     if cfg.source is Source.files:
-        return Path(str(cfg.train_path)).name
+        return Path(redact(str(cfg.train_path))).name
     return f"{cfg.name or cfg.source.value}{f' ({cfg.subset})' if cfg.subset else ''}"
 
 
 def plain(text: str) -> str:
-    """A text to be shown: what HTML cannot hold becomes a replacement character, passwords in addresses `***`."""
-    return _CREDENTIALS.sub("//***@", _UNSHOWABLE.sub("\ufffd", text))
+    """A text to be shown: what HTML cannot hold becomes a replacement character, secrets are masked."""
+    return _UNSHOWABLE.sub("\ufffd", redact(text))
 
 
 def shortened(text: str) -> str:

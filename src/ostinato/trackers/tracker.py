@@ -1,7 +1,6 @@
 """What a tracker is told, and how it may fail or hang: alone, once, without consequence for the run."""
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,13 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ostinato.redaction import redact, redacted
 from ostinato.trackers.history import History
 
 log = logging.getLogger(__name__)
 
 UPLOAD_FACTOR = 10
 """A call that may send a model may take this many times as long."""
-_SECRET = re.compile(r"//[^/@\s]+@")  # user and password in a URL
 
 
 class Tracker(Protocol):
@@ -73,7 +72,8 @@ class Trackers:
         self._workers = {name: _Worker(maker) for name, maker in (makers or {}).items()}
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Tells all that the run begins."""
+        """Tells all that the run begins; secrets are masked in what they get."""
+        config, provenance = redacted(config), redacted(provenance)
         self._tell(lambda tracker: tracker.start(config, provenance))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -107,7 +107,7 @@ class Trackers:
             try:
                 answer.result(self._timeout * patience)
             except (Exception, SystemExit) as error:
-                reason = f"{type(error).__name__}: {_SECRET.sub('//***@', ' '.join(str(error).split()))}"
+                reason = f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
                 if not answer.done():
                     reason = f"no answer within {self._timeout * patience:g} s (tracker.timeout)"
                 log.warning("tracker %s failed and is left out from here on: %s", name, reason)

@@ -1,0 +1,182 @@
+"""No secret leaves the process, and no text steers a terminal, a page or a model card."""
+
+import html.parser
+import json
+import logging
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import pytest
+from runs import train_in
+
+from ostinato import hub_export, provenance, redaction
+from ostinato.comparison import report as comparison_report
+from ostinato.comparison.compare import compare_runs
+from ostinato.comparison.runs import find_runs
+from ostinato.config import ComparisonConfig, ExportConfig
+from ostinato.errors import ConfigError
+from ostinato.mistakes import find_problems
+from ostinato.report.text import plain
+from ostinato.run_dir import RunDir
+from ostinato.trackers import Trackers
+
+SECRET = "qz-s3cr3t-7714"
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    with patch.dict(redaction._references, clear=True):
+        yield
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"http://user:p@ss-{SECRET}@host/path",
+        f"http://user:{SECRET}@host",
+        f"https://host/path?token={SECRET}",
+        f"https://host/?a=1&api_key={SECRET}&b=2",
+        f"https://host/?password={SECRET}#x",
+        f"https://host/?X-Amz-Signature={SECRET}",
+    ],
+)
+def test_passwords_and_tokens_in_addresses_are_masked(text):
+    assert SECRET not in redaction.redact(text)
+    assert "host" in redaction.redact(text)
+    assert SECRET not in plain(text)
+
+
+def test_an_address_without_secrets_stays():
+    for text in ("https://host/a@b", "https://host/?page=2&size=3", "a@b.org", "s3://bucket/key"):
+        assert redaction.redact(text) == text
+
+
+def test_short_values_and_numbers_from_the_environment_stay():
+    for value in ("1", "true", "12345678", "0.00001", "1e-00005"):
+        redaction.register(value, "${oc.env:X}")
+        assert redaction.redact(f"a {value} b") == f"a {value} b"
+
+
+def test_the_longest_secret_is_masked_whole():
+    redaction.register("secret", "${oc.env:A}")
+    redaction.register("secret-more", "${oc.env:B}")
+    assert redaction.redact("secret-more secret") == "${oc.env:B} ${oc.env:A}"
+
+
+def test_control_characters_and_direction_marks_are_not_printed():
+    assert redaction.printable("a\x1b[2Jb\x9b\u202ec\r\n\td") == "a\ufffd[2Jb\ufffd\ufffdc\ufffd\n\td"
+
+
+def test_log_lines_and_tracebacks_hold_no_secret_and_no_escape(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    try:
+        raise ValueError(f"{SECRET}\x1b]0;x")
+    except ValueError as error:
+        record = logging.LogRecord("x", 40, "f", 1, f"{SECRET}\x1b", None, (ValueError, error, error.__traceback__))
+    text = redaction.Formatter("%(message)s").format(record)
+    assert "Traceback" in text
+    assert SECRET not in text
+    assert "\x1b" not in text
+
+
+def test_trackers_get_config_and_provenance_without_secrets(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    got = []
+    tracker = SimpleNamespace(start=lambda *a: got.extend(a), finish=lambda *a: None)
+    trackers = Trackers({"x": lambda: tracker})
+    trackers.start({"a": {"uri": f"http://u:p@{SECRET}@h"}, "n": 3}, {"command": ["x", f"key={SECRET}"]})
+    trackers.finish("finished", {})
+    assert SECRET not in json.dumps(got)
+    assert got[0]["n"] == 3
+
+
+def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_cut(tmp_path, monkeypatch):
+    token = "hf_" + "a" * 40
+    monkeypatch.setenv("HF_TOKEN", token)
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "config.json").write_text("{}")
+    api = SimpleNamespace(create_repo=lambda *a, **k: (_ for _ in ()).throw(OSError("x" * 180 + token)), endpoint="e")
+    with (
+        patch.object(hub_export, "HfApi", lambda token: api),
+        patch.object(hub_export, "verify_best"),
+        pytest.raises(ConfigError) as caught,
+    ):
+        hub_export.push(ExportConfig(run=str(tmp_path), repo="a/b"), RunDir(tmp_path))
+    assert "hf_aaa" not in str(caught.value)
+
+
+def test_provenance_holds_a_digest_of_the_diff_and_ignores_git_variables(monkeypatch, tmp_path):
+    marker = tmp_path / "marker"
+    script = tmp_path / "program"
+    script.write_text(f"#!/bin/sh\ntouch {marker}\n")
+    script.chmod(0o755)
+    for name, value in {"COUNT": "2", "KEY_0": "core.fsmonitor", "VALUE_0": str(script)}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    monkeypatch.setenv("GIT_CONFIG_KEY_1", "diff.external")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_1", str(script))
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(script))
+    found = provenance._git()
+    assert not marker.exists()
+    assert found is None or found["diff"] is None or set(found["diff"]) == {"sha256", "files"}
+
+
+def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(monkeypatch):
+    monkeypatch.setenv("OSTINATO_NAME", SECRET)
+    problems = find_problems("train", ["experiment=debug", "name=x_${oc.env:OSTINATO_NAME}"], multirun=False)
+    assert any(problem.startswith("name=") for problem in problems)
+    assert SECRET not in redaction.redact("\n".join(problems))
+
+
+def test_no_file_of_a_run_holds_a_path_from_the_environment(tmp_path, monkeypatch):
+    folder = tmp_path / SECRET
+    folder.mkdir()
+    rows = "".join(f"{word} text {i},{word}\n" for i in range(30) for word in ("good", "bad"))
+    (folder / "train.csv").write_text(f"text,label\n{rows}")
+    monkeypatch.setenv("OSTINATO_DATA", str(folder))
+    run = train_in(
+        tmp_path / "run",
+        "data=files",
+        "data.train_path=${oc.env:OSTINATO_DATA}/train.csv",
+        "tracker=[jsonl,tensorboard]",
+        "data.val_path=null",
+        "data.test_path=null",
+        report=True,
+    )
+    assert run.report.is_file()
+    assert "${oc.env:OSTINATO_DATA}" in run.config.read_text()
+    holding = [p for p in run.path.rglob("*") if p.is_file() and SECRET.encode() in p.read_bytes()]
+    assert not holding
+
+
+class _Page(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.bad, self.policy = [], []
+
+    def handle_starttag(self, tag, attributes):
+        names = dict(attributes)
+        if tag in ("script", "iframe", "object", "img") or any(n.startswith("on") for n in names):
+            self.bad.append(tag)
+        if names.get("http-equiv") == "Content-Security-Policy":
+            self.policy.append(names["content"])
+
+
+def test_a_strangers_names_cannot_add_markup_to_a_comparison(tmp_path, capsys):
+    evil = "<script>x</script>\"'><img src=x onerror=x>|`[a](javascript:x)\x1b]0;x\x07"
+    for number in range(2):
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        (folder / "config.yaml").write_text(json.dumps({"name": evil, "seed": number, "training": {"seed": number}}))
+        (folder / "results.json").write_text(json.dumps({"name": evil, "status": "failed", "error": evil}))
+    comparison = compare_runs(find_runs([str(tmp_path)]), ComparisonConfig(metric="test/accuracy"))
+    comparison_report.show(comparison)
+    comparison_report.write(comparison, tmp_path, "sweep")
+    page = _Page()
+    page.feed((tmp_path / "sweep.html").read_text())
+    assert not page.bad
+    assert page.policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    assert "\x1b" not in capsys.readouterr().out
+    text = (tmp_path / "sweep.md").read_text()
+    assert "<script" not in text
+    assert "\x1b" not in text
+    assert "[a](" not in text
