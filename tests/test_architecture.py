@@ -15,8 +15,8 @@ PACKAGE = "ostinato"
 
 # From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
 LAYERS = {
-    "foundations": "errors redaction atomic config config.* paths command_line records run_dir recorded session outputs "
-    "fingerprint distributed progress interruption",
+    "foundations": "errors redaction atomic config config.* paths command_line records run_dir recorded session "
+    "outputs fingerprint distributed progress interruption",
     "surroundings": "seeding source logits provenance drift assets cache device jobs",
     "parts": "data data.* tokenise batching collate dropout attention agreement padding packing architecture model "
     "loss optim metrics figures statistics bootstrap calibration",

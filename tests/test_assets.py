@@ -63,7 +63,7 @@ def made_up(index: Path, members: tuple[str, ...] = tuple(FILES), extra: dict[st
 def left_in_cache() -> list[str]:
     """Everything below the cache but lock files."""
     cache = assets.cache_dir()
-    return sorted(str(p.relative_to(cache)) for p in cache.rglob("*") if p.suffix != ".lock")
+    return sorted(str(p.relative_to(cache)) for p in cache.rglob("*") if p.suffix != ".lock" and p.name != ".in_use")
 
 
 def fetch_in_process(wheel: Wheel, before: str = "") -> subprocess.Popen[str]:

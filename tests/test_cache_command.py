@@ -1,5 +1,6 @@
 """scripts/cache.py lists the cache and deletes what was not used: nothing foreign, and nothing that is in use."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from ostinato import assets, cache
 from ostinato.config import CacheConfig
 from ostinato.errors import AssetError
+from ostinato.fingerprint import digest_file
 
 ROOT = Path(__file__).parents[1]
 DAY = 24 * 60 * 60
@@ -134,8 +136,9 @@ def test_nothing_is_deleted_while_a_process_uses_the_cache(folder):
 def test_an_asset_that_is_used_again_counts_as_used_now(tmp_path, monkeypatch):
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
     wheel = assets.Wheel("wheel==1.0", "0" * 64, "root", ("file",))
-    manifest = make(tmp_path / "assets" / wheel.key / "manifest.json", 40, '{"file": {"bytes": 1}}')
-    make(tmp_path / "assets" / wheel.key / "file", 40)
+    file = make(tmp_path / "assets" / wheel.key / "file", 40)
+    stored = {"file": {"bytes": file.stat().st_size, "sha256": digest_file(file)}}
+    manifest = make(tmp_path / "assets" / wheel.key / "manifest.json", 40, json.dumps(stored))
     used(manifest, 40)
     assets.fetch(wheel)
     assert time.time() - manifest.stat().st_mtime < DAY

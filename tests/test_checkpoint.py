@@ -72,6 +72,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(run, finished
     caplog.set_level("INFO")
     newest, before = sorted(run.checkpoints.glob("step_*"), reverse=True)
     damage(newest / name)
+    run.results.unlink()  # as after a kill before the end
     again = train_in(run.path, *KEPT, f"resume.run={run.path}")
     assert f"{newest} is damaged and passed over" in caplog.text
     assert f"going on at step {int(before.name[5:])} " in caplog.text
@@ -82,6 +83,7 @@ def test_without_a_whole_checkpoint_the_run_starts_again(run, finished, caplog):
     caplog.set_level("INFO")
     for step in run.checkpoints.glob("step_*"):
         flip(step / "model.safetensors")
+    run.results.unlink()
     assert fingerprint(train_in(run.path, *KEPT, f"resume.run={run.path}")) == fingerprint(finished)
     assert "starting at step 0" in caplog.text
 

@@ -187,7 +187,9 @@ def test_a_dot_env_file_at_the_root_is_read_and_never_shown(tmp_path):
     assert "Environment variable 'OSTINATO_SECRET' not found" in said("training.epochs=-1")
     (tmp_path / ".env").write_text("OSTINATO_SECRET=s3cret\n")
     assert said("training.epochs=-1").splitlines() == [
-        "training.epochs=-1.0: must be greater than 0 (Passes over the training split; fractions are allowed)"
+        "training.epochs=-1.0: must be greater than 0 (Passes over the training split; fractions are allowed)",
+        "name=${oc.env:OSTINATO_SECRET}: the run's folder is named after it; everybody can see it: "
+        "write it without oc.env",
     ]
     shown = said("--cfg", "job", "--resolve")
     assert "name: ${oc.env:OSTINATO_SECRET}" in shown

@@ -50,7 +50,7 @@ def test_logits_and_gradients_agree_with_those_of_the_plain_model(caplog):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @needs_compiler
 def test_a_first_batch_like_no_other_is_told(caplog):
     _, (model, collator) = classifiers("bert")

@@ -53,7 +53,7 @@ def artefacts(client, run_id: str, folder: str | None = None) -> set[str]:
     )
 
 
-@pytest.mark.parametrize("where", ["database", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("where", ["database", pytest.param("server", marks=pytest.mark.proof)])
 def test_all_of_a_run_comes_back(tmp_path, request, where):
     uri = request.getfixturevalue("server") if where == "server" else None
     where_to = (f"tracker.mlflow.uri={uri or 'null'}", "tracker.mlflow.experiment=trial")

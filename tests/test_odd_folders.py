@@ -29,7 +29,8 @@ def shell(command, cwd):
     )
 
 
-@pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.proof) for name in NAMES[1:])])
+@pytest.mark.proof
+@pytest.mark.parametrize("name", NAMES)
 def test_a_run_in_a_folder_with_an_odd_name_resumes_by_its_hint_and_is_evaluated(name, tmp_path):
     (tmp_path / "scripts").symlink_to(SCRIPTS)
     typed = [*DEBUG, "tracker=jsonl", "training.checkpoint_every=1"]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from files import load, write
 
-from ostinato.config import Task
+from ostinato.config import DataConfig, ModelConfig, RunConfig, Source, Task
 from ostinato.data.columns import Columns
 from ostinato.data.files import open_files, open_stdin
 from ostinato.data.labels import LabelFormat, natural_sorted
@@ -274,14 +274,16 @@ STDIN: list[tuple[bytes, Outcome]] = [
     (b"a\n\xe9\n", "stdin, line 2: byte 0xe9"),
     (b"a" * 200_000, ["a" * 200_000]),
     (b"", "stdin: no input"),
-    (gzip.compress(b"a"), "stdin: its content is gzip-compressed"),
+    (gzip.compress(b"a", mtime=0), "stdin: its content is gzip-compressed"),
     ("a\n".encode("utf-16"), "stdin: encoded as UTF-16"),
     (b'{"body": "a"}\n', "stdin, line 1: no column 'text' (text_column)"),
     (b'{"text": ["a"]}\n', "stdin, line 1: the text is a list"),
 ]
 
 
-@pytest.mark.parametrize(("content", "expected"), STDIN, ids=[str(content[:20]) for content, _ in STDIN])
+@pytest.mark.parametrize(
+    ("content", "expected"), STDIN, ids=[f"{number}-{content[:20]!r}" for number, (content, _) in enumerate(STDIN)]
+)
 def test_stdin_is_lines_or_json_lines_or_refused(
     monkeypatch: pytest.MonkeyPatch, content: bytes, expected: Outcome
 ) -> None:
@@ -304,7 +306,7 @@ def test_plain_lines_are_refused_where_the_model_needs_two_texts(tmp_path: Path)
 
 
 PATHS = {
-    "~nosuchuser/x.csv": "not a path that can be read (",
+    "~nosuchuser/x.csv": "no such file",
     "x" * 300 + ".csv": "not a path that can be read (File name too long)",
     "a\0b.csv": "not a path that can be read (it contains a NUL character)",
     ".": "it is a folder: try ./*.csv",
@@ -439,11 +441,12 @@ def test_long_texts_are_stored_in_smaller_batches(monkeypatch: pytest.MonkeyPatc
 
 def test_the_identity_of_a_job_reads_every_file_that_training_reads(tmp_path: Path) -> None:
     file = tmp_path / "a[1].csv"
-    data = {"source": "files", "train_path": str(file), "val_path": "~nosuchuser/x.csv"}
+    data = DataConfig(source=Source.files, train_path=str(file), val_path="~nosuchuser/x.csv")
+    config = RunConfig(model=ModelConfig(name="tiny"), data=data)
     folders = set()
     for content in (GOOD, GOOD + b"c,x\n"):
         file.write_bytes(content)
-        folders.add(job_folder(tmp_path, "job", {"data": data}))
+        folders.add(job_folder(tmp_path, "job", config))
     assert len(folders) == 2
 
 

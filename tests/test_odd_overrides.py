@@ -164,7 +164,7 @@ def shell(arguments, cwd, **environment):
         ("--cfg job training=nosuch", 2, "training=nosuch: no such training; there is default\n"),
         ("--cfg job data=files", 0, ""),  # shows what is missing
         # Folders that no run can be written to.
-        ("experiment=debug hydra.run.dir=file", 2, "file: cannot be written or read (File exists)\n"),
+        ("experiment=debug hydra.run.dir=file", 2, "hydra.run.dir=file: is not a folder"),
         pytest.param("resume=nowhere", 2, "resume=nowhere: not a run folder", marks=pytest.mark.proof),
         pytest.param("'resume=a,(b'", 2, "resume=a,(b: not a run folder", marks=pytest.mark.proof),
         pytest.param("--config-dir=/nowhere", 2, "Additional config directory", marks=pytest.mark.proof),

@@ -129,7 +129,7 @@ def test_an_export_of_other_weights_is_not_taken_for_the_runs(copy):
 
 
 def test_a_run_without_an_export_says_how_to_make_one(tmp_path):
-    with pytest.raises(ConfigError, match=r"holds no model_quantized\.onnx; scripts/export\.py run=.* int8=true"):
+    with pytest.raises(ConfigError, match=r"holds no model_quantized\.onnx; python .*export\.py run=.* int8=true"):
         OnnxClassifier.load(tmp_path, int8=True)
 
 

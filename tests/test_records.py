@@ -22,7 +22,7 @@ from ostinato.metrics import score
 from ostinato.report.page import report
 from ostinato.reproduce import reproduce
 from ostinato.run import evaluate
-from ostinato.run_dir import RunDir, read_json
+from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
 
 DAMAGES = ["{}", "[]", '{"steps": 3, "packages": [], "config": 1, "status": {}}', "", '{"status": "finished"}']
 
@@ -122,12 +122,16 @@ def test_a_record_from_before_the_capability_was_recorded_is_no_drift():
     assert environment_drift(HERE | {"gpu": before}, HERE) == []
 
 
+def rewrite_precision(run, precision):
+    """Makes the folder that of a run with this `training.precision`."""
+    config, results = read_config(run), read_json(run.results)
+    config["training"]["precision"] = precision
+    write_config(run, config)
+    write_record(run.results, results | {"config": config})
+
+
 def test_a_run_in_fp16_is_scored_on_a_cpu_in_another_precision(run):
-    for path in (run.config, run.results, run.provenance):
-        text = (
-            path.read_text().replace("precision: auto", "precision: fp16").replace("precision: fp32", "precision: fp16")
-        )
-        path.write_text(text)
+    rewrite_precision(run, "fp16")
     folder, config = load_run(str(run.path))
     assert config.training.precision is Precision.fp16
     cfg = EvaluateConfig(run=str(run.path), device=Device.cpu)
@@ -139,7 +143,7 @@ def test_a_run_in_fp16_is_scored_on_a_cpu_in_another_precision(run):
 
 def test_evaluate_takes_the_precision_that_the_run_computed_in(tmp_path, monkeypatch):
     run = train_in(tmp_path / "run", "training.precision=bf16")
-    run.config.write_text(run.config.read_text().replace("precision: bf16", "precision: auto"))
+    rewrite_precision(run, "auto")
     folder, config = load_run(str(run.path))
     assert config.training.precision is Precision.auto
     recorded = read_json(run.results)["test"]["loss"]

@@ -188,7 +188,7 @@ def _problems_of_name(cfg: DictConfig) -> list[str]:
         return []  # `to_config` reports it
     typed = OmegaConf.to_container(cfg, resolve=False)["name"]  # type: ignore[index,call-overload]
     if "${oc.env:" in str(masked(cfg).get("name")):
-        problem = "which everybody sees; write it without oc.env"
+        problem = "everybody can see it: write it without oc.env"
     return [f"name={typed}: the run's folder is named after it; {problem}"] if problem else []
 
 

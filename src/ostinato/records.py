@@ -13,7 +13,7 @@ class StepRecord:
     step: int
     order: str
     loss: float
-    grad_norm: float
+    grad_norm: float | None  # None: fp16 skipped the step
 
 
 @dataclass(kw_only=True)
@@ -21,7 +21,7 @@ class Fingerprint:
     """`fingerprint.json`: what a run computed."""
 
     data: dict[str, str]
-    tokens: dict[str, str]
+    token_ids: dict[str, str] | None = None  # earlier versions recorded `tokens`, the key of the cache
     initial_weights: str
     steps: list[StepRecord]
     evaluations: dict[str, dict[str, Any]]
