@@ -18,8 +18,8 @@ LAYERS = {
     "foundations": "errors redaction atomic config config.* paths command_line records run_dir recorded session "
     "outputs fingerprint distributed progress interruption",
     "surroundings": "seeding source logits provenance drift assets cache device jobs",
-    "parts": "data data.* tokenise batching collate dropout attention agreement padding packing architecture model "
-    "loss optim metrics figures statistics bootstrap calibration",
+    "parts": "data data.* tokenise batching collate dropout attention agreement padding packing architecture "
+    "pretrained words model loss optim metrics figures statistics bootstrap calibration",
     "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
     "a run": "evaluation training classifier onnx_classifier",
     "what a run leaves": "rescore model_card report report.* run_end outcome",

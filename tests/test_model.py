@@ -73,8 +73,8 @@ def test_words_are_numbered_by_frequency_and_then_by_alphabet():
     [
         ({"max_length": 65}, r"model\.max_length=65: the model has 64 positions"),
         ({"architecture": {"model_type": "nonsense"}}, "model_type=nonsense"),
-        ({"attention": "flash_attention_2"}, r"model\.attention=flash_attention_2: .*; take sdpa or eager$"),
-        ({"architecture": {"model_type": "deberta-v2"}}, r"model\.attention=sdpa: .*; take eager$"),
+        ({"attention": "flash_attention_2"}, r"model\.attention=flash_attention_2: .*; use sdpa or eager$"),
+        ({"architecture": {"model_type": "deberta-v2"}}, r"model\.attention=sdpa: .*; use eager$"),
         ({"pretrained": True, "name": "./nowhere"}, r"model\.name=\./nowhere: no such folder"),
     ],
 )

@@ -26,7 +26,8 @@ def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
         Exception: whatever transformers or torch raise for values that do not fit together.
     """
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(copy.deepcopy(config))
+        own = copy.deepcopy(config)
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(own, trust_remote_code=False)
     return model
 
 

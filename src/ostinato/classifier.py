@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.batching import plan_evaluation
 from ostinato.calibration import Calibration, load_calibration
@@ -28,7 +21,8 @@ from ostinato.errors import ConfigError
 from ostinato.metrics import probabilities
 from ostinato.model import verify_best
 from ostinato.packing import collator_for
-from ostinato.padding import check_rows, settle_pad_token
+from ostinato.padding import check_rows
+from ostinato.pretrained import load_folder
 from ostinato.run_dir import RunDir
 
 _CHUNK_BATCHES = 16  # texts are sorted by length within chunks of this many batches: little padding, flat memory
@@ -142,12 +136,7 @@ class TextClassifier(Classifier):
             raise ConfigError(
                 [f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"]
             )
-        config = AutoConfig.from_pretrained(source, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        settle_pad_token(config, tokenizer)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            source, config=config, dtype=torch.float32, local_files_only=True
-        )
+        model, tokenizer = load_folder(source)
         classifier = cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
         if calibrated:
             classifier.calibration = load_calibration(source, classifier.task, classifier.labels)

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ostinato.calibration import load_calibration
 from ostinato.classifier import Classifier
@@ -14,6 +14,7 @@ from ostinato.command_line import command, override
 from ostinato.errors import ConfigError
 from ostinato.fingerprint import digest_file
 from ostinato.packing import padded_collator
+from ostinato.pretrained import load_parts
 from ostinato.records import Export
 from ostinato.run_dir import RunDir, read_json
 
@@ -54,8 +55,8 @@ class OnnxClassifier(Classifier):
             remedy = f"{export} writes it"
             raise ConfigError([f"run={folder}: holds no {model.name}; {remedy}"])
         weights = _verify(run, source)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        classifier = cls(model, tokenizer, AutoConfig.from_pretrained(source, local_files_only=True))
+        config, tokenizer = load_parts(source)
+        classifier = cls(model, tokenizer, config)
         if calibrated:
             classifier.calibration = load_calibration(source, classifier.task, classifier.labels, weights)
         return classifier
