@@ -62,6 +62,7 @@ def overrides(folder, name):
 HEAVY = ("bert", "distilbert", "electra", "albert", "modernbert")  # what they take part in is shown by others as well
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.proof if name in HEAVY else ()) for name in ARCHITECTURES]
 )

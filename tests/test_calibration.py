@@ -100,6 +100,7 @@ def run(request, tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_predictions_use_the_calibration_only_when_asked(run):
     kept = json.loads(run.calibration.read_text())
     before, after = (TextClassifier.load(run.path, calibrated=asked) for asked in (False, True))

@@ -121,6 +121,7 @@ def of(folder, **options):
     return compare_runs(find_runs([str(folder)]), ComparisonConfig(**options))
 
 
+@pytest.mark.slow
 def test_runs_that_differ_only_in_seeds_are_one_configuration(sweep):
     comparison = of(sweep)
     assert [c.name for c in comparison.configurations] == ["training.lr=0.001", "training.lr=0.02"]
@@ -212,6 +213,7 @@ def test_names_from_outside_cannot_break_the_page(tmp_path):
     assert r"&lt;b>$x$\|y&lt;/b>" in (tmp_path / "compare.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_command_compares_sweeps_and_runs_of_any_date(sweep, tmp_path):
     runs = f"runs=[{sweep / '0_debug'},{sweep / '1_debug'},{sweep}]"
     done = subprocess.run(

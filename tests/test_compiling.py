@@ -78,6 +78,7 @@ def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
         compiling.compile_training(*classifiers("bert")[1], TrainingConfig(compile=True), CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_on_a_gpu_a_model_is_one_graph_whatever_the_lengths(name, monkeypatch):
     """Shapes alone, on torch's meta device: no GPU here, but the path that one takes."""

@@ -137,6 +137,7 @@ def check(command, finished, expected, place, chance):
         assert answer == expected[command], what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_a_damaged_file_never_gives_other_figures(finished, expected, tmp_path, seed):
     check(COMMANDS[seed % len(COMMANDS)], finished, expected, tmp_path, random.Random(seed))

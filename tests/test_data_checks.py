@@ -21,6 +21,7 @@ many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_sco
 # --- cuts
 
 
+@pytest.mark.slow
 @many
 @given(
     labels=st.lists(st.sampled_from("abc"), min_size=20, max_size=80).filter(lambda ls: len(set(ls)) > 1),
@@ -93,6 +94,7 @@ some_rows = st.lists(
 )
 
 
+@pytest.mark.slow
 @many
 @given(train=some_rows, val=some_rows, test=some_rows)
 def test_counts_agree_with_brute_force(tmp_path: Path, train: Any, val: Any, test: Any) -> None:
@@ -119,6 +121,7 @@ def test_counts_agree_with_brute_force(tmp_path: Path, train: Any, val: Any, tes
     assert json.loads(json.dumps(report)) == report
 
 
+@pytest.mark.slow
 @many
 @given(train=some_rows, test=some_rows)
 def test_dropping_leaks_leaves_none_and_takes_nothing_else(tmp_path: Path, train: Any, test: Any) -> None:

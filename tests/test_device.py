@@ -19,6 +19,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone is told to keep memory")
 def test_large_blocks_are_not_asked_of_the_kernel_again():
     def faults(keep):

@@ -52,6 +52,7 @@ def large_losses(tmp_path):
 OPTIONS = ("training.checkpoint_every=2", "training.eval_every=4", "training.log_every=1")
 
 
+@pytest.mark.slow
 def test_a_skipped_step_is_recorded_and_the_run_finishes_and_resumes(tmp_path, monkeypatch, overflowing, large_losses):
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")

@@ -14,6 +14,7 @@ YAML = pytest.importorskip("ruamel.yaml").YAML
 CHOSEN = ("tracker=[jsonl,dvclive]", "training.log_every=1")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_leaves_the_tables_of_one_that_never_stopped(tmp_path, monkeypatch):
     options = (*CHOSEN, "training.checkpoint_every=4")
     train_until_killed(monkeypatch, 6, tmp_path, *options)
@@ -26,6 +27,7 @@ def test_a_resumed_run_leaves_the_tables_of_one_that_never_stopped(tmp_path, mon
     }
 
 
+@pytest.mark.slow
 def test_a_new_run_in_a_used_folder_starts_new_tables(tmp_path):
     train_in(tmp_path, *CHOSEN)
     (tmp_path / "config.yaml").unlink()  # else the second run is refused in a folder that holds a run
@@ -33,6 +35,7 @@ def test_a_new_run_in_a_used_folder_starts_new_tables(tmp_path):
     assert from_dvclive(run) == from_jsonl(run)
 
 
+@pytest.mark.slow
 def test_config_last_values_and_pictures_are_files(tmp_path):
     run = train_in(tmp_path, *CHOSEN)
     params = YAML(typ="safe").load(run.dvclive / "params.yaml")  # YAML 1.2, as DVC reads it: 1e-08 is a number
@@ -43,6 +46,7 @@ def test_config_last_values_and_pictures_are_files(tmp_path):
     assert (run.dvclive / "plots" / "images" / "val" / "confusion_matrix.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_the_users_git_is_left_alone(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text("outputs/\n")

@@ -57,6 +57,7 @@ def run(tmp_path_factory):
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_readme_names(run):
     for path in (run.config, run.provenance, run.fingerprint, run.metrics, run.results, run.log, run.best_weights):
         assert path.is_file(), path
@@ -70,6 +71,7 @@ def test_a_run_leaves_what_the_readme_names(run):
     assert "\x1b" not in run.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_evaluate_gives_the_figures_of_training_to_the_last_digit(run, split, tmp_path):
     figures = json.loads(command("evaluate", f"run={run.path}", f"split={split}", cwd=tmp_path).stdout)
@@ -93,6 +95,7 @@ def test_the_pipeline_of_transformers_gives_the_same_scores(run):
         assert mine["scores"] == pytest.approx(theirs, rel=1e-4, abs=1e-6)  # fp32 logits of size 10 move by 1e-6
 
 
+@pytest.mark.slow
 def test_predict_labels_csv_jsonl_and_stdin_alike_from_any_directory(run, tmp_path):
     expected = TextClassifier.load(run.path).predict(TEXTS)
     with (tmp_path / "new.csv").open("w", newline="") as file:

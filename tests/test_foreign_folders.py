@@ -74,9 +74,7 @@ def test_a_damaged_or_hostile_record_is_refused_in_one_line(text, tmp_path):
 
 def test_a_typed_value_replaces_the_recorded_one_and_a_recorded_address_is_named(tmp_path):
     folder = foreign(tmp_path / "run", "['tracker=mlflow', 'tracker.mlflow.uri=http://evil']")
-    assert recorded.of_run(folder, [])[1] == [
-        f"resume={folder}: the run sends its data to tracker.mlflow.uri=http://evil"
-    ]
+    assert recorded.of_run(folder, [])[1] == [f"resume={folder}: sends its data to tracker.mlflow.uri=http://evil"]
     assert recorded.of_run(folder, ["tracker.mlflow.uri=http://mine"]) == (["tracker=mlflow"], [])
 
 
@@ -109,9 +107,10 @@ def test_a_sweeps_own_command_is_taken_over(tmp_path):
     hydra = ["hydra.sweep.dir='x'", "hydra.mode=MULTIRUN", "hydra.sweeper.n_trials=3", "hydra.launcher.n_jobs=2"]
     hydra.append("+hydra.sweeper.params.training.lr=interval(1e-5,2e-4)")
     record.write_text(yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": ["seed=1,2"]}}}))
-    assert recorded.of_sweep(record) == ["seed=1,2", *hydra[2:]]
+    assert recorded.of_sweep(record) == (["seed=1,2", *hydra[2:]], [])
 
 
+@pytest.mark.slow
 def test_resuming_a_strangers_folder_runs_no_program_of_theirs(tmp_path):
     marker, program = tmp_path / "marker", tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {marker}\n")

@@ -58,6 +58,7 @@ def num_bytes(folder):
     return sum(-(-p.stat().st_size // PAGE) * PAGE for p in folder.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "share",
     [0.02, 0.3, 0.6, *(pytest.param(n, marks=pytest.mark.proof) for n in (0.1, 0.2, 0.4, 0.5, 0.7, 0.8, 0.9, 1.0))],
@@ -76,6 +77,7 @@ def test_a_disk_that_is_full_at_any_write_ends_in_one_line_and_the_run_goes_on(w
     assert read_json(run.results)["status"] == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [100, 40_000, 160_000])
 def test_a_limit_on_the_size_of_files_ends_in_one_line_and_the_run_goes_on(whole, tmp_path, limit):
     run = RunDir(tmp_path / "run")
@@ -91,6 +93,7 @@ def test_a_limit_on_the_size_of_files_ends_in_one_line_and_the_run_goes_on(whole
     assert fingerprint(train_in(run.path, *OPTIONS, "resume.run=auto")) == fingerprint(whole)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_exit_code_2_and_no_traceback(disk, whole):
     run = disk(num_bytes(whole.path) // 3)
     command = [sys.executable, ROOT / "scripts" / "train.py", *DEBUG, *OPTIONS, f"hydra.run.dir={run.path}"]
@@ -132,6 +135,7 @@ def test_a_process_with_the_number_of_a_killed_one_loses_no_folder(tmp_path):
     assert (tmp_path / "best" / "weights").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_while_best_was_replaced_goes_on(whole, tmp_path):
     run = train_in(tmp_path / "run", *OPTIONS, until_step=6)
     run.best.rename(run.path / ".best.old.1.tmp")

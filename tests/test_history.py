@@ -14,6 +14,7 @@ from ostinato.run_dir import RunDir, read_json
 MANY = ("training.checkpoint_every=3", "training.eval_every=2", "training.monitor=loss", "training.lr=0.03")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_never_reports_best_weights_that_it_did_not_train(tmp_path, monkeypatch):
     """One run is killed right after a checkpoint, the other later, after one more evaluation; both go on alike."""
     drift = ("training.lr=1e-9", "resume.allow_drift=true")
@@ -37,6 +38,7 @@ def test_a_run_without_an_evaluation_yet_starts_without_best_weights(tmp_path, m
     assert not run.best.exists()
 
 
+@pytest.mark.slow
 def test_best_weights_that_were_lost_come_back_from_the_checkpoints_copy(tmp_path, monkeypatch):
     whole = fingerprint(train_in(tmp_path / "whole", *MANY))
     train_until_killed(monkeypatch, 4, tmp_path / "run", *MANY)
@@ -46,6 +48,7 @@ def test_best_weights_that_were_lost_come_back_from_the_checkpoints_copy(tmp_pat
     assert fingerprint(train_in(run.path, *MANY, f"resume.run={run.path}")) == whole
 
 
+@pytest.mark.slow
 def test_without_any_copy_of_its_best_weights_a_checkpoint_is_passed_over(tmp_path, monkeypatch, caplog):
     whole = fingerprint(train_in(tmp_path / "whole", *MANY))
     train_until_killed(monkeypatch, 4, tmp_path / "run", *MANY)
@@ -84,6 +87,7 @@ def killed_before_change(folder, number, *options):
     return code == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first_of_each", [pytest.param(7, id="one of seven moments"), pytest.param(1, marks=pytest.mark.proof)]
 )
@@ -105,6 +109,7 @@ def damage(checkpoint):
     (checkpoint / "model.safetensors").write_bytes(b"damaged")
 
 
+@pytest.mark.slow
 def test_new_checkpoints_stay_although_a_damaged_one_has_a_higher_number(tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO")
     train_until_killed(monkeypatch, 7, tmp_path, *EVERY_TWO)
@@ -115,6 +120,7 @@ def test_new_checkpoints_stay_although_a_damaged_one_has_a_higher_number(tmp_pat
     assert "going on at step 4 " in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["step_good", "step_99999999.bak", "step_9"])
 def test_folders_of_other_names_are_neither_counted_nor_deleted(tmp_path, monkeypatch, name, caplog):
     caplog.set_level("INFO")

@@ -69,6 +69,7 @@ for argument in sys.argv[4:]:
 """
 
 
+@pytest.mark.slow
 def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
     presets = [f"{name} {preset(name)['name']} {preset(name).get('attention', 'sdpa')}" for name in PRESETS]
     done = python("-c", LOAD, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path)
@@ -77,6 +78,7 @@ def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
     assert not [asked for asked in Hub.asked if "/commits/" in asked or "/discussions" in asked]
 
 
+@pytest.mark.slow
 def test_a_hub_preset_trains_on_a_data_set_of_the_hub(hub, tmp_path):
     done = train("model=bert_base", "data=sst2", environment=hub, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -88,6 +90,7 @@ def test_a_hub_preset_trains_on_a_data_set_of_the_hub(hub, tmp_path):
     assert "test" not in results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

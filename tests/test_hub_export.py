@@ -139,6 +139,7 @@ def push(run, *options):
     return hub_export.push(config, run)
 
 
+@pytest.mark.slow
 def test_the_hub_holds_best_as_it_is_and_privately(run, hub):
     environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
     command = [sys.executable, str(ROOT / "scripts" / "export.py"), f"run={run.path}", "format=hub", "repo=org/reuters"]

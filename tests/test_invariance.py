@@ -37,6 +37,7 @@ def plain(tmp_path_factory):
     return fingerprint(train_in(tmp_path_factory.mktemp("plain") / "run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [*range(SHORT), *(pytest.param(n, marks=pytest.mark.proof) for n in range(SHORT, COMBINATIONS))]
 )

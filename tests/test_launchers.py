@@ -96,12 +96,14 @@ def apart(folder: Path, *overrides: str) -> RunDir:
     return RunDir(folder)
 
 
+@pytest.mark.slow
 def test_a_job_computes_what_a_single_run_computes_whatever_ran_before_it(tmp_path):
     alone = fingerprint(train_in(tmp_path / "alone", "training.epochs=1"))
     apart(tmp_path / "before", "training.epochs=1", "seed=7", "training.label_smoothing=0.1")
     assert fingerprint(apart(tmp_path / "job", "training.epochs=1")) == alone
 
 
+@pytest.mark.slow
 def test_a_job_that_is_asked_to_stop_leaves_a_checkpoint_and_ends_the_sweep(tmp_path):
     sweep = start(tmp_path, "-m", *SMALL, "training.epochs=500", "seed=1,2")
     while not list(tmp_path.glob("outputs/multirun/*/*/checkpoints/step_*")):

@@ -93,6 +93,7 @@ def test_every_figure_is_a_finite_number_or_named_as_undefined(case):
     assert default_monitor(task) in scores.figures
 
 
+@pytest.mark.slow
 @few
 @given(single_label())
 def test_single_label_figures_agree_with_scikit_learn(case):
@@ -221,6 +222,7 @@ def test_the_order_of_rows_is_nothing(case, random):
         assert other.per_class[name] == pytest.approx(row, **CLOSE)
 
 
+@pytest.mark.slow
 @few
 @given(without_ties(), st.randoms(use_true_random=False))
 def test_the_order_of_labels_is_nothing(case, random):

@@ -53,6 +53,7 @@ def artefacts(client, run_id: str, folder: str | None = None) -> set[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["database", pytest.param("server", marks=pytest.mark.proof)])
 def test_all_of_a_run_comes_back(tmp_path, request, where):
     uri = request.getfixturevalue("server") if where == "server" else None
@@ -73,6 +74,7 @@ def test_all_of_a_run_comes_back(tmp_path, request, where):
     assert (run.path / "mlflow.db").exists() == (where == "database")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_as_the_same_mlflow_run(tmp_path, monkeypatch):
     options = (*CHOSEN, "training.checkpoint_every=4")
     train_until_killed(monkeypatch, 6, tmp_path, *options)
@@ -91,6 +93,7 @@ def test_a_resumed_run_goes_on_as_the_same_mlflow_run(tmp_path, monkeypatch):
     assert all(len(set(written[name, step])) == 1 for name, step in twice if not name.endswith("_per_s"))
 
 
+@pytest.mark.slow
 def test_a_new_run_in_a_used_folder_is_a_new_mlflow_run_and_copies_no_model_if_told_so(tmp_path):
     _, first = mlflow_run(train_in(tmp_path, *CHOSEN))
     RunDir(tmp_path).config.unlink()  # else the second run is refused in a folder that holds a run

@@ -138,6 +138,7 @@ def test_every_wrong_value_of_a_sweep_has_one_line(typed, lines):
         assert problem.startswith(line)
 
 
+@pytest.mark.slow
 def test_values_of_a_plain_key_are_checked_with_one_composition():
     with patch("ostinato.mistakes.compose_command", wraps=mistakes.compose_command) as composed:
         assert find_problems("train", ["seed=range(0,100)", "training.lr=1e-5,2e-5"], multirun=True) == []
@@ -290,6 +291,7 @@ def either_problems_or_a_config(command, overrides, multirun, values):
             compose_command(command, overrides)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
 @given(st.sampled_from(["train", *SCHEMAS]), OVERRIDES, st.booleans(), st.booleans())
 def test_any_overrides_end_with_problems_or_a_config(command, overrides, multirun, values):

@@ -42,6 +42,7 @@ def copy(run, tmp_path):
     return RunDir(shutil.copytree(run.path, tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_the_record_says_how_well_it_agrees_and_how_fast_it_is(run):
     record = json.loads((run.onnx / "export.json").read_text())
     assert record["compared"]["model.onnx"]["max_difference"] < 1e-5
@@ -64,6 +65,7 @@ def test_predictions_are_those_of_torch_for_any_batch(run, where):
             assert row["scores"] == pytest.approx(other["scores"], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["multi_label", "regression"])
 def test_other_tasks_are_exported_too(task, tmp_path):
     run = train_in(tmp_path / "run", f"data.task={task}")
@@ -86,6 +88,7 @@ def test_every_family_is_exported(family, tmp_path):
     assert [row["scores"] for row in found] == [pytest.approx(row["scores"], abs=1e-5) for row in expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoiled", ["weight", "not a number"])
 def test_a_model_that_differs_is_not_written(spoiled, copy, monkeypatch):
     write = onnx_export._write_model

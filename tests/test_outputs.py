@@ -44,6 +44,7 @@ def test_a_report_replaces_no_file_that_is_not_a_report(run, tmp_path, name):
     refused(output, report, ReportConfig(run=str(run.path), output=str(output)), run, configure()[0])
 
 
+@pytest.mark.slow
 def test_a_report_replaces_an_earlier_report(run, tmp_path):
     cfg = ReportConfig(run=str(run.path), output=str(tmp_path / "r.html"))
     assert report(cfg, run, configure()[0]) == report(cfg, run, configure()[0]) == tmp_path / "r.html"

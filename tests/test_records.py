@@ -141,6 +141,7 @@ def test_a_run_in_fp16_is_scored_on_a_cpu_in_another_precision(run):
     assert evaluate(replace(cfg, precision=Precision.fp32), folder, config)["num_rows"] == 30
 
 
+@pytest.mark.slow
 def test_evaluate_takes_the_precision_that_the_run_computed_in(tmp_path, monkeypatch):
     run = train_in(tmp_path / "run", "training.precision=bf16")
     rewrite_precision(run, "auto")
@@ -156,6 +157,7 @@ def test_evaluate_takes_the_precision_that_the_run_computed_in(tmp_path, monkeyp
     assert found[Precision.fp32] != recorded
 
 
+@pytest.mark.slow
 def test_two_thousand_labels_make_small_results(tmp_path):
     names = [f"label {number:04d}" for number in range(2000)]
     draw = np.random.default_rng(0)
@@ -171,6 +173,7 @@ def test_two_thousand_labels_make_small_results(tmp_path):
     assert np.array_equal(again, scores.confusion)
 
 
+@pytest.mark.slow
 def test_many_labels_make_a_report_of_confusions_without_a_picture(tmp_path, monkeypatch):
     count = figures.MAX_CLASSES + 1
     rows = "".join(

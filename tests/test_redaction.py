@@ -13,6 +13,7 @@ from ostinato import hub_export, provenance, redaction
 from ostinato.comparison import report as comparison_report
 from ostinato.comparison.compare import compare_runs
 from ostinato.comparison.runs import find_runs
+from ostinato.composition import register_schemas
 from ostinato.config import ComparisonConfig, ExportConfig
 from ostinato.errors import ConfigError
 from ostinato.mistakes import find_problems
@@ -122,6 +123,7 @@ def test_provenance_holds_a_digest_of_the_diff_and_ignores_git_variables(monkeyp
 
 def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(monkeypatch):
     monkeypatch.setenv("OSTINATO_NAME", SECRET)
+    register_schemas()
     problems = find_problems("train", ["experiment=debug", "name=x_${oc.env:OSTINATO_NAME}"], multirun=False)
     assert any(problem.startswith("name=") for problem in problems)
     assert SECRET not in redaction.redact("\n".join(problems))

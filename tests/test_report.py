@@ -112,6 +112,7 @@ def test_markup_in_the_data_is_shown_and_not_run(hostile):
     assert found.shown.count(SCRIPT) > 30
 
 
+@pytest.mark.slow
 def test_no_request_leaves_the_page(hostile, run):
     assert_asks_nobody(hostile)
     assert_asks_nobody(run)
@@ -169,6 +170,7 @@ def test_the_report_changes_nothing_else(run):
     assert digest_file(run.best_weights) == read_json(run.fingerprint)["best_weights"]
 
 
+@pytest.mark.slow
 def test_a_run_without_predictions_is_scored_again_and_says_so(run, tmp_path):
     old, whole = copy(run, tmp_path / "old"), page(run)
     shutil.rmtree(old.path / "predictions")
@@ -179,6 +181,7 @@ def test_a_run_without_predictions_is_scored_again_and_says_so(run, tmp_path):
     assert figures in shown
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_shown_and_not_scored(run, tmp_path):
     young = copy(run, tmp_path / "young")
     for path in (young.results, young.fingerprint, young.report):
@@ -195,6 +198,7 @@ def test_an_unfinished_run_is_shown_and_not_scored(run, tmp_path):
     assert "provenance.json is missing" in anew(young).shown
 
 
+@pytest.mark.slow
 def test_texts_of_changed_or_lost_data_are_not_shown(hostile, tmp_path):
     run = copy(hostile, tmp_path / "run")
     paths = {f"{split}_path": str(hostile.path.parent / f"{split}.csv") for split in ("train", "val")}
@@ -209,6 +213,7 @@ def test_texts_of_changed_or_lost_data_are_not_shown(hostile, tmp_path):
         assert "Final figures" in shown
 
 
+@pytest.mark.slow
 def test_a_failing_report_leaves_the_run_finished_with_one_warning(tmp_path, monkeypatch, caplog):
     def broken(*arguments):
         raise RuntimeError("no\nink")
@@ -222,6 +227,7 @@ def test_a_failing_report_leaves_the_run_finished_with_one_warning(tmp_path, mon
     assert not run.report.exists()
 
 
+@pytest.mark.slow
 def test_a_misspelt_slice_is_told_with_the_figures(hostile, tmp_path):
     run = copy(hostile, tmp_path / "run")
     config, _ = configure(

@@ -49,6 +49,7 @@ def prove(run, tmp_path, **options):
     return reproduce(ReproduceConfig(run=str(run.path), output=str(tmp_path / "again"), **options), folder, config)
 
 
+@pytest.mark.slow
 def test_the_same_run_again_is_identical(run, tmp_path):
     verdict = prove(run, tmp_path)
     assert verdict.identical, verdict.lines
@@ -77,6 +78,7 @@ def test_another_learning_rate_is_named(run, tmp_path):
     assert verdict.lines[1] == "config.yaml: training.lr: 0.01 -> 0.02"
 
 
+@pytest.mark.slow
 def test_another_thread_count_is_named(run, tmp_path):
     record = read_json(run.provenance)
     write_json(run.provenance, record | {"threads": 64})
@@ -85,6 +87,7 @@ def test_another_thread_count_is_named(run, tmp_path):
     assert verdict.lines[1] == "threads: 64 -> 1"
 
 
+@pytest.mark.slow
 def test_another_version_of_a_library_is_named(run, tmp_path, monkeypatch):
     real = provenance.environment
     faked = lambda: real() | {"packages": real()["packages"] | {"transformers": "0.0.1"}}  # noqa: E731
@@ -104,6 +107,7 @@ def test_one_changed_weight_is_named(run, tmp_path):
     assert "model.safetensors: damaged or changed" in verdict.lines[1]
 
 
+@pytest.mark.slow
 def test_two_finished_runs_are_compared_without_training(run, finished, tmp_path):
     twin = train_in(tmp_path / "twin", *finished[1])
     other = train_in(tmp_path / "other", *finished[1], "training.seeds.dropout=5")
@@ -113,6 +117,7 @@ def test_two_finished_runs_are_compared_without_training(run, finished, tmp_path
     assert verdict.lines[1] == "training.seeds.dropout: None -> 5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("purpose", "first_stream"),
     [("head", "initial_weights"), ("order", "order"), ("dropout", "loss"), ("split", "data"), ("subsample", "data")],

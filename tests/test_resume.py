@@ -56,6 +56,7 @@ def without_times(run):
     return [(m["step"], m["name"], m["value"]) for m in kept if not m["name"].endswith("_per_s")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.proof)])
 def test_a_kill_after_every_step_leaves_no_trace(uninterrupted, tmp_path, monkeypatch, every):
     whole = fingerprint(uninterrupted)
@@ -69,6 +70,7 @@ def test_a_kill_after_every_step_leaves_no_trace(uninterrupted, tmp_path, monkey
         assert without_times(resumed) == without_times(uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batching", "precision"),
     [
@@ -88,6 +90,7 @@ def test_several_kills_of_one_run_leave_no_trace(tmp_path, monkeypatch, precisio
     assert fingerprint(train_in(tmp_path / "run", *options, *resume)) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_writes_a_checkpoint_at_the_next_step_and_says_how_to_go_on(tmp_path, monkeypatch, number, exit_code):
     whole = training.Training._step
@@ -134,6 +137,7 @@ def test_a_run_that_would_not_go_on_as_it_began_is_refused_and_untouched(uninter
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_drift_can_be_allowed_and_is_recorded(tmp_path, monkeypatch):
     train_until_killed(monkeypatch, 5, tmp_path, "training.checkpoint_every=2")
     options = ["training.lr=0.5", f"resume.run={tmp_path}", "resume.allow_drift=true"]
@@ -171,6 +175,7 @@ def test_the_command_survives_kill_9_and_sigterm(tmp_path):
     assert fingerprint(run) == fingerprint(RunDir(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_its_first_step_begins_again(tmp_path):
     whole = train_in(tmp_path / "whole")
     run = RunDir(tmp_path / "run")
@@ -179,6 +184,7 @@ def test_a_run_that_was_killed_before_its_first_step_begins_again(tmp_path):
     assert fingerprint(train_in(run.path, "resume.run=auto")) == fingerprint(whole)
 
 
+@pytest.mark.slow
 def test_a_pretrained_model_trains_with_dropout_from_the_first_step_and_after_each_evaluation(tmp_path):
     pretrained = train_in(tmp_path / "pretrained").best
     options = (f"model.name={pretrained}", "model.pretrained=true", "training.checkpoint_every=3")

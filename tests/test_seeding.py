@@ -35,6 +35,7 @@ def test_counters_do_not_run_into_each_other():
     assert derive_seed(11, "head") != derive_seed(1, "1head")
 
 
+@pytest.mark.slow
 def test_the_hash_seed_of_python_does_not_matter():
     code = "from ostinato.seeding import derive_seed; print(derive_seed(0, 'order', 3))"
     values = {

@@ -67,6 +67,7 @@ def without_data(copies):
     (place / "moved.jsonl").rename(place / "train.jsonl")
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_changes_nothing_and_needs_no_data(without_data, caplog):
     finished, _, place = without_data
     before = content(finished)
@@ -85,6 +86,7 @@ def test_a_resumed_run_that_fails_before_its_first_step_leaves_the_earlier_statu
     assert read_json(stopped.results)["status"] == "interrupted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1], ids=["finished", "stopped"])
 def test_a_first_step_that_fails_leaves_the_records_of_the_earlier_session(copies, monkeypatch, which):
     run, place = copies[0][which], copies[1]
@@ -101,6 +103,7 @@ def test_a_first_step_that_fails_leaves_the_records_of_the_earlier_session(copie
     assert [path.read_bytes() if path.is_file() else None for path in records] == before
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_killed_while_it_trains_further_is_not_finished_already(copies, monkeypatch):
     (run, _), place = copies
     more = [*options_of(place), "training.epochs=4", f"resume.run={run.path}", "resume.allow_drift=true"]
@@ -126,6 +129,7 @@ def test_a_finished_run_that_is_killed_while_it_trains_further_is_not_finished_a
     assert read_json(run.results)["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_finished_run_with_another_config_is_refused(copies):
     (run, _), place = copies
     before = content(run)
@@ -159,6 +163,7 @@ def test_a_second_resume_is_refused_in_one_line_and_the_lock_ends_with_its_proce
     assert fingerprint(train_in(run.path, *resume)) == fingerprint(trained[0])
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_exit_code_2_while_another_process_trains(locked):
     run, _, _ = locked
     (run.path / ".hydra").mkdir()

@@ -37,6 +37,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(n):
     assert 0.93 <= np.mean((low < 87) & (high > 87)) <= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5, 6, 10])
 @pytest.mark.parametrize("configurations", [2, 6])
 def test_without_a_difference_better_is_said_in_at_most_5_percent_of_sweeps(n, configurations):

@@ -56,6 +56,7 @@ def whole(tmp_path_factory):
     return folders[1], code, output
 
 
+@pytest.mark.slow
 def test_a_failing_job_lets_the_others_finish_and_is_listed_and_told_by_the_exit_code(whole):
     folder, code, output = whole
     assert code == 1, output
@@ -71,6 +72,7 @@ def test_a_failing_job_lets_the_others_finish_and_is_listed_and_told_by_the_exit
     assert all((folder / f"sweep.{kind}").is_file() for kind in ("json", "md", "html"))
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_table(whole, tmp_path):
     process = start(tmp_path, *JOBS)
     deadline = time.monotonic() + 120

@@ -79,6 +79,7 @@ def session_groups(ask: Ask) -> dict[str, Any]:
     return {group["name"]: group for group in reply.get("sessionGroups", [])}
 
 
+@pytest.mark.slow
 def test_each_folder_is_exactly_one_run(ask):
     assert sorted(ask("data/runs")) == sorted(RUNS)
 

@@ -211,6 +211,7 @@ def test_a_value_that_is_no_number_is_never_written_as_broken_json(tmp_path, cap
     assert "jsonl" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["[]", "[jsonl]"])
 @pytest.mark.parametrize("killed", [False, True])
 def test_results_hold_the_history_of_every_figure_whatever_trackers_are_on(tmp_path, monkeypatch, chosen, killed):
@@ -241,6 +242,7 @@ def test_results_read_into_pandas_in_three_lines(tmp_path):
     assert table.loc[4, "val/loss"] == from_results(run)["val/loss", 4][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlflow", "wandb", "dvclive"])
 def test_a_tracker_whose_package_is_missing_is_said_at_the_door(monkeypatch, name):
     register_schemas()

@@ -37,6 +37,7 @@ def five(tmp_path_factory):
     return train_in(tmp_path_factory.mktemp("five"), "tracker=[jsonl,tensorboard,mlflow,wandb,dvclive]", *OPTIONS)
 
 
+@pytest.mark.slow
 @together
 def test_every_scalar_is_the_same_in_all_five(five):
     values = from_jsonl(five)
@@ -125,6 +126,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "method"), METHODS, ids=[method for _, method in METHODS])
 def test_a_vendor_that_fails_on_the_way_costs_one_warning(none, tmp_path, caplog, monkeypatch, name, method):
     pytest.importorskip(name, reason=f"needs the extra {name}")

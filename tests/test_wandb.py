@@ -42,6 +42,7 @@ def command(*arguments: str, **environment: str) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_all_of_a_run_is_in_the_offline_file_and_nothing_elsewhere(tmp_path):
     home, folder = tmp_path / "home", tmp_path / "run"
     home.mkdir()
@@ -64,6 +65,7 @@ def test_all_of_a_run_is_in_the_offline_file_and_nothing_elsewhere(tmp_path):
     assert not [path for path in home.rglob("*") if "wandb" in path.name]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_id(tmp_path, monkeypatch):
     options = (*CHOSEN, "training.checkpoint_every=4")
     train_until_killed(monkeypatch, 6, tmp_path, *options)
@@ -74,6 +76,7 @@ def test_a_resumed_run_keeps_its_id(tmp_path, monkeypatch):
     assert {at: values[-1:] for at, values in written.items()} == from_jsonl(run)
 
 
+@pytest.mark.slow
 def test_a_new_run_in_a_used_folder_has_a_new_id(tmp_path):
     train_in(tmp_path, *CHOSEN)
     RunDir(tmp_path).config.unlink()  # else the second run is refused in a folder that holds a run

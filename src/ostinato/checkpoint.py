@@ -42,6 +42,7 @@ class TrainState:
         steps_sha256: digest of the lines of `steps.jsonl` up to `step`; empty in checkpoints of earlier versions.
         validation: every evaluation so far: {"step": ..., figure: ...}.
         scaler: fp16's loss scale and its counter; empty in other precisions.
+        monitor: the validation figure that chose the best weights; empty in checkpoints of earlier versions.
     """
 
     step: int = 0
@@ -52,6 +53,7 @@ class TrainState:
     steps_sha256: str = ""
     validation: list[dict[str, float]] = field(default_factory=list)
     scaler: dict[str, float] = field(default_factory=dict)
+    monitor: str = ""
 
 
 def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer: Optimizer, keep: int) -> Path:
@@ -67,7 +69,7 @@ def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer:
     target = run.checkpoint(state.step)
     with atomic_folder(target) as temporary:
         _save_tensors(model.state_dict(), temporary / _WEIGHTS)
-        _save_tensors(_flat_moments(optimizer), temporary / _OPTIMIZER)
+        _save_tensors(_flat_moments(model, optimizer), temporary / _OPTIMIZER)
         files = {name: digest_file(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
         write_record(temporary / _STATE, {"state": asdict(state), "files": files})
     drop_later(run, state.step)
@@ -98,8 +100,12 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
         weights, moments = _with_tied(model, load_file(folder / _WEIGHTS)), load_file(folder / _OPTIMIZER)
         if _shapes(weights) != _shapes(model.state_dict()):
             raise ResumeRefused([f"resume={run.path}: {folder.name} is of another model; start a new run"])
+        by_number = _moments_by_number(model, optimizer, moments)
+        if by_number is None:
+            raise ResumeRefused([f"resume={run.path}: {folder.name} has moments of another optimizer; start a new run"])
         model.load_state_dict(weights)
-        _load_moments(optimizer, moments)
+        # Rates and decays are functions of config and step: they are never restored.
+        optimizer.load_state_dict({"state": by_number, "param_groups": optimizer.state_dict()["param_groups"]})
         return state
     return None
 
@@ -178,19 +184,33 @@ def _on_its_own(tensor: Tensor) -> Tensor:
     return alone if alone.untyped_storage().nbytes() == alone.numel() * alone.element_size() else alone.clone()
 
 
-def _flat_moments(optimizer: Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments and step counts as "PARAMETER.NAME", parameters by their number."""
-    state = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": tensor for number, entries in state.items() for name, tensor in entries.items()}
+def _flat_moments(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """AdamW's moments and step counts as "PARAMETER.NAME"."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    flat: dict[str, Tensor] = {}
+    for parameter, entries in optimizer.state.items():
+        flat |= {f"{names[id(parameter)]}.{name}": tensor for name, tensor in entries.items()}
+    return flat
 
 
-def _load_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts moments back. Rates and decays are functions of config and step: they are never restored."""
+def _moments_by_number(
+    model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]] | None:
+    """Moments as the optimizer numbers its parameters; None where they are not those of its parameters.
+
+    Checkpoints of earlier versions have the number in place of the name.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    number_of = {names[id(parameter)]: number for number, parameter in enumerate(parameters)}
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        number, name = key.split(".")
-        state.setdefault(int(number), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        parameter, _, name = key.rpartition(".")
+        number = int(parameter) if parameter.isdigit() else number_of.get(parameter, -1)
+        if not 0 <= number < len(parameters) or (tensor.ndim and tensor.shape != parameters[number].shape):
+            return None
+        state.setdefault(number, {})[name] = tensor
+    return state
 
 
 def _verified_state(run: RunDir, folder: Path) -> TrainState:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from ostinato.architecture import num_positions
 from ostinato.batching import plan_evaluation
 from ostinato.calibration import Calibration, load_calibration
 from ostinato.collate import to_device
@@ -55,7 +56,7 @@ class Classifier(ABC):
     def encode(self, pairs: Sequence[tuple[str, str | None]]) -> dict[str, list[list[int]]]:
         """Token lists of (text, second text or None), as `forward` takes them."""
         texts = [text for text, _ in pairs]
-        seconds = None if pairs[0][1] is None else [second for _, second in pairs]
+        seconds = [second or "" for _, second in pairs] if any(second is not None for _, second in pairs) else None
         return dict(self.tokenizer(texts, seconds, truncation=True, return_attention_mask=False))
 
     def predict(
@@ -137,6 +138,9 @@ class TextClassifier(Classifier):
                 [f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"]
             )
         model, tokenizer = load_folder(source)
+        longest = num_positions(model)
+        if longest is not None:  # a foreign tokenizer may know no limit
+            tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
         classifier = cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
         if calibrated:
             classifier.calibration = load_calibration(source, classifier.task, classifier.labels)

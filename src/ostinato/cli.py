@@ -153,14 +153,28 @@ def _resumed(argv: list[str]) -> list[str]:
     asked = next((a for a in typed if a.startswith("resume.run=")), "resume.run=auto")
     try:
         folder = str(OverridesParser.create().parse_override(asked).value())
-    except HydraException:
+    except (HydraException, ValueError, RecursionError):
         folder = asked.partition("=")[2]  # a folder that does not exist, with characters that Hydra does not read
-    if folder == "auto":
+    if folder == "None":  # resume.run=null, as nothing typed
         return typed
+    if folder == "auto":
+        return _into_own_folder(typed)
     own, notes = recorded.of_run(folder, _arguments(typed).overrides)
     sys.stderr.write("".join(f"{shown(note)}\n" for note in notes))
     where = [override("hydra.run.dir", folder), "hydra.output_subdir=null"]
     return _with_overrides(typed, [*own, *_arguments(typed).overrides, *where])
+
+
+def _into_own_folder(argv: list[str]) -> list[str]:
+    """Keeps Hydra from rewriting the record of a run that `resume=auto` may go on with."""
+    typed = next((text for text in argv if text.startswith("hydra.run.dir=")), None)
+    if typed is None or "hydra.output_subdir=null" in argv:
+        return argv
+    folder = Path(str(OverridesParser.create().parse_override(typed).value()))
+    if not (RunDir(folder).began and (folder / ".hydra").is_dir()):
+        return argv
+    place = argv.index(typed) + 1
+    return [*argv[:place], "hydra.output_subdir=null", *argv[place:]]
 
 
 def _resumed_sweep(argv: list[str]) -> list[str]:
@@ -172,7 +186,7 @@ def _with_own_recipe(argv: list[str]) -> list[str]:
     added = own_recipe(_arguments(argv).overrides)
     if not added:
         return argv
-    place = next(number for number, text in enumerate(argv) if text.startswith("model.name="))
+    place = next(number for number, text in enumerate(argv) if text.lstrip("+").startswith("model.name="))
     sys.stderr.write(
         f"{shown(argv[place])}: the preset was tuned for other weights; defaults are used: {' '.join(added)}\n"
     )
@@ -228,7 +242,10 @@ class _Job:
             run = RunDir(HydraConfig.get().runtime.output_dir)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 return _run_job(config, run, masked(cfg))
-            return self._main(config, run, masked(cfg))
+            try:
+                return self._main(config, run, masked(cfg))
+            finally:
+                _record_overrides(run, masked(cfg))
         except BrokenPipeError:
             raise  # nobody reads the output any more
         except Interrupted as error:
@@ -246,6 +263,20 @@ class _Job:
         if self._name != "train" or HydraConfig.get().mode is not RunMode.MULTIRUN:
             sys.exit(exit_code)
         jobs.record_failure(RunDir(HydraConfig.get().runtime.output_dir), error)
+
+
+def _record_overrides(run: RunDir, resolved: dict[str, Any]) -> None:
+    """Records the command line that a run has gone on with, where it is another than the recorded one.
+
+    Hydra's own record is that of the first session, and the next `resume=` would go on with that.
+    """
+    try:
+        recorded, trained = run.overrides(), read_config(run)
+    except ConfigError:
+        return  # a new run, whose command line Hydra records, or a damaged record
+    own = [text for text in HydraConfig.get().overrides.task if not text.lstrip("+").startswith("resume")]
+    if own != recorded and trained == resolved:
+        run.record_overrides(own)
 
 
 def _run_job(config: RunConfig, run: RunDir, resolved: dict[str, Any]) -> float | None:

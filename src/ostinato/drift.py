@@ -1,5 +1,6 @@
 """What differs between two runs' records, most telling first. Compares; judges nothing."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -65,7 +66,9 @@ def changed_config(run: RunDir) -> list[str]:
         ConfigError: `config.yaml` or `results.json` is damaged.
     """
     ended = read_json(run.results).get("config") if run.results.is_file() else None
-    return config_drift(ended, read_config(run)) if isinstance(ended, Mapping) else []
+    if not isinstance(ended, Mapping):
+        return []
+    return config_drift(ended, json.loads(json.dumps(read_config(run))))  # in JSON all keys are texts
 
 
 def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -104,7 +104,15 @@ def record_failure(run: RunDir, error: Exception) -> None:
     if not has_ended(run):
         run.path.mkdir(parents=True, exist_ok=True)
         reason = redact(str(error)) or type(error).__name__
-        write_record(run.results, {"name": run.path.name, "status": "failed", "error": reason})
+        write_record(run.results, _logged(run) | {"name": run.path.name, "status": "failed", "error": reason})
+
+
+def _logged(run: RunDir) -> dict[str, Any]:
+    """What earlier sessions of the run logged."""
+    try:
+        return {name: value for name, value in read_json(run.results).items() if name == "metrics"}
+    except ConfigError:
+        return {}
 
 
 def has_ended(run: RunDir) -> bool:

@@ -175,6 +175,9 @@ def _problems_of_values(command: str, cfg: DictConfig) -> list[str]:
         return [*error.problems, *(_problems_of_name(cfg) if command == "train" else [])]
     if not isinstance(config, schemas.RunConfig):
         return []
+    architecture = masked(cfg)["model"]["architecture"]
+    if "${oc.env:" in str(architecture):
+        return [f"model.architecture={architecture}: is saved with the model; write it without oc.env"]
     return [
         *schemas.missing_packages(config.tracker),
         *_problems_of_name(cfg),

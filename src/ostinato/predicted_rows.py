@@ -16,13 +16,18 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # https://owasp.org/www-commu
 _JOIN = "|"
 
 
+def is_csv(cfg: PredictConfig) -> bool:
+    """Whether the output is csv: its name decides, also where it is a link to a file of another name."""
+    return cfg.output.lower().endswith(".csv")
+
+
 def check_names(cfg: PredictConfig, classifier: Classifier, kept: Iterable[str]) -> None:
     """Refuses kept columns that have the name of an output column, and labels that one cell cannot hold.
 
     Raises:
         ConfigError: such a column or label.
     """
-    as_csv = cfg.output.lower().endswith(".csv")
+    as_csv = is_csv(cfg)
     own = {Task.single_label: ["label", "score"], Task.multi_label: ["labels"], Task.regression: ["value"]}
     names = {*own[classifier.task]}
     if classifier.task is not Task.regression:

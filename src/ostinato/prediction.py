@@ -21,7 +21,7 @@ from ostinato.data.columns import Columns
 from ostinato.data.files import RowSource, find_files, open_files, open_stdin
 from ostinato.data.texts import shown, text_of
 from ostinato.errors import ConfigError, DataError
-from ostinato.predicted_rows import check_names, flat, plain, safe_cell
+from ostinato.predicted_rows import check_names, flat, is_csv, plain, safe_cell
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells show it
 
@@ -44,7 +44,7 @@ def predict(cfg: PredictConfig, text_column: str, text_pair_column: str | None) 
     kept: deque[dict[str, Any]] = deque()
     count = 0
     with _writer(cfg) as write:
-        for prediction in classifier.predict_stream(texts(sources, kept), cfg.batch_size):
+        for prediction in classifier.predict_stream(texts(sources, kept, text_pair_column is not None), cfg.batch_size):
             row = kept.popleft()
             if keep is None:
                 check_names(cfg, classifier, row)
@@ -62,8 +62,15 @@ def _load(cfg: PredictConfig) -> Classifier:
     return OnnxClassifier.load(cfg.run, cfg.calibrated, int8=cfg.backend is Backend.onnx_int8)
 
 
-def texts(sources: Iterable[RowSource], kept: deque[dict[str, Any]]) -> Iterator[tuple[str, str | None]]:
-    """Yields (text, second text or None) of each row, and appends what the output repeats of it to `kept`.
+def texts(
+    sources: Iterable[RowSource], kept: deque[dict[str, Any]], with_pair: bool = False
+) -> Iterator[tuple[str, str | None]]:
+    """Yields (text, second text) of each row, and appends what the output repeats of it to `kept`.
+
+    Args:
+        sources: the rows.
+        kept: gets the kept values of each row.
+        with_pair: rows have a second text, and a missing one is empty; without, it is None.
 
     Raises:
         DataError: a row that cannot be read, or a source without rows; names file and row.
@@ -73,7 +80,7 @@ def texts(sources: Iterable[RowSource], kept: deque[dict[str, Any]]) -> Iterator
         for row in source.rows:
             empty = False
             try:
-                text, pair = text_of(row.text), None if row.pair is None else text_of(row.pair)
+                text, pair = text_of(row.text), text_of(row.pair) if with_pair else None
                 values = {name: plain(name, value) for name, value in row.kept.items()}
             except ValueError as error:
                 raise DataError(f"{source.name}, {row.where}: {error}") from None
@@ -129,7 +136,7 @@ def _writer(cfg: PredictConfig) -> Iterator[Write]:
     path = _output_file(cfg)
     try:
         with atomic_file(path, newline="") as file:
-            yield _csv_writer(file, cfg) if path.suffix.lower() == ".csv" else _json_writer(file)
+            yield _csv_writer(file, cfg) if is_csv(cfg) else _json_writer(file)
     except OSError as error:
         raise ConfigError([f"output={cfg.output}: cannot be written ({error.strerror or error})"]) from error
 

@@ -30,7 +30,7 @@ def own_recipe(overrides: Sequence[str]) -> list[str]:
         parsed = [OverridesParser.create().parse_override(text) for text in overrides]
         named = next((override for override in parsed if override.key_or_group == "model.name"), None)
         return [] if named is None else _taken_back(parsed, _names(named))
-    except (HydraException, OmegaConfBaseException):
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError):
         return []
 
 

@@ -106,14 +106,15 @@ def load_parts(folder: Path) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]
     return config, tokenizer
 
 
-def trained_for(config: PreTrainedConfig) -> tuple[list[str], str | None]:
+def trained_for(config: PreTrainedConfig) -> tuple[list[str], str]:
     """Label names and problem type of a checkpoint's own head, if it has one."""
-    labels = list(map(str, (config.id2label or {}).values()))
-    return [] if all(map(_UNNAMED.fullmatch, labels)) else labels, config.problem_type
+    labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
+    assumed = "regression" if len(labels) == 1 else "single_label_classification"
+    return [] if all(map(_UNNAMED.fullmatch, labels)) else labels, config.problem_type or assumed
 
 
 def load_with_head(
-    cfg: ModelConfig, config: PreTrainedConfig, trained_for: tuple[list[str], str | None], head: Sequence[str]
+    cfg: ModelConfig, config: PreTrainedConfig, trained_for: tuple[list[str], str], head: Sequence[str]
 ) -> PreTrainedModel:
     """Loads pretrained weights; `config` already has the run's labels and task.
 
@@ -128,7 +129,7 @@ def load_with_head(
     """
     labels, problem = trained_for
     options: dict[str, Any] = {"config": config, "attn_implementation": cfg.attention}
-    same = labels == list(config.id2label.values()) and problem in (None, config.problem_type)
+    same = labels == list(config.id2label.values()) and problem == config.problem_type
     if cfg.head is Head.keep and not same:
         theirs, ours = (textwrap.shorten(", ".join(names), 80) for names in (labels, config.id2label.values()))
         raise ConfigError(
@@ -143,8 +144,8 @@ def load_with_head(
         return model
     if cfg.head is Head.keep:
         raise ConfigError([f"model.head=keep: {cfg.name} has no trained head; use model.head=new"])
-    if set(head) <= info["missing_keys"]:
-        return model  # transformers has just made a new head
+    if absent & set(head) and not info["mismatched_keys"]:
+        return model  # it brought no classifier, perhaps a part of a head (ModernBERT), and got the rest from the seed
     torch.set_rng_state(state)
     weights = {name: tensor for name, tensor in model.state_dict().items() if name not in head}
     renewed: PreTrainedModel = type(model).from_pretrained(None, state_dict=weights, dtype=torch.float32, **options)

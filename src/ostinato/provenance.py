@@ -49,7 +49,7 @@ def environment() -> dict[str, Any]:
             "cudnn_benchmark": torch.backends.cudnn.benchmark,
             "tf32": torch.backends.cuda.matmul.allow_tf32,
         },
-        "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        "environment": redacted({name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}),
     }
 
 

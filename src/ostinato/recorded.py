@@ -14,12 +14,24 @@ from ostinato.errors import ConfigError
 from ostinato.run_dir import RunDir, key_values
 
 _OF_HYDRA = re.compile(r"[+]{0,2}hydra\b|[~-]")
-_RESOLVER = re.compile(r"\$\{\s*(?!oc\.env:)[\w.]*\s*:")
-# What a sweep's command line can set of Hydra: numbers and ranges only.
+# A resolver, or a name of one that is itself computed. The choices of groups are the project's own names.
+_RESOLVER = re.compile(r"\$\{\s*(?!oc\.env:|hydra:runtime\.choices\.)[\w.]*\s*:|\$\{\s*\$\{")
+_ENVIRONMENT = re.compile(r"\$\{\s*oc\.env:")
+# Where a value from the environment stays on this machine, or goes where its owner sends it.
+_TAKES_ENVIRONMENT = re.compile(r"data\.\w+_path=.*|tracker\.mlflow\.uri=\$\{oc\.env:MLFLOW_TRACKING_URI\}", re.DOTALL)
+# What a sweep's command line can set of Hydra: the project's launchers and sweepers, numbers, ranges and plain names.
+_SWEEPER = (
+    r"sweeper\.(n_trials|n_jobs|max_batch_size|max_failure_rate|direction|study_name|sampler\.seed"
+    r"|sampler\.n_startup_trials)"
+)
+_LAUNCHER = (
+    r"launcher\.(n_jobs|batch_size|pre_dispatch|timeout_min|cpus_per_task|gpus_per_node|nodes|tasks_per_node|mem_gb"
+    r"|array_parallelism|max_num_timeout|partition|account|qos|ray\.init\.address)"
+)
 _OF_SWEEP = re.compile(
-    r"[+]{0,2}hydra\.(sweeper\.params\.(?!\+*hydra)[\w./]+|sweeper\.(n_trials|n_jobs|max_batch_size|sampler\.seed)"
-    r"|launcher\.(n_jobs|timeout_min|cpus_per_task|gpus_per_node|nodes|tasks_per_node|mem_gb|array_parallelism))=.*",
-    re.DOTALL,
+    rf"[+]{{0,2}}hydra\.({_SWEEPER}|{_LAUNCHER}|verbose|job\.name)=[\w.,:-]*"
+    r"|[+]{0,2}hydra\.sweeper\.params\.(training|model|data)\.[\w.]+=[^/]*"
+    r"|hydra/launcher=(basic|joblib|ray|submitit_local|submitit_slurm)|hydra/sweeper=(basic|optuna)"
 )
 
 
@@ -41,15 +53,22 @@ def of_run(folder: str, typed: list[str]) -> tuple[list[str], list[str]]:
     except ConfigError as error:
         raise ConfigError([f"resume={folder}: not a run folder that can be resumed ({error})"]) from None
     keys = {_key(item) for item in typed}
+    replaces_trackers = "tracker" in keys
     own = [item for item in recorded if not _OF_HYDRA.match(item) and _key(item) not in keys]
-    own = [item for item in own if _key(item).split(".")[0] != "resume"]
+    left_out = ("resume", "tracker") if replaces_trackers else ("resume",)
+    own = [item for item in own if _key(item).split(".")[0] not in left_out]
     _refuse(f"resume={folder}", own)
-    notes = [f"resume={folder}: the run sends its data to {item}" for item in own if _key(item).endswith(".uri")]
-    return own, notes
+    return own, _addresses(f"resume={folder}", own)
 
 
-def of_sweep(record: Path) -> list[str]:
-    """The command line of a sweep that goes on, from Hydra's `multirun.yaml`.
+def _addresses(where: str, items: list[str]) -> list[str]:
+    """A line for each recorded address that a run sends its data to."""
+    found = [item for item in items if _key(item).startswith("tracker") and "uri" in item]
+    return [f"{where}: sends its data to {item}" for item in found]
+
+
+def of_sweep(record: Path) -> tuple[list[str], list[str]]:
+    """The command line of a sweep that goes on, from Hydra's `multirun.yaml`, and its addresses; see `of_run`.
 
     Raises:
         ConfigError: a damaged record, or an item that could run code or read secrets of this machine.
@@ -66,7 +85,7 @@ def of_sweep(record: Path) -> list[str]:
     if refused:
         raise ConfigError([f"sweep=resume: {record} records {item}; type the command with it" for item in refused])
     _refuse(f"sweep=resume: {record}", [*task, *hydra])
-    return [*task, *hydra]
+    return [*task, *hydra], _addresses(f"sweep=resume: {record}", task)
 
 
 def _refuse(where: str, items: list[str]) -> None:
@@ -74,9 +93,9 @@ def _refuse(where: str, items: list[str]) -> None:
     for item in items:
         if _RESOLVER.search(item) or "_target_" in item:
             problems.append(f"{where}: its recorded {item} computes a value; type {_key(item)}=... with the command")
-        elif _key(item).startswith("tracker") and "${" in item:
+        elif _ENVIRONMENT.search(item) and not _TAKES_ENVIRONMENT.fullmatch(item):
             problems.append(
-                f"{where}: its recorded {item} sends a variable of this machine; type {_key(item)}=... with the command"
+                f"{where}: its recorded {item} reads a variable of this machine; type {_key(item)}=... with the command"
             )
     if problems:
         raise ConfigError(problems)

@@ -113,10 +113,11 @@ def _begin(run: RunDir, outcome: Outcome, resolved: Mapping[str, Any], provenanc
     """Replaces what an earlier session left: called after the first step, as the first step can still fail."""
     if outcome.began:
         return
-    write_config(run, resolved)
-    write_record(run.provenance, provenance)
-    run.fingerprint.unlink(missing_ok=True)  # of an earlier end; `best/` is about to change
+    # The config last: until it is there, a run that was finished is neither finished nor of another config.
+    run.fingerprint.unlink(missing_ok=True)
     mark_unfinished(run, outcome)
+    write_record(run.provenance, provenance)
+    write_config(run, resolved)
     outcome.began = True
 
 

@@ -88,6 +88,10 @@ class RunDir:
             raise ConfigError([f"{record}: damaged or not readable ({str(error).splitlines()[0]})"]) from None
         return key_values(recorded, record)
 
+    def record_overrides(self, overrides: list[str]) -> None:
+        """Replaces the recorded command line, see `overrides`."""
+        write_text(self.path / ".hydra" / "overrides.yaml", yaml.safe_dump(overrides))
+
     def _hydra(self, key: str) -> Any:
         try:
             return yaml.safe_load((self.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))["hydra"][key]

@@ -4,6 +4,7 @@ A trial is one configuration under several seeds, each an ordinary run in the sw
 validation alone. The same command suggests the same trials, so a killed search is completed by it.
 """
 
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +48,7 @@ def run_trial(job: Job, config: RunConfig, run: RunDir, resolved: dict[str, Any]
     values = []
     for offset in range(config.search.num_seeds if config.search else 1):
         value = job(*_with_seed(config, run, resolved, config.training.seed + offset))
-        if value is None:
+        if value is None or math.isnan(value):  # no evaluation defined the monitored figure
             return None
         values.append(value)
     return fmean(values)
@@ -94,6 +95,8 @@ def best_trial(folder: Path, num_seeds: int) -> Best | None:
     for runs in whole:
         monitor = str(runs[0].results["monitor"])
         value = fmean(jobs.best_figure(run.results) for run in runs)
+        if math.isnan(value):
+            continue
         if best is None or is_better(monitor, value, best.value):
             best = Best(value, monitor, runs, len(whole))
     return best

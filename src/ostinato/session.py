@@ -32,7 +32,7 @@ def session(run: RunDir, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise ConfigError([f"{run.path}: not writable ({error.strerror})"]) from None
     try:
-        for folder in (run.path, run.checkpoints, run.predictions("val").parent):
+        for folder in (run.path, run.checkpoints, run.kept_best, run.predictions("val").parent):
             remove_leftovers(folder)
         yield
     finally:

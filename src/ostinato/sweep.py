@@ -32,7 +32,10 @@ def resumed(argv: list[str], parent: Path) -> list[str]:
     if not records:
         raise ConfigError([f"sweep=resume: {parent} holds no sweep to go on with; leave it out to start one"])
     folder = records[-1].parent
-    return ["-m", *(typed or recorded.of_sweep(records[-1])), override("hydra.sweep.dir", str(folder))]
+    if not typed:
+        typed, notes = recorded.of_sweep(records[-1])
+        sys.stderr.write("".join(f"{shown(note)}\n" for note in notes))
+    return ["-m", *typed, override("hydra.sweep.dir", str(folder))]
 
 
 def end(folder: Path, cfg: ComparisonConfig) -> int:

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ostinato.composition import first_line
 from ostinato.errors import UserError
+from ostinato.redaction import shown
 
 
 @contextmanager
@@ -42,8 +43,10 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"{error if isinstance(error, UserError) else first_line(error)}\n")
+        text = str(error) if isinstance(error, UserError) else first_line(error)
+        sys.stderr.write(f"{shown(text)}\n")
         sys.exit(2)
     except OSError as error:
-        sys.stderr.write(f"{error.filename or 'a file'}: cannot be written or read ({error.strerror or error})\n")
+        text = f"{error.filename or 'a file'}: cannot be written or read ({error.strerror or error})"
+        sys.stderr.write(f"{shown(text)}\n")
         sys.exit(2)

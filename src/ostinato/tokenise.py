@@ -124,6 +124,7 @@ def _is_whole(folder: Path, record: Path) -> bool:
         damaged = [name for name, sha256 in digests.items() if digest_file(folder / name) != sha256]
     except FileNotFoundError:
         return False
+        damaged = damaged if digests else [record.name]
     except (ValueError, AttributeError, TypeError):
         damaged = [record.name]
     for name in damaged:

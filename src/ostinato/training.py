@@ -17,7 +17,7 @@ from ostinato.command_line import command, override
 from ostinato.compiling import compiled
 from ostinato.config import Precision, RunConfig
 from ostinato.device import Compute
-from ostinato.errors import CheckpointError, ConfigError, Interrupted, TrainingDiverged
+from ostinato.errors import CheckpointError, ConfigError, Interrupted, ResumeRefused, TrainingDiverged
 from ostinato.evaluation import Scorer
 from ostinato.fingerprint import StepPrint, StepRecord, holds_steps, read_steps
 from ostinato.interruption import Stop
@@ -48,6 +48,8 @@ class Training:
         self.optimizer = build_optimizer(prepared.model, self.cfg)
         self.scaler = gradient_scaler(prepared.compute)
         self._best_files: dict[str, str] = {}
+        self._settled = False
+        self._first_step = 0
         self.monitor = self.cfg.monitor or metrics.default_monitor(prepared.data.task)
         if self.monitor in metrics.undefined(prepared.data.task, prepared.val.labels):
             raise ConfigError(
@@ -61,27 +63,44 @@ class Training:
     def resume(self) -> None:
         """Goes back to the newest whole checkpoint; without one, to the start."""
         state = load_newest(self._run, self.prepared.model, self.optimizer)
-        try:
-            self._go_back(state or TrainState())
-        except OSError as error:
-            raise CheckpointError(f"resume={self._run.path}: the folder could not be put back ({error})") from error
         if state is None:
             log.info("%s holds no whole checkpoint: starting at step 0", self._run.checkpoints)
             return
+        self._check_resumable(state)
         self.state = state
         if state.scaler:
             self.scaler.load_state_dict(state.scaler)
         self._bar.update(self._task, completed=state.step)
         log.info("going on at step %d of %d", state.step, self.schedule.total_steps)
 
-    def _go_back(self, state: TrainState) -> None:
-        """Takes what was saved after `state` out of the folder, and makes `best/` the best of the steps up to it."""
-        drop_later(self._run, state.step)
-        if not state.best_sha256:
+    def _check_resumable(self, state: TrainState) -> None:
+        where, total = f"resume={self._run.path}", self.schedule.total_steps
+        if state.step > total:
+            remedy = "type the training.epochs that the run has gone on with"
+            raise ResumeRefused([f"{where}: its checkpoint is of step {state.step}, this config has {total}; {remedy}"])
+        if state.monitor and state.monitor != self.monitor:
+            chosen = f"its best weights were chosen by training.monitor={state.monitor}"
+            raise ResumeRefused([f"{where}: {chosen}, not {self.monitor}; keep that monitor, or start a new run"])
+
+    def _settle(self) -> None:
+        """Makes the folder that of a run which has come to this step: no later checkpoint, and its own `best/`.
+
+        Called after the first step, as that step can fail: until then an earlier session's files stay.
+        """
+        if self._settled:
+            return
+        self._settled = True
+        drop_later(self._run, self._first_step)
+        if not self.state.best_sha256:
             shutil.rmtree(self._run.best, ignore_errors=True)
             return
-        best = find_best(self._run, state.best_sha256)
-        self._best_files = save_classifier(self.prepared.model, self.prepared.tokenizer, self._run.best, weights=best)
+        best = find_best(self._run, self.state.best_sha256)
+        try:
+            self._best_files = save_classifier(
+                self.prepared.model, self.prepared.tokenizer, self._run.best, weights=best
+            )
+        except OSError as error:
+            raise CheckpointError(f"{self._run.best} could not be written ({error})") from error
 
     def run(
         self, trackers: Trackers, until_step: int | None = None, stepped: Callable[[], None] = lambda: None
@@ -93,6 +112,7 @@ class Training:
             Interrupted: a signal asked for it; the checkpoint of this step is written.
         """
         self._last_step = min(self.schedule.total_steps, until_step or self.schedule.total_steps)
+        self._first_step = self.state.step
         self._record_of_steps = StepRecord(self._run.steps, self.state.step)
         self.prepared.model.train()  # weights that were loaded come without dropout
         with self._compiled() if self.cfg.compile else nullcontext():
@@ -139,19 +159,22 @@ class Training:
         evaluate_every = self.cfg.eval_every or self.schedule.steps_per_epoch
         while not self._finished():
             self._step()
+            self._settle()
             self._stepped()
             if self._due(self.cfg.log_every):
                 self._record()
             if self._due(evaluate_every):
                 self._evaluate()
-            if self._due(self.cfg.checkpoint_every or evaluate_every) or self._finished() or self._stop.signal:
+            stopped_by = self._stop.signal  # read once: a signal can arrive between two looks
+            if self._due(self.cfg.checkpoint_every or evaluate_every) or self._finished() or stopped_by:
                 self._save()
-            if self._stop.signal and not self._finished():
+            if stopped_by and not self._finished():
                 raise Interrupted(
-                    f"stopped by {signal.Signals(self._stop.signal).name} after step {self.state.step} of "
+                    f"stopped by {signal.Signals(stopped_by).name} after step {self.state.step} of "
                     f"{self.schedule.total_steps}; go on with: {self._go_on()}",
-                    self._stop.signal,
+                    stopped_by,
                 )
+        self._settle()
 
     def _step(self) -> None:
         step = self.state.step
@@ -221,6 +244,7 @@ class Training:
         self._check_weights()
         self.state.steps_sha256 = self._record_of_steps.sha256
         self.state.scaler = self.scaler.state_dict()
+        self.state.monitor = self.monitor
         try:
             save_checkpoint(self._run, self.state, self.prepared.model, self.optimizer, self.cfg.keep_checkpoints)
         except OSError as error:

@@ -9,6 +9,7 @@ import rich
 from jinja2 import Environment, PackageLoader, select_autoescape
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ostinato.atomic import write_json, write_text
 from ostinato.comparison import plots
@@ -128,7 +129,7 @@ def _write(comparison: Comparison, folder: Path, stem: str) -> None:
 
 
 def _print(console: Console, title: str, columns: Row, rows: Sequence[Row]) -> None:
-    table = Table(title=shown(title), title_justify="left", title_style="bold")
+    table = Table(title=Text(shown(title)), title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         words = number == 0 or column == "verdict"
         table.add_column(column, justify="left" if words else "right", no_wrap=number > 0, overflow="fold")

@@ -133,6 +133,8 @@ def _check_content(name: str, stream: BinaryIO, suffix: str) -> None:
     if not head:
         raise DataError(f"{name}: {'no input' if not suffix else 'the file is empty'}")
     found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+    if found == "parquet" and b"\0" not in head:  # a text can begin with PAR1
+        found = None
     if found is None and suffix != ".parquet" and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{name}: encoded as UTF-16; save it as UTF-8")
     if found is None and suffix != ".parquet" and b"\0" in head:

@@ -16,6 +16,7 @@ from ostinato.run_dir import RunDir, read_json
 log = logging.getLogger(__name__)
 
 _CHECKSUM = "crc32"
+_LATEST = 1e11  # seconds; a later time is no date
 
 Point = dict[str, Any]
 """{"value": float, "step": int, "timestamp": ISO 8601 in UTC}."""
@@ -86,8 +87,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         try:
             entry = json.loads(line)
             good = entry.pop(_CHECKSUM, None) in (None, _checksum(entry))  # earlier versions wrote none
-            good = good and {"step", "time", "name", "value"} <= entry.keys() and isinstance(entry["step"], int)
-        except (ValueError, TypeError, AttributeError):
+            good = good and isinstance(entry["step"], int) and isinstance(entry["name"], str)
+            good = good and isinstance(entry["value"], int | float) and 0 <= entry["time"] < _LATEST
+        except (ValueError, TypeError, AttributeError, KeyError):
             good = False
         if good:
             yield entry
