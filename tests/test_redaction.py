@@ -21,7 +21,7 @@ from ostinato.report.text import plain
 from ostinato.run_dir import RunDir
 from ostinato.trackers import Trackers
 
-SECRET = "qz-s3cr3t-7714"
+SECRET = "qz-s3cr3t-7714"  # pragma: allowlist secret
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +119,8 @@ def test_provenance_holds_a_digest_of_the_diff_and_ignores_git_variables(monkeyp
     found = provenance._git()
     assert not marker.exists()
     assert found is None or found["diff"] is None or set(found["diff"]) == {"sha256", "files"}
+    found = provenance._git(with_text=True)
+    assert found is None or found["diff"] is None or set(found["diff"]) == {"sha256", "files", "text"}
 
 
 def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(monkeypatch):

@@ -13,6 +13,7 @@ OBSERVERS = (
     "resume",
     "compare",
     "report",
+    "provenance",
     "search",
     "training.log_every",
     "training.checkpoint_every",

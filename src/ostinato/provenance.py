@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ostinato.redaction import redacted
+from ostinato.redaction import redact, redacted
 from ostinato.source import code_digest
 
 _ENVIRONMENT = (
@@ -30,11 +30,15 @@ _ENVIRONMENT = (
 )
 
 
-def environment() -> dict[str, Any]:
-    """Versions, hardware and settings that a result depends on."""
+def environment(diff: bool = False) -> dict[str, Any]:
+    """Versions, hardware and settings that a result depends on.
+
+    Args:
+        diff: keep the text of uncommitted changes, not only its digest.
+    """
     return {
         "command": redacted([sys.executable, *sys.argv]),
-        "git": _git(),
+        "git": _git(diff),
         "code": code_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -68,14 +72,15 @@ def _ask(*command: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _git() -> dict[str, Any] | None:
+def _git(with_text: bool = False) -> dict[str, Any] | None:
     here = str(Path(__file__).parent)
     git = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", here)
     commit = _ask(*git, "rev-parse", "HEAD")
     if not commit:
         return None
     diff = _ask(*git, "diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
-    return {"commit": commit.strip(), "diff": _digest(diff) if diff else None}
+    text = {"text": redact(diff)} if with_text else {}
+    return {"commit": commit.strip(), "diff": _digest(diff) | text if diff else None}
 
 
 def _digest(diff: str) -> dict[str, Any]:

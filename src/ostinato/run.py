@@ -78,7 +78,7 @@ def _train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_st
         prepared = prepare(config)
         training = Training(config, run, prepared, _scorer(config, prepared, bar), stop)
         initial_weights = digest_weights(prepared.model.state_dict())
-        provenance = environment() | {"assets": _assets(config)} | _identity(prepared)
+        provenance = environment(config.provenance.diff) | {"assets": _assets(config)} | _identity(prepared)
         if resuming:
             provenance["resumed"] = _admit(config, run, resolved, provenance)
             training.resume()

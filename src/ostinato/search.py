@@ -25,7 +25,7 @@ from ostinato.run_dir import RunDir, read_config
 Job = Callable[[RunConfig, RunDir, dict[str, Any]], float | None]
 
 _HEAD = "# @package _global_\n# Best of "
-_OBSERVING = ("name", "seed", "tracker", "resume", "compare", "report", "search")
+_OBSERVING = ("name", "seed", "tracker", "resume", "compare", "report", "provenance", "search")
 
 
 def direction(monitor: str | None, task: Task) -> str:

@@ -32,6 +32,14 @@ class SearchConfig:
 
 
 @dataclass(config=STRICT, kw_only=True)
+class ProvenanceConfig:
+    """What is recorded of the surroundings."""
+
+    diff: bool = False
+    """Store the text of uncommitted changes; it can hold passwords, and trackers get it. false stores its digest."""
+
+
+@dataclass(config=STRICT, kw_only=True)
 class RunConfig:
     """A training run: with the data and the environment, all that decides its result."""
 
@@ -53,6 +61,8 @@ class RunConfig:
     """What the table at the end of a sweep compares."""
     search: SearchConfig | None = None
     """What a trial of a search is; null: no search."""
+    provenance: ProvenanceConfig = dataclasses.field(default_factory=ProvenanceConfig)
+    """What is recorded of the surroundings."""
     report: ReportOptions = dataclasses.field(default_factory=ReportOptions)
     """What the report at the end shows."""
 
