@@ -90,7 +90,7 @@ def test_another_thread_count_is_named(run, tmp_path):
 @pytest.mark.slow
 def test_another_version_of_a_library_is_named(run, tmp_path, monkeypatch):
     real = provenance.environment
-    faked = lambda: real() | {"packages": real()["packages"] | {"transformers": "0.0.1"}}  # noqa: E731
+    faked = lambda *a: real(*a) | {"packages": real()["packages"] | {"transformers": "0.0.1"}}  # noqa: E731
     monkeypatch.setattr("ostinato.run.environment", faked)
     verdict = prove(run, tmp_path)
     assert not verdict.identical
