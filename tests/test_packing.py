@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 import torch
 from classifiers import ARCHITECTURES, BERT_SIZES, LONGEST, classifiers, collator, gradients, rows
+from closeness import assert_all_close, assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ostinato import attention
 from ostinato.dropout import Dropout, Masks, kept_share, replace_dropout
-
-
-def agree(found, expected, name=""):
-    """Equal up to the order of sums; the bound grows with what is compared, for sums differ by processor."""
-    bound = 1e-5 * max(1e-2, float(expected.detach().abs().max()))
-    torch.testing.assert_close(found, expected, rtol=0, atol=bound, msg=lambda text: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -30,10 +25,8 @@ def test_logits_and_gradients_agree_with_padding(name, lengths, multiple):
     weight = torch.randn(len(lengths), 3)
     expected, theirs = gradients(*padded, columns, weight)
     logits, ours = gradients(*packed, columns, weight)
-    agree(logits, expected)
-    assert ours.keys() == theirs.keys()
-    for parameter, gradient in theirs.items():
-        agree(ours[parameter], gradient, parameter)
+    assert_close(logits, expected)
+    assert_all_close(ours, theirs)
 
 
 @pytest.mark.parametrize("size", [1, 400, 1500])
@@ -45,9 +38,8 @@ def test_attention_in_groups_of_any_size_agrees_with_padding(size, monkeypatch):
     attention._Layout.of.cache_clear()
     logits, ours = gradients(*packed, columns, weight)
     attention._Layout.of.cache_clear()
-    agree(logits, expected)
-    for parameter, gradient in theirs.items():
-        agree(ours[parameter], gradient, parameter)
+    assert_close(logits, expected)
+    assert_all_close(ours, theirs)
 
 
 class Flash(torch.autograd.Function):
@@ -100,9 +92,8 @@ def test_the_kernel_of_a_gpu_is_asked_for_the_same(name, multiple, monkeypatch):
     columns, weight = rows([3, 1, LONGEST, 1, 7, 20]), torch.randn(6, 3)
     expected, theirs = gradients(*padded, columns, weight)
     logits, ours = gradients(model, replace(collator, multiple=multiple), columns, weight)
-    agree(logits, expected)
-    for parameter, gradient in theirs.items():
-        agree(ours[parameter], gradient, parameter)
+    assert_close(logits, expected)
+    assert_all_close(ours, theirs)
 
 
 @given(lengths=st.lists(st.integers(1, LONGEST), min_size=1, max_size=20), seed=st.integers(0, 99))
@@ -111,7 +102,7 @@ def test_any_lengths_agree_with_padding(lengths, seed):
     columns = rows(lengths, seed)
     with torch.no_grad():
         expected, logits = (model(**collator.inputs(columns)).logits for model, collator in BERT)
-    agree(logits, expected)
+    assert_close(logits, expected)
 
 
 BERT = classifiers("bert")
@@ -121,7 +112,7 @@ def test_a_text_does_not_see_its_neighbours():
     packed, collator = BERT[1]
     alone = packed(**collator.inputs({"input_ids": [[7, 8, 9]]})).logits
     among = packed(**collator.inputs({"input_ids": [[40, 41], [7, 8, 9], [30]]})).logits
-    agree(among[1], alone[0])
+    assert_close(among[1], alone[0])
 
 
 def test_attention_dropout_drops_and_keeps_the_mean():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from classifiers import classifiers, rows
+from closeness import assert_close
 from runs import configure
 from safetensors.torch import load_file
 from test_architectures import TEXTS, overrides, write_model
@@ -66,7 +67,7 @@ def test_the_pad_token_of_the_tokenizer_replaces_another_one_in_the_config(tmp_p
     assert classifier.model.config.pad_token_id == tokenizer.eos_token_id
     texts = classifier.encode([(text, None) for text in TEXTS])
     together, alone = together_and_alone(classifier.model, classifier._collator, texts)
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    assert_close(together, alone)
 
 
 def test_the_config_keeps_its_pad_token_where_positions_depend_on_it(tmp_path):
@@ -109,7 +110,7 @@ def test_a_padding_side_that_changes_logits_is_replaced_by_the_other(name, right
     assert tokenizer.padding_side == right
     encoded = tokenizer(TEXTS)
     together, alone = together_and_alone(model, collator, {"input_ids": encoded["input_ids"]})
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    assert_close(together, alone)
 
 
 def ignore_masks(model):
@@ -184,7 +185,7 @@ def test_a_pad_token_within_a_text_has_the_same_place_packed_and_padded():
     (padded, pad), (packed, collate) = classifiers("roberta")
     columns = {"input_ids": [[5, 1, 1, 6, 7], [8, 9], [1, 10, 1]]}
     expected, found = padded(**pad.inputs(columns)).logits, packed(**collate.inputs(columns)).logits
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert_close(found, expected)
 
 
 def test_a_text_without_tokens_is_refused(gpt2):

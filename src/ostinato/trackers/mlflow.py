@@ -26,6 +26,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
+from ostinato.atomic import write_text
 from ostinato.config import MlflowConfig
 from ostinato.run_dir import RunDir
 from ostinato.trackers.convert import flat
@@ -104,7 +105,7 @@ class MlflowTracker:
     def _create(self, experiment: str, folder: RunDir, tags: dict[str, str]) -> str:
         name = folder.path.absolute().name
         run_id = str(self._client.create_run(experiment, tags=tags, run_name=name).info.run_id)
-        folder.tracker_id("mlflow").write_text(run_id, encoding="utf-8")
+        write_text(folder.tracker_id("mlflow"), run_id)
         return run_id
 
     def _reopen(self, folder: RunDir) -> str | None:

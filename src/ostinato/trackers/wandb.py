@@ -17,6 +17,7 @@ import wandb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ostinato.atomic import write_text
 from ostinato.config import WandbConfig, WandbMode
 from ostinato.run_dir import RunDir
 from ostinato.trackers.convert import image
@@ -49,7 +50,7 @@ class WandbTracker:
             )  # its own log, else at home
         known = self._run.tracker_id("wandb")
         if not (self._step and known.is_file()):
-            known.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+            write_text(known, uuid.uuid4().hex[:12])
         packages = {"packages"}  # W&B lists them itself
         facts = {name: value for name, value in provenance.items() if name not in packages}
         self._wandb = wandb.init(
