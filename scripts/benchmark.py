@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from ostinato.cli import command, compose_run
+from ostinato.cli.command import command, compose_run
 from ostinato.config import BenchmarkConfig
 
 
@@ -12,8 +12,8 @@ from ostinato.config import BenchmarkConfig
 def main(config: BenchmarkConfig) -> None:
     """Prints the figures as JSON."""
     run_config = compose_run(config.overrides)
-    from ostinato.benchmark import benchmark
-    from ostinato.outputs import check_output, holds, write_figures
+    from ostinato.proof.benchmark import benchmark
+    from ostinato.storage.outputs import check_output, holds, write_figures
 
     if config.output:
         check_output(Path(config.output), ".json", holds("mode", "machine"))

@@ -3,15 +3,15 @@
 import datetime
 import sys
 
-from ostinato.cli import command
+from ostinato.cli.command import command
 from ostinato.config import CacheConfig
 
 
 @command("cache")
 def main(config: CacheConfig) -> None:
     """Prints one line for each entry, and the sum."""
-    from ostinato.assets import cache_dir
-    from ostinato.cache import entries, prune
+    from ostinato.data.assets import cache_dir
+    from ostinato.data.cache import entries, prune
 
     found = entries() if config.prune is None else prune(config)
     for entry in found:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ostinato.cli import command
+from ostinato.cli.command import command
 from ostinato.config import CompareConfig
 
 
@@ -10,7 +10,7 @@ from ostinato.config import CompareConfig
 def main(config: CompareConfig) -> None:
     """Prints the tables; writes them to `output` as well."""
     from ostinato.comparison.compare import compare
-    from ostinato.comparison.report import check_folder, show, write
+    from ostinato.comparison.page import check_folder, show, write
 
     if config.output:
         check_folder(Path(config.output))

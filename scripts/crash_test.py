@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
-from ostinato.cli import command
+from ostinato.cli.command import command
 from ostinato.config import CrashTestConfig
 
 
 @command("crash_test")
 def main(config: CrashTestConfig) -> None:
     """Prints a line for each kill; exit code 0 only when all are identical."""
-    from ostinato.crash_test import crash_test
+    from ostinato.proof.crash_test import crash_test
 
     parted = 0
     for number, kill in enumerate(crash_test(config, Path(__file__).with_name("train.py")), start=1):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ostinato.composition import reference
+from ostinato.cli.composition import reference
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- keys: scripts/document_keys.py writes this table -->\n", "<!-- /keys -->\n"

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from ostinato.cli import command, load_run
+from ostinato.cli.command import command, load_run
 from ostinato.config import EvaluateConfig
 
 
@@ -12,8 +12,8 @@ from ostinato.config import EvaluateConfig
 def main(config: EvaluateConfig) -> None:
     """Prints the figures as JSON."""
     run, run_config = load_run(config.run)
-    from ostinato.outputs import check_output, holds, write_figures
-    from ostinato.run import evaluate
+    from ostinato.run.train import evaluate
+    from ostinato.storage.outputs import check_output, holds, write_figures
 
     if config.output:
         check_output(Path(config.output), ".json", holds("num_rows", "majority"))

@@ -2,7 +2,7 @@
 
 import sys
 
-from ostinato.cli import command, load_run
+from ostinato.cli.command import command, load_run
 from ostinato.config import ExportConfig, ExportFormat
 
 
@@ -11,11 +11,11 @@ def main(config: ExportConfig) -> None:
     """Prints the folder that was written, or the address of the commit."""
     run, run_config = load_run(config.run)
     if config.format is ExportFormat.hub:
-        from ostinato.hub_export import push
+        from ostinato.inference.hub_export import push
 
         written = push(config, run)
     else:
-        from ostinato.onnx_export import export_onnx
+        from ostinato.inference.onnx_export import export_onnx
 
         written = str(export_onnx(config, run, run_config))
     sys.stdout.write(f"{written}\n")

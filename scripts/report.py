@@ -2,7 +2,7 @@
 
 import sys
 
-from ostinato.cli import command, load_run
+from ostinato.cli.command import command, load_run
 from ostinato.config import ReportConfig
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from ostinato.cli import command, load_run
+from ostinato.cli.command import command, load_run
 from ostinato.config import ReproduceConfig
 
 
@@ -10,7 +10,7 @@ from ostinato.config import ReproduceConfig
 def main(config: ReproduceConfig) -> None:
     """Prints the verdict; exit code 0 only when identical."""
     run, run_config = load_run(config.run)
-    from ostinato.reproduce import reproduce
+    from ostinato.proof.reproduce import reproduce
 
     verdict = reproduce(config, run, run_config)
     sys.stdout.write("\n".join(verdict.lines) + "\n")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ostinato.cli import command
+from ostinato.cli.command import command
 from ostinato.config import RunConfig
 from ostinato.run_dir import RunDir
 
@@ -10,7 +10,7 @@ from ostinato.run_dir import RunDir
 @command("train")
 def main(config: RunConfig, run: RunDir, resolved: dict[str, Any]) -> float:
     """Trains, and returns the best validation figure."""
-    from ostinato.run import train  # torch loads only when there is something to train
+    from ostinato.run.train import train  # torch loads only when there is something to train
 
     return train(config, run, resolved)
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from ostinato.collate import Collator
-from ostinato.dropout import Masks
-from ostinato.packing import _first_position, pack
+from ostinato.data.collate import Collator
+from ostinato.model.dropout import Masks
+from ostinato.model.packing import _first_position, pack
 
 LONGEST = 40
 BERT_SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}

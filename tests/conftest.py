@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import settings
 
-from ostinato.assets import cache_dir
+from ostinato.data.assets import cache_dir
 
 _scratch = Path(tempfile.mkdtemp(prefix="ostinato-tests-"))
 atexit.register(shutil.rmtree, _scratch, ignore_errors=True)

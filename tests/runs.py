@@ -4,9 +4,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
-from ostinato import composition
+from ostinato.cli import composition
 from ostinato.config import RunConfig
-from ostinato.run import train
+from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_json
 
 DEBUG = ("experiment=debug", "data.limit_train=60", "data.limit_val=30", "data.limit_test=30", "training.eval_every=4")
@@ -27,7 +27,7 @@ def train_in(folder: Path, *overrides: str, report: bool = False, **options) -> 
     tracker = [] if any(override.startswith("tracker") for override in overrides) else ["tracker=jsonl"]
     config, resolved = configure(*tracker, *overrides)
     run = RunDir(folder)
-    with nullcontext() if report else patch("ostinato.run.show_run"):
+    with nullcontext() if report else patch("ostinato.run.train.show_run"):
         train(config, run, resolved, **options)
     return run
 

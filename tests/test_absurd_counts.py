@@ -5,9 +5,9 @@ import os
 import pytest
 from runs import train_in
 
-from ostinato.composition import register_schemas
+from ostinato.cli.composition import register_schemas
+from ostinato.cli.mistakes import find_problems
 from ostinato.errors import ConfigError
-from ostinato.mistakes import find_problems
 
 
 @pytest.mark.parametrize(

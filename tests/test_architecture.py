@@ -13,37 +13,44 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "ostinato"
 
-# From the bottom up. A module imports from its own layer and those before it; each module belongs to exactly one.
+# One line per folder, from the bottom up. A module imports from its own folder and from those before it.
 LAYERS = {
-    "foundations": "errors redaction atomic config config.* paths command_line records run_dir recorded session "
-    "outputs fingerprint distributed progress interruption",
-    "surroundings": "seeding source logits provenance drift assets cache device jobs",
-    "parts": "data data.* tokenise batching collate dropout attention agreement padding packing architecture "
-    "pretrained words model loss optim metrics figures statistics bootstrap calibration",
-    "a step": "step compiling prepare checkpoint recorder trackers trackers.*",
-    "a run": "evaluation training classifier onnx_classifier",
-    "what a run leaves": "rescore model_card report report.* run_end outcome",
-    "commands": "run prediction predicted_rows reproduce crash_test throughput benchmark comparison comparison.* "
-    "search sweep worker onnx_export hub_export",
-    "the door": "__init__ composition presets mistakes terminal cli scripts.*",
+    "foundations": "errors redaction command_line interruption progress",
+    "config": "config config.*",
+    "storage": "storage storage.*",
+    "a run's names and seeds": "run_dir seeding",
+    "record": "record record.*",
+    "data": "data data.*",
+    "model": "model model.*",
+    "scoring": "scoring scoring.*",
+    "trackers": "trackers trackers.*",
+    "comparison": "comparison comparison.*",
+    "training": "training training.*",
+    "inference": "inference inference.*",
+    "report": "report report.*",
+    "run": "run run.*",
+    "sweep": "sweep sweep.*",
+    "proof": "proof proof.*",
+    "cli": "cli cli.*",
+    "the commands": "__init__ scripts.*",
 }
 
 # What only the named modules may touch, whether imported or reached through a parent (`torch.distributed.barrier()`).
 DOORS = {
-    "hydra": "composition presets mistakes terminal cli sweep scripts.*",
-    "omegaconf": "composition presets mistakes terminal cli sweep scripts.*",
+    "hydra": "cli.* sweep.sweep scripts.*",
+    "omegaconf": "cli.* sweep.sweep scripts.*",
     "hydra.utils.instantiate": "",  # a config file must never be able to name code to run
     "hydra.utils.call": "",
     "pickle": "",  # reading one runs code
-    "torch.distributed": "distributed",
+    "torch.distributed": "training.distributed",
     "tensorboard": "trackers.tensorboard",
     "torch.utils.tensorboard": "trackers.tensorboard",
     "mlflow": "trackers.mlflow",
     "wandb": "trackers.wandb",
     "dvclive": "trackers.dvclive",
-    "torch.onnx": "onnx_export",
-    "onnx": "onnx_export",
-    "onnxruntime": "onnx_classifier onnx_export",
+    "torch.onnx": "inference.onnx_export",
+    "onnx": "inference.onnx_export",
+    "onnxruntime": "inference.onnx_classifier inference.onnx_export",
 }
 
 # `--help` and config errors must not wait for these.
@@ -52,21 +59,21 @@ LIGHT = [
     "__init__",
     "errors",
     "config",
-    "paths",
+    "storage.paths",
     "command_line",
     "run_dir",
-    "assets",
-    "cache",
-    "composition",
-    "presets",
-    "mistakes",
-    "terminal",
-    "cli",
+    "data.assets",
+    "data.cache",
+    "cli.composition",
+    "cli.presets",
+    "cli.mistakes",
+    "cli.terminal",
+    "cli.command",
 ]  # and all scripts
 
 # What watches the jobs of a sweep and compares runs must not wait for these: they take seconds.
 TRAINING = {"torch", "transformers", "datasets"}
-WATCHING = ["sweep", "search", "worker", "comparison.compare", "comparison.report"]
+WATCHING = ["sweep.sweep", "sweep.search", "sweep.worker", "comparison.compare", "comparison.page"]
 
 
 def module_name(file: Path) -> str:

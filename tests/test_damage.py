@@ -9,16 +9,16 @@ from unittest.mock import patch
 import pytest
 from runs import DEBUG, configure, fingerprint, train_in
 
-from ostinato import TextClassifier, cli
-from ostinato.cli import load_run
+from ostinato import TextClassifier
+from ostinato.cli.command import _resumed, load_run
+from ostinato.cli.mistakes import find_problems
 from ostinato.comparison.compare import compare_runs
 from ostinato.comparison.runs import find_runs
 from ostinato.config import ComparisonConfig, EvaluateConfig, ReproduceConfig
 from ostinato.errors import ConfigError, UserError
-from ostinato.mistakes import find_problems
+from ostinato.proof.reproduce import reproduce
 from ostinato.report.page import write_report
-from ostinato.reproduce import reproduce
-from ostinato.run import evaluate, train
+from ostinato.run.train import evaluate, train
 from ostinato.run_dir import RunDir, read_json, write_config
 
 OPTIONS = (
@@ -54,11 +54,11 @@ def by_predict(path):
 def by_resume(path):
     """As the command does: from the overrides in Hydra's record."""
     with patch.object(sys, "stderr"):
-        argv = cli._resumed([f"resume={path}"])
+        argv = _resumed([f"resume={path}"])
     if problems := find_problems("train", argv, multirun=False):
         raise ConfigError(problems)
     config, resolved = configure(*[argument for argument in argv if not argument.startswith("hydra.")])
-    with patch("ostinato.run.show_run"):
+    with patch("ostinato.run.train.show_run"):
         train(config, RunDir(path), resolved)
     results = read_json(RunDir(path).results)
     return fingerprint(RunDir(path)), {split: results[split] for split in ("val", "test")}

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ostinato import TextClassifier, assets
+from ostinato import TextClassifier
 from ostinato.config import PredictConfig, Task
+from ostinato.data import assets
 from ostinato.errors import AssetError
-from ostinato.logits import load_predictions
-from ostinato.metrics import score
-from ostinato.prediction import predict
+from ostinato.inference.stream import predict
 from ostinato.run_dir import RunDir, read_json
+from ostinato.scoring.metrics import score
+from ostinato.scoring.predictions import load_predictions
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ["oil prices rose after opec cut its crude production", "the bank raised its dividend and net profit", "x"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ostinato import recorded
 from ostinato.errors import ConfigError
+from ostinato.record import overrides
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +41,7 @@ def foreign(folder: Path, text: str | bytes) -> str:
     ],
 )
 def test_recorded_items_that_do_not_configure_the_training_are_dropped(item, tmp_path):
-    own, _ = recorded.of_run(foreign(tmp_path / "run", yaml.safe_dump([item, "seed=3"])), [])
+    own, _ = overrides.of_run(foreign(tmp_path / "run", yaml.safe_dump([item, "seed=3"])), [])
     assert own == ["seed=3"]
 
 
@@ -68,14 +68,14 @@ def test_recorded_items_that_do_not_configure_the_training_are_dropped(item, tmp
 )
 def test_a_damaged_or_hostile_record_is_refused_in_one_line(text, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        recorded.of_run(foreign(tmp_path / "run", text), [])
+        overrides.of_run(foreign(tmp_path / "run", text), [])
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_typed_value_replaces_the_recorded_one_and_a_recorded_address_is_named(tmp_path):
     folder = foreign(tmp_path / "run", "['tracker=mlflow', 'tracker.mlflow.uri=http://evil']")
-    assert recorded.of_run(folder, [])[1] == [f"resume={folder}: sends its data to tracker.mlflow.uri=http://evil"]
-    assert recorded.of_run(folder, ["tracker.mlflow.uri=http://mine"]) == (["tracker=mlflow"], [])
+    assert overrides.of_run(folder, [])[1] == [f"resume={folder}: sends its data to tracker.mlflow.uri=http://evil"]
+    assert overrides.of_run(folder, ["tracker.mlflow.uri=http://mine"]) == (["tracker=mlflow"], [])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_hostile_record_of_a_sweep_is_refused_in_one_line(hydra, task, tmp_pat
     record = tmp_path / "multirun.yaml"
     record.write_text(yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": task}}}))
     with pytest.raises(ConfigError) as caught:
-        recorded.of_sweep(record)
+        overrides.of_sweep(record)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -107,7 +107,7 @@ def test_a_sweeps_own_command_is_taken_over(tmp_path):
     hydra = ["hydra.sweep.dir='x'", "hydra.mode=MULTIRUN", "hydra.sweeper.n_trials=3", "hydra.launcher.n_jobs=2"]
     hydra.append("+hydra.sweeper.params.training.lr=interval(1e-5,2e-4)")
     record.write_text(yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": ["seed=1,2"]}}}))
-    assert recorded.of_sweep(record) == (["seed=1,2", *hydra[2:]], [])
+    assert overrides.of_sweep(record) == (["seed=1,2", *hydra[2:]], [])
 
 
 @pytest.mark.slow

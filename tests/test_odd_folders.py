@@ -36,10 +36,11 @@ def test_a_run_in_a_folder_with_an_odd_name_resumes_by_its_hint_and_is_evaluated
     typed = [*DEBUG, "tracker=jsonl", "training.checkpoint_every=1"]
     # The hint of an interrupted run, in the process that prints it: no signal has to hit the right moment.
     code = (
-        "import sys, signal; sys.path.insert(0, 'scripts'); import train as script; from ostinato import training\n"
-        "step = training.Training._step\n"
+        "import sys, signal; sys.path.insert(0, 'scripts'); import train as script\n"
+        "from ostinato.training import loop\n"
+        "step = loop.Training._step\n"
         "def stopped(self):\n    step(self); self._stop.signal = signal.SIGTERM\n"
-        "training.Training._step = stopped; script.main()"
+        "loop.Training._step = stopped; script.main()"
     )
     folder = tmp_path / name
     folder.mkdir()  # a folder that exists may be typed as it is

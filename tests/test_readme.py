@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from document_keys import with_table
 from runs import DEBUG
 
-from ostinato.composition import register_schemas
+from ostinato.cli.composition import register_schemas
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,9 +38,11 @@ def test_the_table_of_keys_is_up_to_date():
     assert with_table(README) == README, "run: make docs"
 
 
-def test_the_source_tree_names_every_module_and_nothing_else():
-    named = set(re.findall(r"^      (\w+\.py) ", README, flags=re.M))
-    assert named == {path.name for path in (ROOT / "src" / "ostinato").glob("*.py")} - {"__init__.py"}
+def test_the_source_tree_names_every_folder_and_nothing_else():
+    tree = README.split("## The source tree")[1].split("\n## ")[0]
+    named = set(re.findall(r"^      (\w+(?:\.py|/)) ", tree, flags=re.M))
+    inside = [path for path in (ROOT / "src" / "ostinato").iterdir() if path.name[:2] not in ("__", "py")]
+    assert named == {f"{path.name}/" if path.is_dir() else path.name for path in inside}
 
 
 def test_every_module_named_by_a_command_is_there():

@@ -9,14 +9,16 @@ from unittest.mock import patch
 import pytest
 from runs import train_in
 
-from ostinato import hub_export, provenance, redaction
-from ostinato.comparison import report as comparison_report
+from ostinato import redaction
+from ostinato.cli.composition import register_schemas
+from ostinato.cli.mistakes import find_problems
+from ostinato.comparison import page as comparison_report
 from ostinato.comparison.compare import compare_runs
 from ostinato.comparison.runs import find_runs
-from ostinato.composition import register_schemas
 from ostinato.config import ComparisonConfig, ExportConfig
 from ostinato.errors import ConfigError
-from ostinato.mistakes import find_problems
+from ostinato.inference import hub_export
+from ostinato.record import provenance
 from ostinato.report.text import plain
 from ostinato.run_dir import RunDir
 from ostinato.trackers import Trackers

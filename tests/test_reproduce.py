@@ -8,13 +8,13 @@ import pytest
 from runs import fingerprint, train_in
 from safetensors.numpy import load_file, save_file
 
-from ostinato import provenance
-from ostinato.atomic import write_json
-from ostinato.cli import load_run
+from ostinato.cli.command import load_run
 from ostinato.config import ReproduceConfig
-from ostinato.fingerprint import first_difference
-from ostinato.reproduce import reproduce
+from ostinato.proof.reproduce import reproduce
+from ostinato.record import provenance
+from ostinato.record.fingerprint import first_difference
 from ostinato.run_dir import RunDir, read_json, write_record
+from ostinato.storage.atomic import write_json
 
 ROWS = [{"text": f"{'rain tomorrow' if n % 2 else 'the goal'} {n}", "label": "ab"[n % 2]} for n in range(60)]
 
@@ -91,7 +91,7 @@ def test_another_thread_count_is_named(run, tmp_path):
 def test_another_version_of_a_library_is_named(run, tmp_path, monkeypatch):
     real = provenance.environment
     faked = lambda *a: real(*a) | {"packages": real()["packages"] | {"transformers": "0.0.1"}}  # noqa: E731
-    monkeypatch.setattr("ostinato.run.environment", faked)
+    monkeypatch.setattr("ostinato.run.train.environment", faked)
     verdict = prove(run, tmp_path)
     assert not verdict.identical
     assert verdict.lines[1].startswith("packages.transformers: ")

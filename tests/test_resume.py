@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from runs import DEBUG, fingerprint, train_in
 
-from ostinato import training
 from ostinato.errors import Interrupted, ResumeRefused
 from ostinato.run_dir import RunDir, read_json
+from ostinato.training import loop
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = (
@@ -33,7 +33,7 @@ class Killed(BaseException):
 
 
 def train_until_killed(monkeypatch, step, folder, *options):
-    whole = training.Training._step
+    whole = loop.Training._step
 
     def until(self):
         if self.state.step == step:
@@ -41,7 +41,7 @@ def train_until_killed(monkeypatch, step, folder, *options):
         whole(self)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.Training, "_step", until)
+        patched.setattr(loop.Training, "_step", until)
         with pytest.raises(Killed):
             train_in(folder, *options)
 
@@ -93,7 +93,7 @@ def test_several_kills_of_one_run_leave_no_trace(tmp_path, monkeypatch, precisio
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_writes_a_checkpoint_at_the_next_step_and_says_how_to_go_on(tmp_path, monkeypatch, number, exit_code):
-    whole = training.Training._step
+    whole = loop.Training._step
 
     def signalled(self):
         whole(self)
@@ -101,7 +101,7 @@ def test_a_signal_writes_a_checkpoint_at_the_next_step_and_says_how_to_go_on(tmp
             os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.Training, "_step", signalled)
+        patched.setattr(loop.Training, "_step", signalled)
         with pytest.raises(Interrupted, match=r"step 3 .*resume=") as stopped:
             train_in(tmp_path / "run")
     assert stopped.value.exit_code == exit_code

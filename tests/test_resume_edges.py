@@ -7,12 +7,14 @@ import pytest
 from runs import configure, fingerprint, train_in
 from test_resume import train_until_killed
 
-from ostinato import search, training
 from ostinato.errors import ResumeRefused
-from ostinato.fingerprint import digest_file
-from ostinato.jobs import finished_figure, record_failure
-from ostinato.run import train
+from ostinato.record.digests import digest_file
+from ostinato.record.results import finished_figure
+from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_json, write_record
+from ostinato.sweep import search
+from ostinato.sweep.jobs import record_failure
+from ostinato.training import loop
 
 OPTIONS = ("training.checkpoint_every=2",)
 LONGER = (*OPTIONS, "training.epochs=3", "resume.allow_drift=true")
@@ -39,7 +41,7 @@ def out_of_memory(self):
 
 def test_a_first_step_that_fails_leaves_best_weights_and_checkpoints(run, monkeypatch):
     before = files(run)
-    monkeypatch.setattr(training.Training, "_step", out_of_memory)
+    monkeypatch.setattr(loop.Training, "_step", out_of_memory)
     with pytest.raises(MemoryError):
         train_in(run.path, *LONGER, "model.max_length=16", f"resume.run={run.path}")
     assert files(run) == before
@@ -52,7 +54,7 @@ def test_damaged_step_lines_delete_nothing_before_the_first_step(tmp_path, monke
     run.steps.write_bytes(run.steps.read_bytes().replace(b'"step": 1,', b'"step": 9,', 1))
     before = files(run)
     assert before
-    monkeypatch.setattr(training.Training, "_step", out_of_memory)
+    monkeypatch.setattr(loop.Training, "_step", out_of_memory)
     with pytest.raises(MemoryError):
         train_in(run.path, *OPTIONS, f"resume.run={run.path}")
     assert files(run) == before
@@ -72,7 +74,7 @@ def test_moments_stay_with_their_parameters_when_groups_change(tmp_path, monkeyp
     """A rate by layer numbers the parameters of the optimizer in another order."""
     train_until_killed(monkeypatch, 4, tmp_path, *OPTIONS)
     moments = {}
-    step = training.Training._step
+    step = loop.Training._step
 
     def spied(self):
         if not moments:
@@ -80,7 +82,7 @@ def test_moments_stay_with_their_parameters_when_groups_change(tmp_path, monkeyp
             moments.update({names[id(p)]: entries["exp_avg"].clone() for p, entries in self.optimizer.state.items()})
         step(self)
 
-    monkeypatch.setattr(training.Training, "_step", spied)
+    monkeypatch.setattr(loop.Training, "_step", spied)
     plain = RunDir(shutil.copytree(tmp_path, tmp_path.with_name("plain")))
     train_in(plain.path, *OPTIONS, f"resume.run={plain.path}")
     expected = dict(moments)
@@ -92,7 +94,7 @@ def test_moments_stay_with_their_parameters_when_groups_change(tmp_path, monkeyp
 
 
 def test_a_run_that_is_killed_while_it_begins_again_is_not_finished_already(run, monkeypatch):
-    monkeypatch.setattr("ostinato.run.write_config", out_of_memory_of)
+    monkeypatch.setattr("ostinato.run.train.write_config", out_of_memory_of)
     with pytest.raises(MemoryError):
         train_in(run.path, *LONGER, f"resume.run={run.path}")
     assert finished_figure(run) is None

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ostinato.classifier import TextClassifier
+    from ostinato.inference.classifier import TextClassifier
 
 __all__ = ["TextClassifier"]
 
@@ -11,7 +11,7 @@ __all__ = ["TextClassifier"]
 def __getattr__(name: str) -> Any:
     # Loaded when asked for: `--help` must not wait for torch.
     if name == "TextClassifier":
-        from ostinato.classifier import TextClassifier
+        from ostinato.inference.classifier import TextClassifier
 
         return TextClassifier
     raise AttributeError(f"module 'ostinato' has no attribute {name!r}")

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from ostinato.atomic import write_json, write_text
 from ostinato.errors import ConfigError
+from ostinato.storage.atomic import write_json, write_text
 
 _DIGEST = "sha256"
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from ostinato.comparison import table
 from ostinato.comparison.configurations import Chosen, Comparison, Configuration, Pair, Point, best, build
-from ostinato.comparison.rows import rows_differ, sample_row_differences, sample_rows
+from ostinato.comparison.row_sampling import rows_differ, sample_row_differences, sample_rows
 from ostinato.comparison.runs import STREAMS, Run, find_runs, names, newest, warnings
+from ostinato.comparison.statistics import paired_difference, summarise, variance_by_stream
 from ostinato.config import CompareConfig, ComparisonConfig
 from ostinato.errors import ConfigError
-from ostinato.metrics import MINIMISED
-from ostinato.statistics import paired_difference, summarise, variance_by_stream
+from ostinato.scoring.metrics import MINIMISED
 
 Groups = Mapping[str, Sequence[Run]]
 

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from ostinato.comparison.rows import RowSampling
-from ostinato.config import ComparisonConfig
-from ostinato.errors import ConfigError
-from ostinato.statistics import (
+from ostinato.comparison.row_sampling import RowSampling
+from ostinato.comparison.statistics import (
     ALPHA,
     PairedDifference,
     StreamVariance,
@@ -26,6 +24,8 @@ from ostinato.statistics import (
     summarise,
     superiority,
 )
+from ostinato.config import ComparisonConfig
+from ostinato.errors import ConfigError
 
 
 @dataclass(frozen=True)

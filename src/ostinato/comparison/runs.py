@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.config import SeedsConfig
-from ostinato.drift import changed_config, environment_drift, without_observers
 from ostinato.errors import ConfigError
-from ostinato.metrics import MINIMISED
-from ostinato.records import Provenance, Results
+from ostinato.record.drift import changed_config, environment_drift, without_observers
+from ostinato.record.schema import Provenance, Results
 from ostinato.run_dir import RunDir, read_config, read_json
+from ostinato.scoring.metrics import MINIMISED
 
 STREAMS = tuple(SeedsConfig.__dataclass_fields__)
 

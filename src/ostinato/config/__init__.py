@@ -1,7 +1,7 @@
 """What can be configured: one typed definition per group, each field documented once, under the field.
 
 The same classes are the schema that Hydra checks keys and types against, the ranges that pydantic validates, the
-text that `--help` shows and the key table of the README. Nothing here imports Hydra: `ostinato.cli` is the door.
+text that `--help` shows and the key table of the README. Nothing here imports Hydra: `ostinato.cli` does.
 """
 
 from ostinato.config.commands import (

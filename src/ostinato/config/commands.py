@@ -7,7 +7,17 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from ostinato.config.plugins import missing_extra
-from ostinato.config.types import MISSING, STRICT, Backend, BenchmarkMode, Count, Device, ExportFormat, Precision, Seed
+from ostinato.config.types import (
+    MISSING,
+    STRICT,
+    Backend,
+    BenchmarkMode,
+    Count,
+    Device,
+    ExportFormat,
+    Precision,
+    Seed,
+)
 
 
 @dataclass(config=STRICT, kw_only=True)

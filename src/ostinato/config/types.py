@@ -80,7 +80,7 @@ FIGURES = {
     Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
     Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
 }
-"""Names of the figures of each task; `ostinato.metrics.score` explains them."""
+"""Names of the figures of each task; `ostinato.scoring.metrics.score` explains them."""
 
 
 class Source(str, Enum):

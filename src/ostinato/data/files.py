@@ -11,12 +11,12 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from ostinato import paths
 from ostinato.data.columns import Columns, Row
 from ostinato.data.decoding import open_bytes
 from ostinato.data.formats import READERS, Reader, read_stream
 from ostinato.data.texts import shown
 from ostinato.errors import DataError
+from ostinato.storage import paths
 
 _MAGIC = {
     b"PK\x03\x04": "a spreadsheet or zip archive",

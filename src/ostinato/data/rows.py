@@ -19,8 +19,8 @@ from datasets import Dataset, concatenate_datasets
 from datasets.table import InMemoryTable
 from numpy.typing import NDArray
 
-from ostinato.assets import cache_folder
 from ostinato.config import Task
+from ostinato.data.assets import cache_folder
 from ostinato.data.columns import Row
 from ostinato.data.files import RowSource
 from ostinato.data.labels import LabelFormat, natural_sorted

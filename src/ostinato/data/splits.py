@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from ostinato.assets import fetch_data
 from ostinato.config import DataConfig, OnLeak, Source, Task
+from ostinato.data.assets import fetch_data
 from ostinato.data.checks import count_leaks, describe, shared_with, warnings_about
 from ostinato.data.columns import Columns
 from ostinato.data.cuts import cut_validation, subset

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ostinato.calibration import Calibration, calibrate, load_calibration
 from ostinato.config import RunConfig, Task
 from ostinato.data.splits import Split, TextData, load_data
 from ostinato.errors import ConfigError, UserError
-from ostinato.logits import load_predictions
-from ostinato.records import Fingerprint, Provenance, Results
-from ostinato.rescore import Rescorer
+from ostinato.record.schema import Fingerprint, Provenance, Results
 from ostinato.run_dir import RunDir, read_json
+from ostinato.scoring.calibration import Calibration, calibrate, load_calibration
+from ostinato.scoring.predictions import load_predictions
+from ostinato.scoring.rescore import Rescorer
 from ostinato.seeding import Seeds
 from ostinato.trackers import History
 from ostinato.trackers.history import Point

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ostinato.atomic import write_text
 from ostinato.config import ReportConfig, RunConfig
 from ostinato.data.splits import TextData
 from ostinato.errors import ConfigError
-from ostinato.outputs import REPORT_MARK, check_output
-from ostinato.report import pictures, record
+from ostinato.report import plots, run_record
 from ostinato.report.material import gather
 from ostinato.report.view import View
 from ostinato.run_dir import RunDir
+from ostinato.storage.atomic import write_text
+from ostinato.storage.outputs import REPORT_MARK, check_output
 
 
 def report(cfg: ReportConfig, run: RunDir, config: RunConfig) -> Path:
@@ -52,7 +52,7 @@ def write_report(run: RunDir, config: RunConfig, output: Path, slices: list[str]
         lstrip_blocks=True,
     )
     text = environment.get_template("report.html").render(
-        mark=REPORT_MARK, view=View(gather(run, config, data), slices), record=record, pictures=pictures
+        mark=REPORT_MARK, view=View(gather(run, config, data), slices), record=run_record, pictures=plots
     )
     # A path or an error message may hold an unpaired surrogate, which UTF-8 cannot encode.
     write_text(output, text, errors="replace")

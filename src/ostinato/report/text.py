@@ -5,11 +5,11 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from ostinato.bootstrap import Estimate
 from ostinato.config import DataConfig, Source
 from ostinato.errors import ConfigError
 from ostinato.redaction import redact
 from ostinato.run_dir import RunDir
+from ostinato.scoring.bootstrap import Estimate
 
 _LONGEST_TEXT = 800  # characters of a text that are shown
 # Control characters, surrogates and noncharacters, which HTML cannot hold, and marks that change the direction.

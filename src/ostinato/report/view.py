@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ostinato.bootstrap import Estimate, estimate
-from ostinato.calibration import MIN_ERRORS
 from ostinato.config import Task
 from ostinato.errors import UserError
-from ostinato.figures import MAX_CLASSES
-from ostinato.metrics import MINIMISED, Scores, score
+from ostinato.report.errors_and_groups import HEADLINES, Group, Mistake, by_length, by_slice, mistakes
 from ostinato.report.material import Material
 from ostinato.report.matrix import Matrix, confusions, matrix
-from ostinato.report.rows import HEADLINES, Group, Mistake, by_length, by_slice, mistakes
 from ostinato.report.slices import slice_values
 from ostinato.report.text import data_name, interval, number, percent, plain, shortened, title
+from ostinato.scoring.bootstrap import Estimate, estimate
+from ostinato.scoring.calibration import MIN_ERRORS
+from ostinato.scoring.metrics import MINIMISED, Scores, score
+from ostinato.scoring.plots import MAX_CLASSES
 
 Row = Sequence[str]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.errors import ConfigError
-from ostinato.records import Results
+from ostinato.record.schema import Results
 from ostinato.run_dir import RunDir, read_json
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ostinato.atomic import write_text
 from ostinato.run_dir import RunDir
+from ostinato.storage.atomic import write_text
 from ostinato.trackers.history import read_lines, stays, to_line
 
 

@@ -26,9 +26,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from ostinato.atomic import write_text
 from ostinato.config import MlflowConfig
 from ostinato.run_dir import RunDir
+from ostinato.storage.atomic import write_text
 from ostinato.trackers.convert import flat
 
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a server that is away is said once, not per try

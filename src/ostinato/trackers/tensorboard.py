@@ -17,8 +17,8 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from torch.utils.tensorboard import SummaryWriter
 
 from ostinato.config import TensorboardConfig
-from ostinato.figures import indicator, most_frequent
 from ostinato.run_dir import RunDir
+from ostinato.scoring.plots import indicator, most_frequent
 from ostinato.trackers.convert import flat
 
 log = logging.getLogger(__name__)

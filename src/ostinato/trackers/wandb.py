@@ -17,9 +17,9 @@ import wandb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ostinato.atomic import write_text
 from ostinato.config import WandbConfig, WandbMode
 from ostinato.run_dir import RunDir
+from ostinato.storage.atomic import write_text
 from ostinato.trackers.convert import image
 from ostinato.trackers.tracker import UPLOAD_FACTOR
 

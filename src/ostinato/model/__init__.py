@@ -1,0 +1,1 @@
+"""The classifier: found, built, packed, and run on a device."""

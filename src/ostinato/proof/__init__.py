@@ -1,0 +1,1 @@
+"""Shows that the promises hold here: reproduce, crash test, benchmark."""

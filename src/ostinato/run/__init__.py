@@ -1,0 +1,1 @@
+"""A whole run, from its lock to its results."""

@@ -1,0 +1,1 @@
+"""Logits to metrics, intervals, calibrated probabilities and plots."""

@@ -1,0 +1,1 @@
+"""Many runs of one command: jobs, searches, and the end of a sweep."""

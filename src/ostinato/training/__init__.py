@@ -1,0 +1,1 @@
+"""The optimization: prepare, plan, step, record, checkpoint."""

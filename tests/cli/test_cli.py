@@ -1,0 +1,202 @@
+"""A user's mistakes: one clear line each, all at once, exit code 2, nothing left behind, and quickly."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ostinato import config
+from ostinato.cli.composition import SCHEMAS, reference, register_schemas
+from ostinato.cli.mistakes import find_problems
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schemas():
+    register_schemas()
+
+
+def run(script, *arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("training.lrr=1", ["no such key", "did you mean training.lr?"]),
+        ("lr=1e-3", ["no such key", "did you mean training.lr?"]),
+        ("+training.foo=1", ["no such key"]),
+        ("training.lr=abc", ["must be a number"]),
+        ("training.lr=-1", ["greater than 0"]),
+        ("training.lr=nan", ["finite"]),
+        ("training.batch_size=0", ["greater than 0"]),
+        ("training.batch_size=2.5", ["whole number"]),
+        ("training.schedule=linaer", ["one of", "linear", "did you mean linear?"]),
+        ("training.warmup_ratio=1", ["less than 1"]),
+        ("model.max_length=1", ["greater than or equal to 4"]),
+        ("data.val_fraction=1.5", ["less than 1"]),
+        ("model.pretrained=perhaps", ["true or false"]),
+        ("model=minlm", ["no such model", "did you mean minilm?"]),
+        ("experiment=debg", ["no such experiment", "did you mean debug?"]),
+        ("tracker=[tensorbord]", ["no such tracker", "did you mean tensorboard?"]),
+        ("seed=-1", ["greater than or equal to 0"]),
+        ("seed=1,2", ["add -m"]),
+        ("training.lr", ["key=value"]),
+        ("training.seed=${oc.env:OSTINATO_NOT_SET}", ["OSTINATO_NOT_SET"]),
+    ],
+)
+def test_each_mistake_is_one_line_with_the_key_as_typed_and_the_remedy(override, parts):
+    problems = find_problems("train", [override], multirun=False)
+    assert len(problems) == 1, problems
+    assert "\n" not in problems[0]
+    assert override.split("=")[0].lstrip("+") in problems[0]
+    for part in parts:
+        assert part in problems[0]
+
+
+def test_all_mistakes_are_reported_at_once():
+    wrong = [
+        "training.lrr=1",
+        "training.lr=abc",
+        "training.epochs=-1",
+        "model=minlm",
+        "training.schedule=x",
+        "data=files",
+    ]
+    problems = find_problems("train", wrong, multirun=False)
+    assert len(problems) == len(wrong)
+    assert any(p.startswith("data.train_path is missing") for p in problems)
+
+
+def test_every_value_of_a_sweep_is_looked_at():
+    problems = find_problems("train", ["seed=1,2,-3", "training.lr=1e-5,oops"], multirun=True)
+    assert len(problems) == 2
+    assert "seed=-3" in problems[0]
+    assert "oops" in problems[1]
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        ["training.lr=3e-5"],
+        ["training.seed=7"],
+        ["seed=0"],
+        ["experiment=debug", "training.epochs=5"],
+        ["data=files", "data.train_path=a.csv", "data.val_path=b.csv"],
+        ["tracker=jsonl"],
+        ["tracker=[jsonl,tensorboard]"],
+        ["model=bert_base", "model.pretrained=false", "+model.architecture.hidden_size=128"],
+        ["hydra.run.dir=/tmp/x"],
+        ["training.early_stopping.patience=3", "training.max_grad_norm=null"],
+    ],
+)
+def test_what_is_right_passes(good):
+    assert find_problems("train", good, multirun=False) == []
+
+
+@pytest.mark.parametrize("group", ["model", "data", "training", "experiment", "tracker"])
+def test_every_preset_composes(group):
+    for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+        extra = [f"data.train_path={path}"] if path.stem == "files" else []
+        extra += ["data.name=org/set"] if path.stem == "hub" else []
+        assert find_problems("train", [f"{group}={path.stem}", *extra], multirun=False) == [], path
+
+
+def test_a_mistake_ends_with_exit_code_2_no_traceback_and_no_folder(tmp_path):
+    start = time.perf_counter()
+    done = run("train", "training.lrr=1", "training.lr=abc", cwd=tmp_path)
+    assert time.perf_counter() - start < 10  # a guard against waiting for torch twice over, not a benchmark
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 2
+    assert "Traceback" not in done.stderr + done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_without_its_run_says_so(tmp_path):
+    done = run("evaluate", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("run is missing")
+    done = run("evaluate", "run=nowhere", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "run=nowhere: no such folder"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", SCHEMAS)
+def test_help_documents_every_key(command, tmp_path):
+    done = run(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for key, _, documentation in reference(command):
+        assert key in done.stdout
+        assert documentation in done.stdout
+        assert documentation, key
+
+
+def test_help_and_mistakes_do_not_load_torch():
+    code = (
+        "import sys; from ostinato.cli import composition, mistakes; composition.register_schemas();"
+        "mistakes.find_problems('train', ['a=1'], False);"
+        "print({'torch', 'transformers', 'datasets', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_secrets_stay_references_in_what_is_shown(tmp_path):
+    done = run(
+        "train",
+        "--cfg",
+        "job",
+        "--resolve",
+        "model.revision=${oc.env:TOKEN}",
+        "name=${model.revision}",
+        cwd=tmp_path,
+        TOKEN="s3cret",
+    )
+    assert done.returncode == 0
+    assert "s3cret" not in done.stdout + done.stderr
+    assert "${oc.env:TOKEN}" in done.stdout
+    wrong = run("train", "training.epochs=${oc.env:TOKEN}", cwd=tmp_path, TOKEN="s3cret")
+    assert wrong.returncode == 2
+    assert "s3cret" not in wrong.stdout + wrong.stderr
+
+
+def test_a_dot_env_file_at_the_root_is_read_and_never_shown(tmp_path):
+    for part in ("src", "conf", "scripts"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    command = [sys.executable, tmp_path / "scripts" / "train.py", "name=${oc.env:OSTINATO_SECRET}"]
+
+    def said(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+        done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert "Environment variable 'OSTINATO_SECRET' not found" in said("training.epochs=-1")
+    (tmp_path / ".env").write_text("OSTINATO_SECRET=s3cret\n")
+    assert said("training.epochs=-1").splitlines() == [
+        "training.epochs=-1.0: must be greater than 0 (Passes over the training split; fractions are allowed)",
+        "name=${oc.env:OSTINATO_SECRET}: the run's folder is named after it; everybody can see it: "
+        "write it without oc.env",
+    ]
+    shown = said("--cfg", "job", "--resolve")
+    assert "name: ${oc.env:OSTINATO_SECRET}" in shown
+    assert "s3cret" not in shown
+
+
+def test_defaults_of_every_group_are_valid():
+    config.TrainingConfig()
+    with pytest.raises(ValueError, match=r"data\.name is missing"):
+        config.DataConfig(source=config.Source.hub)

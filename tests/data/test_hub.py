@@ -1,0 +1,103 @@
+"""Models and data of the hub, by the real download path: a loopback stand-in serves tiny ones under their names."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hub import COMMIT, TEXTS, Hub, serving, write_model, write_sentiment
+
+ROOT = Path(__file__).parents[2]
+PRESETS = ["bert_base", "distilbert", "roberta_base", "modernbert_base", "deberta_v3_base", "multilingual"]
+QUICK = ("training.epochs=1", "training.threads=1", "training.device=cpu", "model.max_length=16")
+
+pytestmark = pytest.mark.slow
+
+
+def preset(name):
+    return yaml.safe_load((ROOT / "conf" / "model" / f"{name}.yaml").read_text())["model"]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """The environment of a process whose hub is the stand-in."""
+    root = tmp_path_factory.mktemp("hub")
+    for name in PRESETS:
+        write_model(root / "models" / preset(name)["name"], preset(name)["architecture"])
+    write_sentiment(root / "datasets" / "stanfordnlp" / "sst2")
+    with serving(root) as variables:
+        yield {**os.environ, **variables, "HF_HOME": str(tmp_path_factory.mktemp("home"))}
+
+
+def python(*arguments, environment, cwd):
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def train(*overrides, environment, cwd):
+    return python(str(ROOT / "scripts" / "train.py"), *QUICK, *overrides, environment=environment, cwd=cwd)
+
+
+def assert_refused(done, cwd, *said):
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "could not be loaded" in line)
+    assert all(text in line for text in said)
+    assert not list(cwd.glob("outputs/*/*/best"))
+
+
+LOAD = """
+import sys, torch
+from ostinato.config import ModelConfig, Task
+from ostinato.model.build import build_classifier, load_tokenizer
+revision, *texts = sys.argv[1:4]
+for argument in sys.argv[4:]:
+    preset, name, attention = argument.split()
+    cfg = ModelConfig(name=name, revision=revision, max_length=16, attention=attention)
+    tokenizer = load_tokenizer(cfg, [])
+    assert tokenizer.unk_token_id not in tokenizer(texts[0]).input_ids
+    model = build_classifier(cfg, tokenizer, ["a", "b", "c"], Task.single_label, 7).eval()
+    again = build_classifier(cfg, tokenizer, ["a", "b", "c"], Task.single_label, 7)
+    assert all(torch.equal(p, q) and p.dtype is torch.float32 for p, q in zip(model.parameters(), again.parameters()))
+    together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+    alone = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
+    assert (together - alone).abs().max() <= 1e-4 * alone.abs().max()  # padding is seen as such
+    print(preset, tuple(together.shape))
+"""
+
+
+@pytest.mark.slow
+def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
+    presets = [f"{name} {preset(name)['name']} {preset(name).get('attention', 'sdpa')}" for name in PRESETS]
+    done = python("-c", LOAD, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path)
+    assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in PRESETS], done.stderr
+    # transformers asks a third party to convert weights that are no safetensors, and looks for its proposal.
+    assert not [asked for asked in Hub.asked if "/commits/" in asked or "/discussions" in asked]
+
+
+@pytest.mark.slow
+def test_a_hub_preset_trains_on_a_data_set_of_the_hub(hub, tmp_path):
+    done = train("model=bert_base", "data=sst2", environment=hub, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "http" not in done.stdout + done.stderr  # requests are no news
+    (results,) = tmp_path.glob("outputs/*/*/results.json")
+    results = yaml.safe_load(results.read_text())
+    assert results["labels"] == ["negative", "positive"]
+    assert results["val"]["num_rows"] == 12
+    assert "test" not in results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("data=generated", "model.name=nobody/nothing"), "model.name=nobody/nothing: could not be loaded"),
+        (("data=generated", "model.revision=feature"), "feature"),
+        (("data=sst2", "data.revision=feature"), "data.name=stanfordnlp/sst2: "),
+    ],
+)
+def test_what_the_hub_lacks_is_said_in_one_line(hub, tmp_path, wrong, said):
+    assert_refused(train("model=bert_base", *wrong, environment=hub, cwd=tmp_path), tmp_path, said)

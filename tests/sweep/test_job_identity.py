@@ -1,0 +1,114 @@
+"""A job of a sweep is identified by what the run computes with: values, files and weights, not how they are typed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from ostinato.cli.composition import compose_command, hydra_composition, job_folder, register_schemas
+from ostinato.config import ComparisonConfig, DataConfig, ModelConfig, RunConfig, Source, TrainingConfig
+from ostinato.sweep import jobs
+
+NOWHERE = Path("/nowhere")
+PLAIN = RunConfig(model=ModelConfig(name="org/model"))
+
+
+def key(config):
+    return jobs.job_folder(NOWHERE, "0", config)
+
+
+def with_files(path):
+    return replace(PLAIN, data=DataConfig(source=Source.files, train_path=str(path)))
+
+
+def test_what_only_observes_is_no_other_job(tmp_path):
+    for same in (
+        replace(PLAIN, name="other"),
+        replace(PLAIN, compare=ComparisonConfig(margin=1)),
+        replace(PLAIN, training=TrainingConfig(log_every=1)),
+    ):
+        assert key(same) == key(PLAIN)
+    assert key(replace(PLAIN, training=TrainingConfig(lr=2e-3))) != key(PLAIN)
+    (tmp_path / key(PLAIN)).mkdir()
+    assert jobs.job_folder(tmp_path, "7", PLAIN) == key(PLAIN), "another number, the same job"
+
+
+def test_another_value_of_an_environment_variable_is_another_job(tmp_path, monkeypatch):
+    register_schemas()
+
+    def folder(place):
+        monkeypatch.setenv("DATA", str(place))
+        with hydra_composition():
+            cfg = compose_command("train", ["data=files", "data.train_path=${oc.env:DATA}/train.csv"])
+            OmegaConf.set_struct(cfg, False)
+            cfg.hydra = {"sweep": {"dir": str(NOWHERE)}}
+            return job_folder("0", _root_=cfg)
+
+    first, second = (tmp_path / "s3cret", tmp_path / "b")
+    assert folder(first) != folder(second)
+    assert folder(first) == folder(first)
+    assert "s3cret" not in folder(first)
+
+
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [
+        ("train.csv", "train.csv"),
+        ("train[1].csv", "train[1].csv"),
+        ("a*b?.csv", "a*b?.csv"),
+        ("train.csv", "*.csv"),
+        ("sub/train.csv", "**/*.csv"),
+    ],
+)
+def test_other_content_of_the_file_that_the_run_opens_is_another_job(file, path, tmp_path):
+    data = tmp_path / file
+    data.parent.mkdir(exist_ok=True)
+    data.write_text("text,label\na,b\n")
+    before = key(with_files(tmp_path / path))
+    assert key(with_files(tmp_path / path)) == before
+    data.write_text("text,label\na,c\n")
+    assert key(with_files(tmp_path / path)) != before
+
+
+def test_a_file_that_the_run_does_not_open_changes_nothing(tmp_path):
+    (tmp_path / "train[1].csv").write_text("text,label\na,b\n")
+    before = key(with_files(tmp_path / "train[1].csv"))
+    (tmp_path / "train1.csv").write_text("text,label\na,c\n")  # what the name means as a glob
+    assert key(with_files(tmp_path / "train[1].csv")) == before
+
+
+@pytest.mark.parametrize("changed", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_other_files_of_a_local_model_are_another_job(changed, tmp_path):
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
+        (tmp_path / name).write_text(name)
+    local = replace(PLAIN, model=ModelConfig(name=str(tmp_path)))
+    before = key(local)
+    (tmp_path / "README.md").write_text("another text")
+    assert key(local) == before
+    (tmp_path / changed).write_text("x" * len(changed))
+    assert key(local) != before
+
+
+def test_other_files_of_a_local_data_set_folder_are_another_job(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.csv").write_text("text,label\na,b\n")
+    folder = replace(PLAIN, data=DataConfig(source=Source.hub, name=str(tmp_path)))
+    before = key(folder)
+    (tmp_path / "data" / "train.csv").write_text("text,label\na,c\n")
+    assert key(folder) != before
+
+
+def test_a_file_is_read_once(tmp_path):
+    data = tmp_path / "train.csv"
+    data.write_text("text,label\na,b\n")
+    jobs._file_digest.cache_clear()
+    for _ in range(3):
+        key(with_files(data))
+    assert jobs._file_digest.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("name", ["~nouser/model", "x" * 5000, "nul\0"])
+def test_a_name_that_can_be_no_path_identifies_a_job_all_the_same(name):
+    assert key(replace(PLAIN, model=ModelConfig(name=name))) != key(PLAIN)
+    assert key(with_files(name)) != key(PLAIN)

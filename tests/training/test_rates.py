@@ -1,0 +1,80 @@
+"""The head's rate reaches the head and nothing else, and a layer's rate follows from the module tree."""
+
+import pytest
+from families import FAMILIES, family
+
+from ostinato.config import TrainingConfig
+from ostinato.errors import ConfigError
+from ostinato.model.architecture import skeleton
+from ostinato.training.optim import build_optimizer
+
+HEADS = {
+    "bert": ("bert.pooler.", "classifier."),
+    "roberta": ("classifier.",),
+    "distilbert": ("pre_classifier.", "classifier."),
+    "electra": ("classifier.",),
+    "albert": ("albert.pooler.", "classifier."),
+    "mpnet": ("classifier.",),
+    "deberta-v2": ("pooler.", "classifier."),
+    "modernbert": ("head.", "classifier."),
+    "xlnet": ("sequence_summary.", "logits_proj."),
+    "bart": ("classification_head.",),
+    "t5": ("classification_head.",),
+    "gpt2": ("score.",),
+    "llama": ("score.",),
+    "qwen2": ("score.",),
+    "qwen3": ("score.",),
+    "funnel": ("classifier.",),
+}
+# Parameters of the base model that lie outside its layers, and how many layers lie between them and the head.
+OUTSIDE_LAYERS = {
+    "bert": {"bert.embeddings.word_embeddings.weight": 4},
+    "roberta": {"roberta.embeddings.position_embeddings.weight": 4},
+    "distilbert": {"distilbert.embeddings.LayerNorm.weight": 4},
+    "electra": {"electra.embeddings_project.weight": 4},
+    "mpnet": {"mpnet.encoder.relative_attention_bias.weight": 4},
+    "deberta-v2": {"deberta.encoder.rel_embeddings.weight": 4, "deberta.encoder.LayerNorm.weight": 1},
+    "modernbert": {"model.embeddings.tok_embeddings.weight": 4, "model.final_norm.weight": 1},
+    "xlnet": {"transformer.word_embedding.weight": 4},
+    "gpt2": {"transformer.wte.weight": 4, "transformer.ln_f.weight": 1},
+    "llama": {"model.embed_tokens.weight": 4, "model.norm.weight": 1},
+    "qwen2": {"model.embed_tokens.weight": 4, "model.norm.weight": 1},
+    "qwen3": {"model.embed_tokens.weight": 4, "model.norm.weight": 1},
+}
+
+
+def rates(name, **settings):
+    model = skeleton(family(name))
+    groups = build_optimizer(model, TrainingConfig(lr=1.0, **settings)).param_groups
+    by_parameter = {id(p): group["peak_lr"] for group in groups for p in group["params"]}
+    assert len(by_parameter) == len(list(model.parameters()))
+    return {parameter: by_parameter[id(p)] for parameter, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_rate_of_the_head_reaches_the_head_and_the_pooler_alone(name):
+    found = rates(name, head_lr=10.0)
+    head = {parameter for parameter, rate in found.items() if rate == 10.0}
+    assert head == {parameter for parameter in found if parameter.startswith(HEADS[name])}
+    assert {rate for parameter, rate in found.items() if parameter not in head} == {1.0}
+
+
+@pytest.mark.parametrize("name", OUTSIDE_LAYERS)
+def test_each_layer_learns_at_a_multiple_of_the_layer_above_it(name):
+    found = rates(name, layer_lr_decay=0.5)
+    layers = sorted(set(found.values()), reverse=True)
+    assert layers == [1.0, 0.5, 0.25, 0.125, 0.0625]
+    assert {parameter for parameter, rate in found.items() if rate == 1.0} == {
+        parameter for parameter in found if parameter.startswith(HEADS[name])
+    }
+    for parameter, below in OUTSIDE_LAYERS[name].items():
+        assert found[parameter] == 0.5**below, parameter
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - OUTSIDE_LAYERS.keys()))
+def test_layers_that_share_weights_or_are_not_one_list_are_refused(name):
+    with pytest.raises(
+        ConfigError, match=rf"training\.layer_lr_decay=0\.5: {name} is not one list .*; use layer_lr_decay=1"
+    ):
+        rates(name, layer_lr_decay=0.5)
+    assert set(rates(name).values()) == {1.0}
