@@ -10,18 +10,18 @@ from ostinato.config import BenchmarkConfig
 
 @command("benchmark")
 def main(config: BenchmarkConfig) -> None:
-    """Prints the figures as JSON."""
+    """Prints the measurements as JSON."""
     run_config = compose_run(config.overrides)
     from ostinato.proof.benchmark import benchmark
-    from ostinato.storage.outputs import check_output, holds, write_figures
+    from ostinato.storage.outputs import check_output, holds, write_measurements
 
     if config.output:
         check_output(Path(config.output), ".json", holds("mode", "machine"))
-    figures = benchmark(config, run_config, Path(__file__))
-    json.dump(figures, sys.stdout, indent=2, ensure_ascii=False)
+    measurements = benchmark(config, run_config, Path(__file__))
+    json.dump(measurements, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     if config.output:
-        write_figures(Path(config.output), figures)
+        write_measurements(Path(config.output), measurements)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,18 @@ from ostinato.config import EvaluateConfig
 
 @command("evaluate")
 def main(config: EvaluateConfig) -> None:
-    """Prints the figures as JSON."""
+    """Prints the metrics as JSON."""
     run, run_config = load_run(config.run)
     from ostinato.run.train import evaluate
-    from ostinato.storage.outputs import check_output, holds, write_figures
+    from ostinato.storage.outputs import check_output, holds, write_metrics
 
     if config.output:
         check_output(Path(config.output), ".json", holds("num_rows", "majority"))
-    figures = evaluate(config, run, run_config)
-    json.dump(figures, sys.stdout, indent=2, ensure_ascii=False)
+    metrics = evaluate(config, run, run_config)
+    json.dump(metrics, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     if config.output:
-        write_figures(Path(config.output), figures)
+        write_metrics(Path(config.output), metrics)
 
 
 if __name__ == "__main__":

@@ -39,24 +39,24 @@ def test_runs_that_were_killed_end_as_the_one_that_was_not(tmp_path):
 def test_the_benchmark_measures_a_training_against_a_bare_loop_and_a_peer(tmp_path):
     peer = tmp_path / "peer.py"
     peer.write_text("import json, sys; print(json.dumps({'tokens_per_s': 100.0 + sys.argv.count('--quick')}))")
-    options = [f"peer={peer}", "peer_options=[--quick]", "steps=2", "turns=1", "output=figures.json"]
+    options = [f"peer={peer}", "peer_options=[--quick]", "steps=2", "turns=1", "output=metrics.json"]
     done = command("benchmark", f"overrides={DEBUG}", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    figures = json.loads(done.stdout)
-    assert figures == json.loads((tmp_path / "figures.json").read_text())
-    assert figures["times_the_peer"] == pytest.approx(figures["tokens_per_s"] / 101)
-    assert figures["overhead"] == pytest.approx(figures["bare_tokens_per_s"] / figures["tokens_per_s"] - 1)
-    assert 0 < figures["share_of_ceiling"] < 1
-    assert 0 < figures["share_of_batches"] < 1
+    metrics = json.loads(done.stdout)
+    assert metrics == json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["times_the_peer"] == pytest.approx(metrics["tokens_per_s"] / 101)
+    assert metrics["overhead"] == pytest.approx(metrics["bare_tokens_per_s"] / metrics["tokens_per_s"] - 1)
+    assert 0 < metrics["share_of_ceiling"] < 1
+    assert 0 < metrics["share_of_batches"] < 1
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize(
-    ("mode", "figure"),
+    ("mode", "metric"),
     [("tokenisation", "tokens_per_s"), ("checkpoint", "stall_s"), ("determinism", "cost"), ("memory", "rows")],
 )
 @pytest.mark.slow
-def test_the_benchmark_has_a_mode_for(mode, figure, tmp_path):
+def test_the_benchmark_has_a_mode_for(mode, metric, tmp_path):
     done = command("benchmark", f"mode={mode}", f"overrides={DEBUG}", "steps=2", "turns=1", "rows=[200]", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert figure in json.loads(done.stdout)
+    assert metric in json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Random damage to a file of a run folder gives the same answer or one line; no traceback, no other figures."""
+"""Random damage to a file of a run folder gives the same answer or one line; no traceback, no other metrics."""
 
 import random
 import shutil
@@ -32,7 +32,7 @@ TEXTS = ["market market goal", "rain storm", "the team won " * 20]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run, with Hydra's record, whose predictions, figures and fingerprint are known."""
+    """A finished run, with Hydra's record, whose predictions, metrics and fingerprint are known."""
     run = train_in(tmp_path_factory.mktemp("damage") / "run", *OPTIONS)
     (run.path / ".hydra").mkdir()
     overrides = "".join(f"- {override}\n" for override in (*DEBUG, "tracker=jsonl", *OPTIONS))
@@ -139,13 +139,13 @@ def check(command, finished, expected, place, chance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_a_damaged_file_never_gives_other_figures(finished, expected, tmp_path, seed):
+def test_a_damaged_file_never_gives_other_metrics(finished, expected, tmp_path, seed):
     check(COMMANDS[seed % len(COMMANDS)], finished, expected, tmp_path, random.Random(seed))
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("seed", range(300))
-def test_three_hundred_damaged_files_never_give_other_figures(finished, expected, tmp_path, seed):
+def test_three_hundred_damaged_files_never_give_other_metrics(finished, expected, tmp_path, seed):
     check(COMMANDS[seed % len(COMMANDS)], finished, expected, tmp_path, random.Random(1000 + seed))
 
 

@@ -74,16 +74,16 @@ def test_a_run_leaves_what_the_readme_names(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_evaluate_gives_the_figures_of_training_to_the_last_digit(run, split, tmp_path):
-    figures = json.loads(command("evaluate", f"run={run.path}", f"split={split}", cwd=tmp_path).stdout)
-    assert figures == read_json(run.results)[split]
+def test_evaluate_gives_the_metrics_of_training_to_the_last_digit(run, split, tmp_path):
+    metrics = json.loads(command("evaluate", f"run={run.path}", f"split={split}", cwd=tmp_path).stdout)
+    assert metrics == read_json(run.results)[split]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_kept_predictions_give_the_figures_again(run):
+def test_the_kept_predictions_give_the_metrics_again(run):
     results = read_json(run.results)
     logits, labels = load_predictions(run.predictions("test"))
-    assert score(Task.single_label, logits, labels, results["labels"]).figures["loss"] == results["test"]["loss"]
+    assert score(Task.single_label, logits, labels, results["labels"]).metrics["loss"] == results["test"]["loss"]
 
 
 def test_the_pipeline_of_transformers_gives_the_same_scores(run):

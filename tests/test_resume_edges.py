@@ -9,7 +9,7 @@ from test_resume import train_until_killed
 
 from ostinato.errors import ResumeRefused
 from ostinato.record.digests import digest_file
-from ostinato.record.results import finished_figure
+from ostinato.record.results import finished_metric
 from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_json, write_record
 from ostinato.sweep import search
@@ -45,7 +45,7 @@ def test_a_first_step_that_fails_leaves_best_weights_and_checkpoints(run, monkey
     with pytest.raises(MemoryError):
         train_in(run.path, *LONGER, "model.max_length=16", f"resume.run={run.path}")
     assert files(run) == before
-    assert finished_figure(run) is not None
+    assert finished_metric(run) is not None
 
 
 def test_damaged_step_lines_delete_nothing_before_the_first_step(tmp_path, monkeypatch):
@@ -97,7 +97,7 @@ def test_a_run_that_is_killed_while_it_begins_again_is_not_finished_already(run,
     monkeypatch.setattr("ostinato.run.train.write_config", out_of_memory_of)
     with pytest.raises(MemoryError):
         train_in(run.path, *LONGER, f"resume.run={run.path}")
-    assert finished_figure(run) is None
+    assert finished_metric(run) is None
     monkeypatch.undo()
     again = train_in(run.path, *LONGER, f"resume.run={run.path}")
     assert read_json(again.results)["steps"] == 3 * read_json(run.results)["steps"] // 3
@@ -124,7 +124,7 @@ def test_a_killed_job_keeps_what_it_has_logged(tmp_path):
     assert (results["status"], results["metrics"]) == ("failed", {"train/loss": [{"step": 1}]})
 
 
-def test_a_trial_whose_figure_is_not_defined_has_failed(tmp_path):
+def test_a_trial_whose_metric_is_not_defined_has_failed(tmp_path):
     config, resolved = configure()
     values = iter([0.9, math.nan])
     job = lambda *_: next(values)  # noqa: E731
@@ -134,5 +134,5 @@ def test_a_trial_whose_figure_is_not_defined_has_failed(tmp_path):
 
 def test_the_same_training_goes_on_to_the_same_end(run, finished):
     config, resolved = configure("tracker=jsonl", *OPTIONS, f"resume.run={run.path}")
-    assert train(config, run, resolved) == finished_figure(finished)
+    assert train(config, run, resolved) == finished_metric(finished)
     assert fingerprint(run) == fingerprint(finished)

@@ -135,8 +135,8 @@ def test_validation_chooses_and_test_is_reported_once(sweep):
     best = max(comparison.configurations, key=lambda c: c.summary.mean)
     assert comparison.chosen.name == best.name
     assert comparison.chosen.test.n == 2
-    test_figures = [line for line in View(comparison).lines() if "its test/accuracy" in line]
-    assert len(test_figures) == 1
+    test_metrics = [line for line in View(comparison).lines() if "its test/accuracy" in line]
+    assert len(test_metrics) == 1
     assert of(sweep, metric="test/accuracy").chosen is None
 
 

@@ -83,7 +83,7 @@ def test_limits_take_a_seeded_random_subset(tmp_path: Path) -> None:
 def test_a_missing_test_split_is_said(tmp_path: Path) -> None:
     data = load(train_path=write(tmp_path, "t.csv", as_rows([(f"t{i}", "xy"[i % 2]) for i in range(9)])))
     assert data.test is None
-    assert "no test split: no test figures" in data.report["notes"]
+    assert "no test split: no test metrics" in data.report["notes"]
 
 
 # --- checks

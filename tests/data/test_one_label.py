@@ -19,18 +19,18 @@ MULTI = Task.multi_label
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from([-3, -0.5, 0, 0.25, 2]), st.booleans()), min_size=1, max_size=30))
-def test_figures_of_one_label_are_those_of_its_positive_class(rows):
+def test_metrics_of_one_label_are_those_of_its_positive_class(rows):
     logits = np.array([[value] for value, _ in rows], np.float32)
     labels = np.array([[truth] for _, truth in rows], np.float32)
     scores = score(MULTI, logits, labels, ["spam"])
     expected = f1_score(labels[:, 0], logits[:, 0] > 0, zero_division=0)
-    assert scores.figures["micro_f1"] == scores.figures["macro_f1"] == expected
+    assert scores.metrics["micro_f1"] == scores.metrics["macro_f1"] == expected
     assert scores.per_class["spam"]["f1"] == expected
     assert scores.per_class["spam"]["support"] == labels.sum()
-    assert scores.figures["subset_accuracy"] == np.mean((logits > 0) == (labels > 0))
+    assert scores.metrics["subset_accuracy"] == np.mean((logits > 0) == (labels > 0))
     estimates = estimate(MULTI, logits, labels)
     for name in ("loss", "micro_f1", "macro_f1", "subset_accuracy"):
-        assert estimates[name].value == pytest.approx(scores.figures[name])
+        assert estimates[name].value == pytest.approx(scores.metrics[name])
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_the_record_says_how_well_it_agrees_and_how_fast_it_is(run):
     assert record["compared"]["model.onnx"]["same_labels"] == 1
     assert record["texts"] == {"splits": ["test", "val"], "number": 60}  # all there are
     assert set(record["seconds"]) == {"torch", "model.onnx", "model_quantized.onnx"}
-    assert all(seconds > 0 for figures in record["seconds"].values() for seconds in figures.values())
+    assert all(seconds > 0 for metrics in record["seconds"].values() for seconds in metrics.values())
     assert (run.onnx / "model_quantized.onnx").stat().st_size < (run.onnx / "model.onnx").stat().st_size
     assert (run.onnx / "tokenizer.json").is_file()
 

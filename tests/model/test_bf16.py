@@ -46,5 +46,5 @@ def test_bf16_products_repeat_between_processes():
         digests += done.stdout.split()
     assert len(digests) == 24
     if len(set(digests)) > 1:
-        # Seen once, in the figures of one evaluation: see "Figures" in docs/reproducibility.md.
+        # Seen once, in the metrics of one evaluation: see "Metrics" in docs/reproducibility.md.
         pytest.xfail(f"bf16 gave {len(set(digests))} results in 24 turns on {torch.cpu.get_capabilities()['cpu_name']}")

@@ -14,7 +14,7 @@ from ostinato.config import Device, EvaluateConfig, Precision, ReportConfig, Rep
 from ostinato.errors import ConfigError, UserError
 from ostinato.proof.reproduce import reproduce
 from ostinato.record.drift import environment_drift
-from ostinato.record.results import finished_figure
+from ostinato.record.results import finished_metric
 from ostinato.report.page import report
 from ostinato.run import train as run_module
 from ostinato.run.train import evaluate
@@ -59,7 +59,7 @@ def test_readers_of_many_runs_go_on_after_a_damaged_record(run, damage):
     (found,) = find_runs([str(run.path)])
     assert found.status == "failed"
     assert "damaged" in found.reason
-    assert finished_figure(run) is None
+    assert finished_metric(run) is None
     assert report(ReportConfig(run=str(run.path)), *load_run(str(run.path))).is_file()
 
 
@@ -183,7 +183,7 @@ def test_many_labels_make_a_report_of_confusions_without_a_picture(tmp_path, mon
     paths = [f"data.{split}_path={tmp_path}/rows.jsonl" for split in ("train", "val", "test")]
     limits = [f"data.limit_{split}=null" for split in ("train", "val", "test")]
     drawn = []
-    monkeypatch.setattr(run_module.figures, "confusion_matrix", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(run_module.plots, "confusion_matrix", lambda *arguments: drawn.append(arguments))
     run = train_in(
         tmp_path / "run",
         "data.source=files",

@@ -29,22 +29,22 @@ def facts(run):
     return read_json(run.results), read_json(run.provenance), read_json(run.fingerprint)
 
 
-def test_the_hub_reads_every_figure_from_the_metadata(run):
+def test_the_hub_reads_every_metric_from_the_metadata(run):
     card = ModelCard.load(run.model_card)
     results = read_json(run.results)
     found = {}
     for entry in card.data.eval_results:
         split = {"validation": "val"}.get(entry.dataset_split, entry.dataset_split)
         found[split, entry.metric_type, json.dumps(entry.metric_args)] = entry.metric_value
-    figures = [value for split in ("val", "test") for value in results[split].values() if isinstance(value, float)]
-    assert sorted(found.values()) == sorted(figures)
+    metrics = [value for split in ("val", "test") for value in results[split].values() if isinstance(value, float)]
+    assert sorted(found.values()) == sorted(metrics)
     macro = {"single_label": '{"average": "macro"}', "multi_label": '{"average": "macro"}', "regression": None}
     key = macro[results["config"]["data"]["task"]]
     name, metric = ("macro_f1", "f1") if key else ("mse", "mse")
     assert found["test", metric, key or "null"] == results["test"][name]
     assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "text-classification")
     name, entries = model_index_to_eval_results(yaml.safe_load(card.content.split("---")[1])["model-index"])
-    assert (name, len(entries)) == ("debug", len(figures))
+    assert (name, len(entries)) == ("debug", len(metrics))
 
 
 def test_the_card_names_data_seed_digests_and_the_way_back(run):

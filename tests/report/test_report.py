@@ -177,8 +177,8 @@ def test_a_run_without_predictions_is_scored_again_and_says_so(run, tmp_path):
     old.calibration.unlink(missing_ok=True)
     shown = anew(old).shown
     assert "test: no predictions were kept; for this report its rows were scored again\n" in shown
-    figures = whole.shown[whole.shown.index("Final figures") : whole.shown.index("Curves")]
-    assert figures in shown
+    metrics = whole.shown[whole.shown.index("Final metrics") : whole.shown.index("Curves")]
+    assert metrics in shown
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_an_unfinished_run_is_shown_and_not_scored(run, tmp_path):
     assert "not finished" in shown
     assert "results.json is missing; the run is not over, or was killed" in shown
     assert "Curves" in shown
-    assert "Final figures" not in shown
+    assert "Final metrics" not in shown
     for path in (young.metrics, young.provenance):
         path.unlink()
     shutil.rmtree(young.best)
@@ -210,7 +210,7 @@ def test_texts_of_changed_or_lost_data_are_not_shown(hostile, tmp_path):
         shown = page(run).shown
         assert told in shown
         assert "Most confident errors" not in shown
-        assert "Final figures" in shown
+        assert "Final metrics" in shown
 
 
 @pytest.mark.slow
@@ -228,7 +228,7 @@ def test_a_failing_report_leaves_the_run_finished_with_one_warning(tmp_path, mon
 
 
 @pytest.mark.slow
-def test_a_misspelt_slice_is_told_with_the_figures(hostile, tmp_path):
+def test_a_misspelt_slice_is_told_with_the_metrics(hostile, tmp_path):
     run = copy(hostile, tmp_path / "run")
     config, _ = configure(
         "data=files", *(f"data.{s}_path={hostile.path.parent}/{s}.csv" for s in ("train", "val", "test"))
@@ -262,7 +262,7 @@ def test_slices_follow_their_rows_and_admit_what_cannot_be_told(tmp_path):
 
 @pytest.mark.parametrize("task", list(Task))
 @pytest.mark.parametrize("num_rows", [1, 7, 300])
-def test_estimates_are_the_figures_and_lie_within_their_intervals(task, num_rows):
+def test_estimates_are_the_metrics_and_lie_within_their_intervals(task, num_rows):
     random = np.random.default_rng(num_rows)
     logits = random.normal(size=(num_rows, 1 if task is Task.regression else 4)).astype(np.float32)
     labels = {
@@ -270,9 +270,9 @@ def test_estimates_are_the_figures_and_lie_within_their_intervals(task, num_rows
         Task.multi_label: (random.random((num_rows, 4)) < 0.4).astype(np.float32),
         Task.regression: (logits[:, 0] + random.normal(size=num_rows)).astype(np.float32),
     }[task]
-    figures, found = score(task, logits, labels, list("abcd")).figures, estimate(task, logits, labels)
-    assert {name: e.value for name, e in found.items()} == pytest.approx({name: figures[name] for name in found})
-    assert set(figures) - set(found) <= {"auroc", "map", "spearman"}
+    metrics, found = score(task, logits, labels, list("abcd")).metrics, estimate(task, logits, labels)
+    assert {name: e.value for name, e in found.items()} == pytest.approx({name: metrics[name] for name in found})
+    assert set(metrics) - set(found) <= {"auroc", "map", "spearman"}
     assert found == estimate(task, logits, labels)
     if num_rows == 300:
         for name, e in found.items():

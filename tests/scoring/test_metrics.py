@@ -1,4 +1,4 @@
-"""Figures are those of the libraries, finite or named as undefined, and indifferent to the order of rows and labels."""
+"""Metrics are those of the libraries, finite or named as undefined, and indifferent to the order of rows and labels."""
 
 import math
 import warnings
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ostinato.config import Task
 from ostinato.scoring.metrics import (
-    FIGURES,
+    METRICS,
     default_monitor,
     expected_calibration_error,
     is_better,
@@ -83,27 +83,27 @@ def width(logits):
 
 @few
 @given(CASES)
-def test_every_figure_is_a_finite_number_or_named_as_undefined(case):
+def test_every_metric_is_a_finite_number_or_named_as_undefined(case):
     task, (logits, labels) = case
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a library that warns of an undefined figure was asked for one
+        warnings.simplefilter("error")  # a library that warns of an undefined metric was asked for one
         scores = score(task, logits, labels, names_of(width(logits)))
     numbers = [
-        *scores.figures.values(),
+        *scores.metrics.values(),
         *scores.majority.values(),
         *(v for r in scores.per_class.values() for v in r.values()),
     ]
     assert all(type(number) in (float, int) and math.isfinite(number) for number in numbers)
-    assert [*scores.figures, *scores.undefined] == sorted(
-        FIGURES[task], key=lambda n: (n in scores.undefined, FIGURES[task].index(n))
+    assert [*scores.metrics, *scores.undefined] == sorted(
+        METRICS[task], key=lambda n: (n in scores.undefined, METRICS[task].index(n))
     )
-    assert default_monitor(task) in scores.figures
+    assert default_monitor(task) in scores.metrics
 
 
 @pytest.mark.slow
 @few
 @given(single_label())
-def test_single_label_figures_agree_with_scikit_learn(case):
+def test_single_label_metrics_agree_with_scikit_learn(case):
     logits, labels = case
     num_classes = logits.shape[1]
     values = probabilities(Task.single_label, logits)
@@ -111,13 +111,13 @@ def test_single_label_figures_agree_with_scikit_learn(case):
     scores = score(Task.single_label, logits, labels, names_of(num_classes))
     classes = range(num_classes)
     loss = functional.cross_entropy(torch.tensor(logits).double(), torch.tensor(labels))  # scikit-learn's clips
-    assert scores.figures["loss"] == pytest.approx(loss.item(), **CLOSE)
-    assert scores.figures["accuracy"] == sk.accuracy_score(labels, predicted)
+    assert scores.metrics["loss"] == pytest.approx(loss.item(), **CLOSE)
+    assert scores.metrics["accuracy"] == sk.accuracy_score(labels, predicted)
     for average in ("macro", "micro", "weighted"):
-        assert scores.figures[f"{average}_f1"] == sk.f1_score(labels, predicted, average=average, zero_division=0)
+        assert scores.metrics[f"{average}_f1"] == sk.f1_score(labels, predicted, average=average, zero_division=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert scores.figures["mcc"] == sk.matthews_corrcoef(labels, predicted)
+        assert scores.metrics["mcc"] == sk.matthews_corrcoef(labels, predicted)
     assert np.array_equal(scores.confusion, sk.confusion_matrix(labels, predicted, labels=classes))
     columns = sk.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
     for name, *row in zip(names_of(num_classes), *columns, strict=True):
@@ -136,48 +136,48 @@ def test_auroc_is_scikit_learns_where_all_classes_occur_and_averages_the_defined
         assert "auroc" in scores.undefined
         assert not any("auroc" in row for row in scores.per_class.values())
     elif num_classes == 2:
-        assert scores.figures["auroc"] == sk.roc_auc_score(labels, values[:, 1])
+        assert scores.metrics["auroc"] == sk.roc_auc_score(labels, values[:, 1])
     elif len(occurring) == num_classes:
         expected = sk.roc_auc_score(labels, values, multi_class="ovr")
-        assert scores.figures["auroc"] == pytest.approx(expected, **CLOSE)
+        assert scores.metrics["auroc"] == pytest.approx(expected, **CLOSE)
     else:
         expected = np.mean([sk.roc_auc_score(labels == c, values[:, c]) for c in occurring])
-        assert scores.figures["auroc"] == pytest.approx(expected, **CLOSE)
+        assert scores.metrics["auroc"] == pytest.approx(expected, **CLOSE)
 
 
 @few
 @given(multi_label(), st.sampled_from([0.3, 0.5, 0.9]))
-def test_multi_label_figures_agree_with_scikit_learn(case, threshold):
+def test_multi_label_metrics_agree_with_scikit_learn(case, threshold):
     logits, labels = case
     values = 1 / (1 + np.exp(-logits.astype(np.float64)))
     predicted = values > threshold
     scores = score(Task.multi_label, logits, labels, names_of(logits.shape[1]), threshold)
     loss = functional.binary_cross_entropy_with_logits(torch.tensor(logits).double(), torch.tensor(labels).double())
-    assert scores.figures["loss"] == pytest.approx(loss.item(), **CLOSE)
+    assert scores.metrics["loss"] == pytest.approx(loss.item(), **CLOSE)
     for average in ("macro", "micro"):
-        assert scores.figures[f"{average}_f1"] == sk.f1_score(labels, predicted, average=average, zero_division=0)
-    assert scores.figures["subset_accuracy"] == sk.accuracy_score(labels, predicted)
+        assert scores.metrics[f"{average}_f1"] == sk.f1_score(labels, predicted, average=average, zero_division=0)
+    assert scores.metrics["subset_accuracy"] == sk.accuracy_score(labels, predicted)
     occurring = np.flatnonzero(labels.any(axis=0))
     if len(occurring):
         expected = sk.average_precision_score(labels[:, occurring], logits[:, occurring], average="macro")
-        assert scores.figures["map"] == pytest.approx(expected, **CLOSE)
+        assert scores.metrics["map"] == pytest.approx(expected, **CLOSE)
     else:
         assert scores.undefined == ("map",)
 
 
 @few
 @given(regression())
-def test_regression_figures_agree_with_scikit_learn_and_scipy(case):
+def test_regression_metrics_agree_with_scikit_learn_and_scipy(case):
     predicted, labels = case
     scores = score(Task.regression, predicted[:, None], labels, ())
     a, b = labels.astype(np.float64), predicted.astype(np.float64)
-    assert scores.figures["loss"] == scores.figures["mse"] == sk.mean_squared_error(a, b)
-    assert scores.figures["mae"] == sk.mean_absolute_error(a, b)
+    assert scores.metrics["loss"] == scores.metrics["mse"] == sk.mean_squared_error(a, b)
+    assert scores.metrics["mae"] == sk.mean_absolute_error(a, b)
     if len(set(a)) == 1 or len(set(b)) == 1:
         assert scores.undefined == ("pearson", "spearman")
     else:
-        assert scores.figures["pearson"] == pearsonr(a, b).statistic
-        assert scores.figures["spearman"] == spearmanr(a, b).statistic
+        assert scores.metrics["pearson"] == pearsonr(a, b).statistic
+        assert scores.metrics["spearman"] == spearmanr(a, b).statistic
     assert scores.majority["mse"] == pytest.approx(sk.mean_squared_error(a, np.full_like(a, a.mean())), **CLOSE)
 
 
@@ -211,8 +211,8 @@ def test_brier_is_the_squared_distance_from_the_one_hot_label(case):
     for row, label in zip(logits.astype(float).tolist(), labels.tolist(), strict=True):
         exps = [math.exp(x - max(row)) for x in row]
         total += sum((e / sum(exps) - (c == label)) ** 2 for c, e in enumerate(exps))
-    figures = score(Task.single_label, logits, labels, names_of(logits.shape[1])).figures
-    assert figures["brier"] == pytest.approx(total / len(labels), **CLOSE)
+    metrics = score(Task.single_label, logits, labels, names_of(logits.shape[1])).metrics
+    assert metrics["brier"] == pytest.approx(total / len(labels), **CLOSE)
 
 
 @few
@@ -222,7 +222,7 @@ def test_the_order_of_rows_is_nothing(case, random):
     order = random.sample(range(len(labels)), len(labels))
     names = names_of(width(logits))
     one, other = score(task, logits, labels, names), score(task, logits[order], labels[order], names)
-    assert other.figures == pytest.approx(one.figures, **CLOSE)
+    assert other.metrics == pytest.approx(one.metrics, **CLOSE)
     assert other.undefined == one.undefined
     assert other.majority == pytest.approx(one.majority, **CLOSE)
     for name, row in one.per_class.items():
@@ -240,7 +240,7 @@ def test_the_order_of_labels_is_nothing(case, random):
     one = score(Task.single_label, logits, labels, names)
     new_ids = np.argsort(order)
     other = score(Task.single_label, logits[:, order], new_ids[labels], [names[i] for i in order])
-    assert other.figures == pytest.approx(one.figures, **CLOSE)
+    assert other.metrics == pytest.approx(one.metrics, **CLOSE)
     assert other.majority == pytest.approx(one.majority, **CLOSE)
     for name, row in one.per_class.items():
         assert other.per_class[name] == pytest.approx(row, **CLOSE)
@@ -257,7 +257,7 @@ def test_the_majority_line_is_the_best_constant_accuracy(case):
 
 def test_a_confidently_wrong_row_keeps_its_whole_loss():
     logits = np.array([[500.0, 0.0]], dtype=np.float32)
-    assert score(Task.single_label, logits, np.array([1]), ["a", "b"]).figures["loss"] == 500
+    assert score(Task.single_label, logits, np.array([1]), ["a", "b"]).metrics["loss"] == 500
 
 
 def test_the_majority_of_multi_label_rows_is_their_commonest_set():
@@ -287,5 +287,5 @@ def test_probabilities_of_a_row_do_not_depend_on_the_rows_beside_it(case):
         ("mse", math.nan, 0.8, 0.0, False),
     ],
 )
-def test_better_is_by_at_least_min_delta_in_the_figures_own_direction(name, new, old, min_delta, better):
+def test_better_is_by_at_least_min_delta_in_the_metrics_own_direction(name, new, old, min_delta, better):
     assert is_better(name, new, old, min_delta) is better

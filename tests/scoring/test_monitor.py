@@ -1,4 +1,4 @@
-"""A figure that cannot choose the best weights is refused before training; one not defined yet loses nothing."""
+"""A metric that cannot choose the best weights is refused before training; one not defined yet loses nothing."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from runs import configure, train_in
 
 from ostinato.cli.composition import register_schemas
 from ostinato.cli.mistakes import find_problems
-from ostinato.config import FIGURES, Task
+from ostinato.config import METRICS, Task
 from ostinato.errors import ConfigError
 from ostinato.run_dir import read_json
 from ostinato.scoring.metrics import score, undefined
@@ -20,15 +20,15 @@ from ostinato.scoring.metrics import score, undefined
 def test_an_unknown_monitor_is_reported_with_the_other_mistakes():
     register_schemas()
     problems = find_problems("train", ["training.monitor=nosuch", "training.nosuch=1", "data.task=regression"], False)
-    line = "training.monitor=nosuch: no figure of data.task=regression; take loss, mse, mae, pearson, spearman"
+    line = "training.monitor=nosuch: no metric of data.task=regression; take loss, mse, mae, pearson, spearman"
     assert len(problems) == 2
     assert any(line in problem for problem in problems)
 
 
 @pytest.mark.parametrize("task", Task)
-def test_each_figure_of_the_task_can_be_the_monitor(task):
+def test_each_metric_of_the_task_can_be_the_monitor(task):
     config, _ = configure(f"data.task={task.value}")
-    for name in FIGURES[task]:
+    for name in METRICS[task]:
         replace(config, training=replace(config.training, monitor=name))
     with pytest.raises(ValueError, match=r"training\.monitor=nosuch"):
         replace(config, training=replace(config.training, monitor="nosuch"))
@@ -43,7 +43,7 @@ def test_each_value_of_a_sweep_is_checked():
 
 @settings(max_examples=20)
 @given(st.sampled_from(Task), st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 3))
-def test_labels_alone_tell_which_figures_are_undefined(task, seed, num_rows, spread):
+def test_labels_alone_tell_which_metrics_are_undefined(task, seed, num_rows, spread):
     random = np.random.default_rng(seed)
     labels = random.integers(0, spread, (num_rows, 3) if task is Task.multi_label else num_rows)
     labels = np.minimum(labels, 1) if task is Task.multi_label else labels

@@ -1,4 +1,4 @@
-"""A command replaces only what it wrote, and shows its figures before a file that cannot be written stops it."""
+"""A command replaces only what it wrote, and shows its metrics before a file that cannot be written stops it."""
 
 import json
 import shutil
@@ -74,7 +74,7 @@ def test_a_crash_test_keeps_other_files_in_its_own_folder(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["mine", "[]", '{"name": "package", "version": "1"}'])
-def test_figures_replace_no_file_of_another_kind(tmp_path, content):
+def test_metrics_replace_no_file_of_another_kind(tmp_path, content):
     output = tmp_path / "package.json"
     output.write_text(content)
     refused(output, check_output, output, ".json", holds("num_rows", "majority"))
@@ -109,8 +109,8 @@ def test_a_search_replaces_no_preset_of_another_origin(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.slow
-def test_an_output_that_cannot_be_written_costs_no_figures(run, tmp_path):
-    script, output = ROOT / "scripts" / "evaluate.py", tmp_path / "missing" / "figures.json"
+def test_an_output_that_cannot_be_written_costs_no_metrics(run, tmp_path):
+    script, output = ROOT / "scripts" / "evaluate.py", tmp_path / "missing" / "metrics.json"
     command = [sys.executable, script, f"run={run.path}", f"output={output}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

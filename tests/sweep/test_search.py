@@ -92,7 +92,7 @@ def test_a_failing_trial_is_told_to_the_study_and_the_search_goes_on(whole):
 
 
 @pytest.mark.slow
-def test_the_preset_of_the_best_trial_runs_by_name_and_gives_its_figure_to_the_last_digit(project, whole):
+def test_the_preset_of_the_best_trial_runs_by_name_and_gives_its_metric_to_the_last_digit(project, whole):
     folder, _ = whole
     first = RunDir(search.best_trial(folder, 2).runs[0].folder.path)
     shutil.copy(folder / "best_experiment.yaml", project / "conf" / "experiment" / "found.yaml")
@@ -152,7 +152,7 @@ def test_seeds_run_beside_each_other_and_a_failure_ends_the_trial(tmp_path):
     assert len(seen) == 2
 
 
-def test_a_figure_is_searched_in_its_own_direction():
+def test_a_metric_is_searched_in_its_own_direction():
     assert search.direction(None, Task.single_label) == "maximize"
     assert search.direction(None, Task.regression) == "minimize"
     assert search.direction("loss", Task.single_label) == "minimize"

@@ -68,7 +68,7 @@ def test_all_of_a_run_comes_back(tmp_path, request, where):
     assert kept.data.params["seed"] == "42"
     files = artefacts(client, kept.info.run_id)
     assert {"config.yaml", "provenance.json", "best/model.safetensors", "report.html"} <= files
-    assert "figures/val/confusion_matrix.png" in files
+    assert "metrics/val/confusion_matrix.png" in files
     fetched = Path(client.download_artifacts(kept.info.run_id, "best/model.safetensors", str(tmp_path)))
     assert fetched.read_bytes() == run.best_weights.read_bytes()
     assert (run.path / "mlflow.db").exists() == (where == "database")

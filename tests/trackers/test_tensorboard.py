@@ -20,7 +20,7 @@ from ostinato.run_dir import RunDir
 from ostinato.scoring.plots import confusion_matrix
 from ostinato.trackers import build
 
-NAMES = ["accuracy", "b c", "d"]  # a class called like a figure must not get into its way
+NAMES = ["accuracy", "b c", "d"]  # a class called like a metric must not get into its way
 RUNS = {"2026-11-22/a_failed": 1e-2, "2026-11-22/b": 1e-3, "multirun/x/0_c": 1e-4}
 Ask = Callable[..., Any]
 
@@ -35,7 +35,7 @@ def write(folder: Path, lr: float, status: str, steps, step: int = 0) -> None:
         trackers.log(now, {"train/loss": lr / now, "val/accuracy": 1 / now})
     if status == "finished":
         labels, scores = rng.integers(0, 3, 30), rng.random((30, 3))
-        trackers.figure(1, "val/confusion_matrix", confusion_matrix(np.eye(3, dtype=np.int64), NAMES))
+        trackers.plot(1, "val/confusion_matrix", confusion_matrix(np.eye(3, dtype=np.int64), NAMES))
         trackers.pr_curves(1, "val", scores, labels, NAMES)
     trackers.finish(status, {"val/accuracy": 1.0, "test/accuracy": 0.75} if status == "finished" else {})
 
@@ -119,13 +119,13 @@ def test_pictures_and_precision_recall_curves_are_there(ask):
     assert {run: sorted(tags) for run, tags in curves.items()} == dict.fromkeys(finished, expected)
 
 
-def test_the_hparams_table_has_a_row_for_each_run_with_its_final_figures(ask):
+def test_the_hparams_table_has_a_row_for_each_run_with_its_final_metrics(ask):
     rows = session_groups(ask)
     assert sorted(rows) == sorted(RUNS)
     for run, lr in RUNS.items():
         assert rows[run]["hparams"] == {"training.lr": lr, "model.pretrained": True, "model.name": "tiny"}
-        figures = {value["name"]["tag"]: value["value"] for value in rows[run]["metricValues"]}
-        final = {name: value for name, value in figures.items() if name.startswith("final/")}
+        metrics = {value["name"]["tag"]: value["value"] for value in rows[run]["metricValues"]}
+        final = {name: value for name, value in metrics.items() if name.startswith("final/")}
         finished = run != "2026-11-22/a_failed"
         assert final == ({"final/val/accuracy": 1.0, "final/test/accuracy": 0.75} if finished else {})
         assert [session["status"] for session in rows[run]["sessions"]] == [

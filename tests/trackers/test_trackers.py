@@ -31,7 +31,7 @@ def tell_everything(trackers: Trackers, steps=range(1, 4)) -> None:
     trackers.start({"training": {"lr": 1e-4, "seed": 0}, "name": "x", "flag": True, "nothing": None}, {"git": "abc"})
     for step in steps:
         trackers.log(step, {"train/loss": 1 / step, "train/lr": 1e-4})
-    trackers.figure(3, "val/confusion_matrix", confusion_matrix(np.eye(2, dtype=np.int64), ["a", "b"]))
+    trackers.plot(3, "val/confusion_matrix", confusion_matrix(np.eye(2, dtype=np.int64), ["a", "b"]))
     trackers.pr_curves(3, "val", np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 0]), ["a", "b"])
     trackers.artefact(Path(__file__))
     trackers.finish("finished", {"test/accuracy": 0.5})
@@ -66,7 +66,7 @@ class Failing:
         raise OSError(28, "No space left on device")
 
 
-METHODS = ["start", "log", "figure", "pr_curves", "artefact", "finish"]
+METHODS = ["start", "log", "plot", "pr_curves", "artefact", "finish"]
 
 
 def test_no_tracker_is_fine():
@@ -80,7 +80,7 @@ def test_a_tracker_that_fails_is_named_once_and_left_out_while_the_others_go_on(
         tell_everything(Trackers({"bad": lambda: bad, "good": lambda: good}))
     assert bad.told.count(method) == 1
     assert bad.told[-1] == method
-    assert good.told == ["start", "log", "log", "log", "figure", "pr_curves", "artefact", "finish"]
+    assert good.told == ["start", "log", "log", "log", "plot", "pr_curves", "artefact", "finish"]
     (record,) = caplog.records
     assert "bad" in record.getMessage()
     assert "No space left on device" in record.getMessage()
@@ -102,7 +102,7 @@ def test_a_tracker_that_hangs_is_waited_for_once(caplog, method, monkeypatch):
 def test_a_slow_tracker_is_told_everything_in_order(caplog):
     slow = Failing("log", lambda: time.sleep(0.1))
     tell_everything(Trackers({"slow": lambda: slow}, timeout=30))
-    assert slow.told == ["start", "log", "log", "log", "figure", "pr_curves", "artefact", "finish"]
+    assert slow.told == ["start", "log", "log", "log", "plot", "pr_curves", "artefact", "finish"]
     assert not caplog.records
 
 
@@ -214,7 +214,7 @@ def test_a_value_that_is_no_number_is_never_written_as_broken_json(tmp_path, cap
 @pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["[]", "[jsonl]"])
 @pytest.mark.parametrize("killed", [False, True])
-def test_results_hold_the_history_of_every_figure_whatever_trackers_are_on(tmp_path, monkeypatch, chosen, killed):
+def test_results_hold_the_history_of_every_metric_whatever_trackers_are_on(tmp_path, monkeypatch, chosen, killed):
     options = [f"tracker={chosen}", "training.log_every=1", "training.checkpoint_every=4"]
     if killed:
         train_until_killed(monkeypatch, 6, tmp_path / "run", *options)

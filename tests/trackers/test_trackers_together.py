@@ -1,4 +1,4 @@
-"""All trackers at once: the same figures in each, the same run as with none, and each broken in every way."""
+"""All trackers at once: the same metrics in each, the same run as with none, and each broken in every way."""
 
 import logging
 import threading
@@ -52,7 +52,7 @@ def test_every_scalar_is_the_same_in_all_five(five):
 
 
 @together
-def test_final_figures_are_the_best_weights(five):
+def test_final_metrics_are_the_best_weights(five):
     results = read_json(five.results)
     final = {f"{split}/{name}": results[split][name] for split in ("val", "test") for name in ("loss", "macro_f1")}
     (file,) = wandb_files(five)
@@ -63,8 +63,8 @@ def test_final_figures_are_the_best_weights(five):
     in_dvclive = read_json(five.dvclive / "metrics.json")["final"]
     in_mlflow = mlflow_run(five)[1].data.metrics
     for name, value in final.items():
-        split, figure = name.split("/")
-        assert in_mlflow[f"final/{name}"] == in_wandb[f"final/{name}"] == in_dvclive[split][figure] == value
+        split, metric = name.split("/")
+        assert in_mlflow[f"final/{name}"] == in_wandb[f"final/{name}"] == in_dvclive[split][metric] == value
 
 
 @together

@@ -1,6 +1,6 @@
 """Which configuration is better, and is that real: from run folders, sweep folders, or a table of scores.
 
-Selection is on validation: the test figure is reported once, for the configuration that validation chose.
+Selection is on validation: the test metric is reported once, for the configuration that validation chose.
 """
 
 import dataclasses
@@ -36,25 +36,25 @@ def compare_runs(found: Sequence[Run], cfg: ComparisonConfig) -> Comparison:
     """Compares runs; those that differ only in seeds form one configuration.
 
     Raises:
-        ConfigError: no such figure or baseline.
+        ConfigError: no such metric or baseline.
     """
     runs, repeated = newest(found)
     metric = cfg.metric or _monitored(runs)
-    split, figure = metric.split("/", 1) if "/" in metric else ("", "")
+    split, metric = metric.split("/", 1) if "/" in metric else ("", "")
     if split not in ("val", "test"):
-        raise ConfigError([f"compare.metric={metric}: give a split and a figure, e.g. val/accuracy or test/macro_f1"])
+        raise ConfigError([f"compare.metric={metric}: give a split and a metric, e.g. val/accuracy or test/macro_f1"])
     finished = [run for run in runs if run.status == "finished"]
     if finished and all(run.score(metric) is None for run in finished):
         there = ", ".join(
             f"{split}/{name}" for name, v in finished[0].results.get(split, {}).items() if isinstance(v, float)
         )
-        raise ConfigError([f"compare.metric={metric}: no run has this figure; there is {there or f'no {split} split'}"])
+        raise ConfigError([f"compare.metric={metric}: no run has this metric; there is {there or f'no {split} split'}"])
     named = names([run for run in runs if run.identity])
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(named.get(run.group, f"{run.name} (no config)"), []).append(run)
     points = {name: [_point(run, metric) for run in members] for name, members in groups.items()}
-    higher = figure not in MINIMISED
+    higher = metric not in MINIMISED
     comparison = build(points, metric, cfg, higher)
     notes = [*comparison.notes, *repeated, *warnings(runs)]
     if rows_differ(split, runs):
@@ -63,12 +63,12 @@ def compare_runs(found: Sequence[Run], cfg: ComparisonConfig) -> Comparison:
             "training.seeds.split=0 training.seeds.subsample=0 keeps them"
         )
     if split == "test":
-        notes.append("compared on test: a choice made by these figures makes them too good to be reported for it")
+        notes.append("compared on test: a choice made by these metrics makes them too good to be reported for it")
     return dataclasses.replace(
         comparison,
         configurations=[_with_streams(c, groups[c.name], metric) for c in comparison.configurations],
         against_baseline=[_with_rows(pair, groups, split) for pair in comparison.against_baseline],
-        chosen=_choose(comparison, groups, f"test/{figure}") if split == "val" else None,
+        chosen=_choose(comparison, groups, f"test/{metric}") if split == "val" else None,
         notes=notes,
     )
 
@@ -77,7 +77,7 @@ def _monitored(runs: Sequence[Run]) -> str:
     monitors = {str(run.results["monitor"]) for run in runs if "monitor" in run.results}
     if len(monitors) > 1:
         names = ", ".join(f"val/{name}" for name in sorted(monitors))
-        raise ConfigError([f"compare.metric is missing: the runs monitored different figures ({names}); give one"])
+        raise ConfigError([f"compare.metric is missing: the runs monitored different metrics ({names}); give one"])
     return f"val/{monitors.pop() if monitors else 'accuracy'}"
 
 
@@ -113,8 +113,8 @@ def _choose(comparison: Comparison, groups: Groups, metric: str) -> Chosen | Non
     if chosen.name == comparison.baseline or not scores:
         return result
     pairs = _partners(chosen.name, comparison.baseline, groups)
-    figures = [(a.score(metric), b.score(metric)) for a, b in pairs]
-    both = [(a, b) for a, b in figures if a is not None and b is not None]
+    metrics = [(a.score(metric), b.score(metric)) for a, b in pairs]
+    both = [(a, b) for a, b in metrics if a is not None and b is not None]
     if not both:
         return result
     ours, theirs = zip(*both, strict=True)

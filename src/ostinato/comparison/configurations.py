@@ -1,6 +1,6 @@
-"""What a comparison says, from the scores of configurations: figures for each, paired differences, verdicts.
+"""What a comparison says, from the scores of configurations: metrics for each, paired differences, verdicts.
 
-Nothing is dropped: a run without a score stays as a point with a reason; collapsed runs count, and figures without them
+Nothing is dropped: a run without a score stays as a point with a reason; collapsed runs count, and metrics without them
 stand beside. Verdicts are for comparisons with the baseline, corrected by Holm; other pairs are for orientation.
 """
 
@@ -35,7 +35,7 @@ class Point:
     Attributes:
         run: its folder's name, or its sample in a table.
         sample: what it shares with its partners in other configurations: the seeds.
-        score: the compared figure; None without one.
+        score: the compared metric; None without one.
         status: finished, failed, interrupted or unfinished.
         reason: why it has no score.
         collapsed: no better than the majority class.
@@ -58,7 +58,7 @@ class Configuration:
         points: every run.
         failed: number of points without a score.
         collapsed: number of points no better than the majority class.
-        summary: figures over all scores; None without any.
+        summary: metrics over all scores; None without any.
         without_collapsed: the same without the collapsed runs, if there are some.
         streams: variance by seed stream, where streams were varied apart.
     """
@@ -105,12 +105,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The configuration with the best mean validation figure, and what it does on test: reported this once.
+    """The configuration with the best mean validation metric, and what it does on test: reported this once.
 
     Attributes:
         name: the configuration.
-        metric: its test figure.
-        test: over its runs; None without test figures.
+        metric: its test metric.
+        test: over its runs; None without test metrics.
         rows: chance by the test rows (accuracy).
         difference: on test, to the baseline; None for the baseline itself.
         difference_rows: that difference's chance by the test rows (accuracy).

@@ -150,12 +150,12 @@ class View:
         rows = []
         for configuration in self._comparison.configurations:
             counts = (str(configuration.failed), str(configuration.collapsed))
-            rows.append(self._figures(configuration.name, configuration.summary, counts))
+            rows.append(self._metrics(configuration.name, configuration.summary, counts))
             if configuration.collapsed:
-                rows.append(self._figures("  without the collapsed", configuration.without_collapsed, ("", "")))
+                rows.append(self._metrics("  without the collapsed", configuration.without_collapsed, ("", "")))
         return rows
 
-    def _figures(self, name: str, summary: Summary | None, counts: Row) -> Row:
+    def _metrics(self, name: str, summary: Summary | None, counts: Row) -> Row:
         if summary is None:
             return (name, "0", *["-"] * 4, *counts)
         n = self.numbers
@@ -244,8 +244,8 @@ class View:
             lines.append(f"  {_rows(chosen.rows)}")
         if chosen.difference:
             d = chosen.difference
-            figures = f"{n.signed(d.mean)} {n.interval(d.interval)}, p = {n.p(d.p)}, {d.n} pairs"
-            lines.append(f"  on test, to {self._comparison.baseline}: {figures}")
+            metrics = f"{n.signed(d.mean)} {n.interval(d.interval)}, p = {n.p(d.p)}, {d.n} pairs"
+            lines.append(f"  on test, to {self._comparison.baseline}: {metrics}")
         if chosen.difference_rows:
             lines.append(f"  {_rows(chosen.difference_rows, 'accuracy difference')}")
         return lines
@@ -262,5 +262,5 @@ def _rows(rows: RowSampling, of: str = "accuracy") -> str:
     low, high = rows.interval
     test = "" if rows.mcnemar_p is None else f", McNemar p = {Numbers.p(rows.mcnemar_p)}"
     sign = "+" if of != "accuracy" else ""
-    figures = f"{rows.mean:{sign}.4f} [{low:.4f}, {high:.4f}]"
-    return f"chance by rows alone: {of} {figures} with the {rows.num_rows:,} {rows.split} rows drawn anew{test}"
+    metrics = f"{rows.mean:{sign}.4f} [{low:.4f}, {high:.4f}]"
+    return f"chance by rows alone: {of} {metrics} with the {rows.num_rows:,} {rows.split} rows drawn anew{test}"

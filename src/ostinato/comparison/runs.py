@@ -66,21 +66,21 @@ class Run:
         return {stream: self.seeds.get(stream, self.seeds.get("seed")) for stream in STREAMS}
 
     def score(self, metric: str) -> float | None:
-        """A final figure such as val/accuracy; None without it."""
-        split, figure = metric.split("/", 1)
-        value = self.results.get(split, {}).get(figure) if self.status == "finished" else None
+        """A final metric such as val/accuracy; None without it."""
+        split, metric = metric.split("/", 1)
+        value = self.results.get(split, {}).get(metric) if self.status == "finished" else None
         return float(value) if isinstance(value, int | float) else None
 
     def is_collapsed(self, metric: str) -> bool:
-        """Whether the figure is no better than always answering the commonest class (regression: the mean)."""
-        split, figure = metric.split("/", 1)
+        """Whether the metric is no better than always answering the commonest class (regression: the mean)."""
+        split, metric = metric.split("/", 1)
         majority = self.results.get(split, {}).get("majority", {})
-        figure = figure if figure in majority else next(iter(majority), figure)
-        score = self.score(f"{split}/{figure}")
-        if score is None or figure not in majority:
+        metric = metric if metric in majority else next(iter(majority), metric)
+        score = self.score(f"{split}/{metric}")
+        if score is None or metric not in majority:
             return False
-        limit = float(majority[figure])
-        return score >= limit if figure in MINIMISED else score <= limit
+        limit = float(majority[metric])
+        return score >= limit if metric in MINIMISED else score <= limit
 
 
 def find_runs(folders: Sequence[str]) -> list[Run]:

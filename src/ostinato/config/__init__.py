@@ -34,7 +34,7 @@ from ostinato.config.trackers import (
 )
 from ostinato.config.training import EarlyStoppingConfig, SeedsConfig, TrainingConfig
 from ostinato.config.types import (
-    FIGURES,
+    METRICS,
     MISSING,
     Backend,
     Batching,
@@ -52,7 +52,7 @@ from ostinato.config.types import (
 )
 
 __all__ = [
-    "FIGURES",
+    "METRICS",
     "MISSING",
     "Backend",
     "Batching",

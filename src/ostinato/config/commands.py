@@ -31,13 +31,13 @@ class EvaluateConfig:
     path: str | None = None
     """A file or glob instead of a split, with the run's columns."""
     batch_size: Count | None = None
-    """Rows per batch; null takes the run's. Another number moves figures in the last digits."""
+    """Rows per batch; null takes the run's. Another number moves metrics in the last digits."""
     device: Device = Device.auto
     """auto, cpu, cuda or mps."""
     precision: Precision = Precision.auto
-    """auto takes the run's; fp32, bf16 or fp16. Another precision moves figures in the last digits."""
+    """auto takes the run's; fp32, bf16 or fp16. Another precision moves metrics in the last digits."""
     output: str | None = None
-    """Write the figures to this JSON file as well."""
+    """Write the metrics to this JSON file as well."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -125,7 +125,7 @@ class ReportOptions:
     """What a run's report shows besides what all show."""
 
     slices: list[str] = dataclasses.field(default_factory=list)
-    """Columns of the data to break the final figures down by, e.g. report.slices=[source]."""
+    """Columns of the data to break the final metrics down by, e.g. report.slices=[source]."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -137,7 +137,7 @@ class ReportConfig:
     output: str | None = None
     """html file to write; null: report.html in the run folder."""
     slices: list[str] | None = None
-    """Columns of the data to break the final figures down by; null takes the run's report.slices."""
+    """Columns of the data to break the final metrics down by; null takes the run's report.slices."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -165,7 +165,7 @@ class BenchmarkConfig:
     steps: Count = 8
     """Optimizer steps in a turn; a peer that groups rows by length needs 50 and more to do it well."""
     turns: Count = 3
-    """Turns; figures are medians over them."""
+    """Turns; metrics are medians over them."""
     rows: list[int] = dataclasses.field(default_factory=lambda: [10_000, 100_000, 1_000_000])
     """Numbers of rows (memory)."""
     peer: str | None = None
@@ -175,7 +175,7 @@ class BenchmarkConfig:
     folder: str | None = None
     """Where checkpoints are written (checkpoint); null: the machine's folder for temporary files."""
     output: str | None = None
-    """Write the figures to this JSON file as well."""
+    """Write the metrics to this JSON file as well."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -197,11 +197,11 @@ class ComparisonConfig:
     """What configurations are compared by."""
 
     metric: str | None = None
-    """Figure to compare, e.g. val/macro_f1 or test/accuracy; null: the validation figure that training monitored."""
+    """Metric to compare, e.g. val/macro_f1 or test/accuracy; null: the validation metric that training monitored."""
     baseline: str | None = None
     """Configuration that the others are held against: its name, or a part of it; null takes the first."""
     margin: Annotated[float, Field(ge=0)] = 0.0
-    """Smallest difference that matters in practice, in the units of the figure."""
+    """Smallest difference that matters in practice, in the units of the metric."""
 
 
 @dataclass(config=STRICT, kw_only=True)

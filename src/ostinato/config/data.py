@@ -25,13 +25,13 @@ class DataConfig:
     val_path: str | None = None
     """Validation file or glob; null cuts it from train."""
     test_path: str | None = None
-    """Test file or glob; null: no test figures."""
+    """Test file or glob; null: no test metrics."""
     train_split: str = "train"
     """Name of the training split (hub)."""
     val_split: str | None = None
     """Name of the validation split (hub); null cuts it from train."""
     test_split: str | None = None
-    """Name of the test split (hub); null: no test figures."""
+    """Name of the test split (hub); null: no test metrics."""
     text_column: str = "text"
     """Column with the text."""
     text_pair_column: str | None = None

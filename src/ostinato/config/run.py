@@ -10,7 +10,7 @@ from ostinato.config.data import DataConfig
 from ostinato.config.model import ModelConfig
 from ostinato.config.trackers import TrackerConfig
 from ostinato.config.training import TrainingConfig
-from ostinato.config.types import FIGURES, STRICT, Count, Seed
+from ostinato.config.types import METRICS, STRICT, Count, Seed
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -77,9 +77,9 @@ class RunConfig:
 
     @model_validator(mode="after")
     def _knows_the_monitor(self) -> "RunConfig":
-        monitor, names = self.training.monitor, FIGURES[self.data.task]
+        monitor, names = self.training.monitor, METRICS[self.data.task]
         if monitor is not None and monitor not in names:
             raise ValueError(
-                f"training.monitor={monitor}: no figure of data.task={self.data.task.value}; take {', '.join(names)}"
+                f"training.monitor={monitor}: no metric of data.task={self.data.task.value}; take {', '.join(names)}"
             )
         return self

@@ -39,7 +39,7 @@ class SeedsConfig:
 
 @dataclass(config=STRICT, kw_only=True)
 class EarlyStoppingConfig:
-    """Stop when the monitored validation figure no longer improves."""
+    """Stop when the monitored validation metric no longer improves."""
 
     patience: Count | None = None
     """Evaluations without improvement after which training stops; null never stops early."""
@@ -100,7 +100,7 @@ class TrainingConfig:
     tokens_per_batch: Count | None = None
     """At most this many real tokens per optimizer step instead of `batch_size` rows; at least `model.max_length`."""
     log_every: Count = 10
-    """Optimizer steps between two logged training figures."""
+    """Optimizer steps between two logged training metrics."""
     eval_every: Count | None = None
     """Optimizer steps between two evaluations; null evaluates at the end of each epoch."""
     checkpoint_every: Count | None = None
@@ -108,6 +108,6 @@ class TrainingConfig:
     keep_checkpoints: Count = 1
     """How many of the newest checkpoints stay on disk."""
     monitor: str | None = None
-    """Validation figure that chooses `best/`, e.g. macro_f1; null: accuracy, micro_f1 or mse, by task."""
+    """Validation metric that chooses `best/`, e.g. macro_f1; null: accuracy, micro_f1 or mse, by task."""
     early_stopping: EarlyStoppingConfig = dataclasses.field(default_factory=EarlyStoppingConfig)
     """When to stop before the last epoch."""

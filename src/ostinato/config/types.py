@@ -72,7 +72,7 @@ class Task(str, Enum):
     regression = "regression"
 
 
-FIGURES = {
+METRICS = {
     Task.single_label: (
         *("loss", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"),
         *("auroc", "ece", "brier"),
@@ -80,7 +80,7 @@ FIGURES = {
     Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
     Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
 }
-"""Names of the figures of each task; `ostinato.scoring.metrics.score` explains them."""
+"""Names of the metrics of each task; `ostinato.scoring.metrics.score` explains them."""
 
 
 class Source(str, Enum):

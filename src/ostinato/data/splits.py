@@ -143,7 +143,7 @@ def _cut(
         train, val = cut_validation(train, cfg.task, cfg.val_fraction, seeds.derive("split"))
         notes.append(f"val: {len(val):,} rows cut from train (data.val_fraction={cfg.val_fraction})")
     if "test" not in read:
-        notes.append("no test split: no test figures")
+        notes.append("no test split: no test metrics")
     used = {"train": train, "val": val} | ({"test": read["test"]} if "test" in read else {})
     for counter, (name, rows) in enumerate(used.items()):
         used[name] = subset(rows, getattr(cfg, f"limit_{name}"), seeds.derive("subsample", counter))

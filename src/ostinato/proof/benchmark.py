@@ -1,4 +1,4 @@
-"""How fast the program is on this machine: each mode measures one thing and returns figures, medians over turns.
+"""How fast the program is on this machine: each mode measures one thing and returns measurements, medians over turns.
 
 What is compared runs in turn in one process tree, so that a ratio holds where seconds don't.
 """
@@ -26,7 +26,7 @@ from ostinato.data.splits import load_data
 from ostinato.data.tokenise import tokenise
 from ostinato.errors import ConfigError
 from ostinato.model.build import load_tokenizer, locate
-from ostinato.proof.throughput import Figures, bare_loop, ceiling, count_flops, first_batches, run_steps
+from ostinato.proof.throughput import Measurements, bare_loop, ceiling, count_flops, first_batches, run_steps
 from ostinato.record.provenance import environment
 from ostinato.run_dir import RunDir
 from ostinato.seeding import Seeds, set_determinism
@@ -35,7 +35,7 @@ from ostinato.training.optim import build_optimizer
 from ostinato.training.prepare import Prepared, prepare
 
 
-def benchmark(cfg: BenchmarkConfig, config: RunConfig, script: Path) -> Figures:
+def benchmark(cfg: BenchmarkConfig, config: RunConfig, script: Path) -> Measurements:
     """Measures what `cfg.mode` names.
 
     Args:
@@ -46,7 +46,7 @@ def benchmark(cfg: BenchmarkConfig, config: RunConfig, script: Path) -> Figures:
     Raises:
         ConfigError: the peer's script fails.
     """
-    modes: dict[BenchmarkMode, Callable[[], Figures]] = {
+    modes: dict[BenchmarkMode, Callable[[], Measurements]] = {
         BenchmarkMode.training: lambda: _training(cfg, config),
         BenchmarkMode.prepare: lambda: _prepare(config),
         BenchmarkMode.startup: lambda: _startup(cfg, script),
@@ -55,21 +55,21 @@ def benchmark(cfg: BenchmarkConfig, config: RunConfig, script: Path) -> Figures:
         BenchmarkMode.checkpoint: lambda: _checkpoint(cfg, config),
         BenchmarkMode.determinism: lambda: _determinism(cfg, config),
     }
-    figures = modes[cfg.mode]()
+    measurements = modes[cfg.mode]()
     here = environment()
     machine = {key: here[key] for key in ("platform", "cpu", "gpu", "threads") if key in here}
-    return {"mode": cfg.mode.value, "overrides": cfg.overrides, **figures, "machine": machine}
+    return {"mode": cfg.mode.value, "overrides": cfg.overrides, **measurements, "machine": machine}
 
 
-def _training(cfg: BenchmarkConfig, config: RunConfig) -> Figures:
+def _training(cfg: BenchmarkConfig, config: RunConfig) -> Measurements:
     """Real tokens per second, the share of the matrix ceiling, the overhead over a bare loop, the peer's ratio."""
     prepared = prepare(config)
     flops = count_flops(prepared, config, cfg.steps)
     for _ in range(2 * config.training.compile):  # one compiles, the other records CUDA graphs
         run_steps(prepared, config, cfg.steps)
-    turns: list[Figures] = []
+    turns: list[Measurements] = []
     for number in range(cfg.turns):
-        turn: Figures = {}
+        turn: Measurements = {}
         in_turn = (run_steps, _bare) if number % 2 == 0 else (_bare, run_steps)  # to come second is no help, then
         for measure in in_turn:
             turn |= measure(prepared, config, cfg.steps)
@@ -88,7 +88,7 @@ def _training(cfg: BenchmarkConfig, config: RunConfig) -> Figures:
     return {**medians, **derived, "precision": prepared.compute.precision.value, "turns": turns}
 
 
-def _bare(prepared: Prepared, config: RunConfig, steps: int) -> Figures:
+def _bare(prepared: Prepared, config: RunConfig, steps: int) -> Measurements:
     began = time.perf_counter()
     first_batches(prepared, config, steps)
     seconds = time.perf_counter() - began
@@ -129,7 +129,7 @@ def _peer(cfg: BenchmarkConfig, config: RunConfig, prepared: Prepared) -> float:
         raise ConfigError([f"peer={cfg.peer}: its last line must be a JSON object with tokens_per_s"]) from None
 
 
-def _prepare(config: RunConfig) -> Figures:
+def _prepare(config: RunConfig) -> Measurements:
     """Seconds from the imports to the end of the first step, and the peak of memory."""
     began = time.perf_counter()
     prepared = prepare(config)
@@ -144,7 +144,7 @@ def _prepare(config: RunConfig) -> Figures:
     }
 
 
-def _startup(cfg: BenchmarkConfig, script: Path) -> Figures:
+def _startup(cfg: BenchmarkConfig, script: Path) -> Measurements:
     """A first start, with nothing cached but assets, and the starts after it."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "assets").symlink_to(cache_dir() / "assets")
@@ -153,7 +153,7 @@ def _startup(cfg: BenchmarkConfig, script: Path) -> Figures:
     return {"first": turns[0], "again": again}
 
 
-def _tokenisation(cfg: BenchmarkConfig, config: RunConfig) -> Figures:
+def _tokenisation(cfg: BenchmarkConfig, config: RunConfig) -> Measurements:
     """Seconds to tokenise the training split, and to find it in the cache."""
     data = load_data(config.data, Seeds(config.training.seed, config.training.seeds))
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
@@ -171,9 +171,9 @@ def _tokenisation(cfg: BenchmarkConfig, config: RunConfig) -> Figures:
     return {"rows": len(split.lengths), "tokenise_s": seconds, "cached_s": statistics.median(again), **rates}
 
 
-def _memory(cfg: BenchmarkConfig, script: Path) -> Figures:
+def _memory(cfg: BenchmarkConfig, script: Path) -> Measurements:
     """Peak memory and start-up over the number of rows, on made-up text."""
-    figures = {}
+    measurements = {}
     with tempfile.TemporaryDirectory() as folder:
         for rows in cfg.rows:
             file = Path(folder) / f"{rows}.csv"
@@ -183,8 +183,8 @@ def _memory(cfg: BenchmarkConfig, script: Path) -> Figures:
             lengths = np.random.default_rng(0).integers(5, 200, rows).astype(np.int32)
             began = time.perf_counter()
             plan_epoch(lengths, 32, 0, RunConfig().training.batching)
-            figures[str(rows)] = turn | {"plan_s": time.perf_counter() - began}
-    return {"rows": figures}
+            measurements[str(rows)] = turn | {"plan_s": time.perf_counter() - began}
+    return {"rows": measurements}
 
 
 def _write_rows(path: Path, rows: int) -> None:
@@ -196,9 +196,9 @@ def _write_rows(path: Path, rows: int) -> None:
             table.writerow([f"{number} " + words[number % 30 : 40 + number % 60], "ab"[number % 2]])
 
 
-def _own_process(cfg: BenchmarkConfig, script: Path, overrides: list[str], extra: dict[str, str]) -> Figures:
+def _own_process(cfg: BenchmarkConfig, script: Path, overrides: list[str], extra: dict[str, str]) -> Measurements:
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "figures.json"
+        output = Path(folder) / "measurements.json"
         listed = ",".join(map(quoted, overrides))
         done = subprocess.run(
             [sys.executable, str(script), "mode=prepare", f"overrides=[{listed}]", override("output", str(output))],
@@ -209,11 +209,11 @@ def _own_process(cfg: BenchmarkConfig, script: Path, overrides: list[str], extra
         )
         if done.returncode != 0:
             raise ConfigError([f"mode={cfg.mode.value}: {done.stderr.strip().splitlines()[-1]}"])
-        figures: Figures = json.loads(output.read_text(encoding="utf-8"))
-    return {name: figures[name] for name in ("prepare_s", "first_step_s", "to_first_step_s", "peak_rss_mib")}
+        measurements: Measurements = json.loads(output.read_text(encoding="utf-8"))
+    return {name: measurements[name] for name in ("prepare_s", "first_step_s", "to_first_step_s", "peak_rss_mib")}
 
 
-def _checkpoint(cfg: BenchmarkConfig, config: RunConfig) -> Figures:
+def _checkpoint(cfg: BenchmarkConfig, config: RunConfig) -> Measurements:
     """Seconds that training stands still for a checkpoint, as a share of the run that takes them."""
     prepared = prepare(config)
     step_s = run_steps(prepared, config, cfg.steps)["seconds"] / cfg.steps
@@ -233,7 +233,7 @@ def _checkpoint(cfg: BenchmarkConfig, config: RunConfig) -> Figures:
     return {"stall_s": stall, "step_s": step_s, "steps_between": every, "share": stall / (every * step_s)}
 
 
-def _determinism(cfg: BenchmarkConfig, config: RunConfig) -> Figures:
+def _determinism(cfg: BenchmarkConfig, config: RunConfig) -> Measurements:
     """Tokens per second under strict determinism and without any, in turn."""
     prepared = prepare(config)
     rates: dict[str, list[float]] = {"strict": [], "off": []}

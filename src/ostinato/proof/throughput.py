@@ -21,10 +21,10 @@ from ostinato.training.loop import Training
 from ostinato.training.optim import build_optimizer, clip_gradients, set_lr
 from ostinato.training.prepare import Prepared
 
-Figures = dict[str, Any]
+Measurements = dict[str, Any]
 
 
-def run_steps(prepared: Prepared, config: RunConfig, steps: int) -> Figures:
+def run_steps(prepared: Prepared, config: RunConfig, steps: int) -> Measurements:
     """The product's own loop over the first steps, with everything that it records: seconds, rows and tokens."""
     quiet = replace(config.training, log_every=10**9, eval_every=10**9, checkpoint_every=10**9)
     with tempfile.TemporaryDirectory() as folder, progress_bar() as bar:

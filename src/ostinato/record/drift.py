@@ -6,7 +6,7 @@ from typing import Any
 
 from ostinato.run_dir import RunDir, read_config, read_json
 
-# Keys that only observe: no value of theirs can change a weight or a figure.
+# Keys that only observe: no value of theirs can change a weight or a metric.
 OBSERVERS = (
     "name",
     "tracker",

@@ -17,18 +17,18 @@ def has_ended(run: RunDir) -> bool:
         return False  # never written, or damaged
 
 
-def finished_figure(run: RunDir) -> float | None:
-    """The best monitored validation figure of a run that has finished; None of every other."""
+def finished_metric(run: RunDir) -> float | None:
+    """The best monitored validation metric of a run that has finished; None of every other."""
     try:
         results = read_json(run.results, FinishedResults)
         finished = results["status"] == "finished" and run.fingerprint.is_file()  # else it trained further since
-        return best_figure(results) if finished else None
+        return best_metric(results) if finished else None
     except ConfigError:
         return None  # missing, damaged, or stopped by `until_step`
 
 
-def best_figure(results: Mapping[str, Any]) -> float:
-    """The best monitored validation figure of a finished run's results; NaN where no evaluation defined it.
+def best_metric(results: Mapping[str, Any]) -> float:
+    """The best monitored validation metric of a finished run's results; NaN where no evaluation defined it.
 
     Raises:
         ConfigError: it is not there.

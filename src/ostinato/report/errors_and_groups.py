@@ -1,4 +1,4 @@
-"""What single rows tell: the most confident errors, and the figures of groups of rows. Draws and formats nothing."""
+"""What single rows tell: the most confident errors, and the metrics of groups of rows. Draws and formats nothing."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ HEADLINES = {
     Task.multi_label: ("micro_f1", "subset_accuracy"),
     Task.regression: ("mae", "mse"),
 }
-"""The two figures by which groups of rows are compared."""
+"""The two metrics by which groups of rows are compared."""
 
 _NUM_ERRORS = 20
 _NUM_BANDS = 5  # of text length
@@ -47,11 +47,11 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that have something in common, and the headline figures on them."""
+    """Rows that have something in common, and the headline metrics on them."""
 
     name: str
     num_rows: int
-    figures: dict[str, Estimate]
+    metrics: dict[str, Estimate]
 
 
 def mistakes(
@@ -94,7 +94,7 @@ def _texts(split: Split, rows: NDArray[np.int64] | slice = slice(None)) -> Itera
 
 
 def by_length(task: Task, logits: NDArray[np.float32], labels: NDArray[Any], split: Split) -> list[Group]:
-    """Figures by length of the text in characters, in up to five groups of about equal size."""
+    """Metrics by length of the text in characters, in up to five groups of about equal size."""
     lengths = np.array([sum(map(len, texts)) for texts in _texts(split)])
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _NUM_BANDS + 1), method="higher"))
     band = np.searchsorted(edges[1:-1], lengths, side="left")
@@ -110,7 +110,7 @@ def by_length(task: Task, logits: NDArray[np.float32], labels: NDArray[Any], spl
 def by_slice(
     task: Task, logits: NDArray[np.float32], labels: NDArray[Any], values: Sequence[str | None]
 ) -> list[Group]:
-    """Figures by the value of a column, the most frequent first; rare values, and rows without one, together."""
+    """Metrics by the value of a column, the most frequent first; rare values, and rows without one, together."""
     counts = Counter(value for value in values if value is not None)
     frequent = dict(counts.most_common(_NUM_SLICES))
     column = np.array(values, dtype=object)
@@ -126,4 +126,4 @@ def by_slice(
 
 def _group(name: str, rows: NDArray[np.bool_], task: Task, logits: NDArray[np.float32], labels: NDArray[Any]) -> Group:
     found = estimate(task, logits[rows], labels[rows])
-    return Group(name, int(rows.sum()), {figure: found[figure] for figure in HEADLINES[task]})
+    return Group(name, int(rows.sum()), {metric: found[metric] for metric in HEADLINES[task]})

@@ -21,7 +21,7 @@ from ostinato.seeding import Seeds
 from ostinato.trackers import History
 from ostinato.trackers.history import Point
 
-_SAME = 5e-5  # figures that differ less read alike
+_SAME = 5e-5  # metrics that differ less read alike
 
 Predictions = tuple[NDArray[np.float32], NDArray[Any]]
 """Logits [n, C] and labels, in row order."""
@@ -37,7 +37,7 @@ class Material:
         results: `results.json`; empty while the run is not over.
         provenance: `provenance.json`; empty where there is none.
         fingerprint: `fingerprint.json`; empty where there is none.
-        metrics: logged points of each figure.
+        metrics: logged points of each metric.
         labels: names of the classes.
         splits: rows with their texts, val and test, where they can still be read and are those that were scored.
         predictions: val and test.
@@ -148,8 +148,8 @@ def _predictions(
     except UserError as error:
         notes.append(f"{name}: no predictions were kept, and it cannot be scored again: {error}")
         return None
-    new = evaluated.scores.figures
-    moved = [figure for figure, value in new.items() if abs(value - recorded.get(figure, value)) > _SAME]
+    new = evaluated.scores.metrics
+    moved = [metric for metric, value in new.items() if abs(value - recorded.get(metric, value)) > _SAME]
     difference = f"; {moved[0]} was {recorded[moved[0]]:.4f} and is {new[moved[0]]:.4f} now" if moved else ""
     notes.append(f"{name}: no predictions were kept; for this report its rows were scored again{difference}")
     return evaluated.logits, rows.labels

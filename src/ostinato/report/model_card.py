@@ -1,6 +1,6 @@
-"""`best/README.md`: the model card, in the Hub's format, with the figures as metadata that the Hub can read.
+"""`best/README.md`: the model card, in the Hub's format, with the metrics as metadata that the Hub can read.
 
-Says what the run knows: data, figures, seeds, digests, the command. What only people know is left to them, in words.
+Says what the run knows: data, metrics, seeds, digests, the command. What only people know is left to them, in words.
 Holds no folder of the machine that trained, and sends nothing.
 """
 
@@ -21,7 +21,7 @@ from ostinato.storage.atomic import write_text
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _OWN_FOLDER = re.compile(r"(?<=[=,\[{'\"])[/~][^\s,'\"\]}]*/")  # an absolute path, but for its last part
 
-# Name of a figure on the Hub, and its arguments there. Figures that it has no name for keep their own.
+# Name of a metric on the Hub, and its arguments there. Metrics that it has no name for keep their own.
 _HUB_METRICS: Mapping[str, tuple[str, dict[str, Any] | None]] = {
     "macro_f1": ("f1", {"average": "macro"}),
     "micro_f1": ("f1", {"average": "micro"}),
@@ -47,7 +47,7 @@ def write_model_card(
     Args:
         run: the run's folder.
         config: its config.
-        results: what `results.json` holds of figures and data.
+        results: what `results.json` holds of metrics and data.
         provenance: what `provenance.json` holds.
         fingerprint: what `fingerprint.json` holds.
     """
@@ -97,7 +97,7 @@ def _metadata(config: RunConfig, results: Mapping[str, Any]) -> ModelCardData:
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["text-classification", "ostinato"],
-        metrics=sorted({_hub_metric(name)[0] for split in ("val", "test") for name in _figures(results, split)}),
+        metrics=sorted({_hub_metric(name)[0] for split in ("val", "test") for name in _metrics(results, split)}),
         eval_results=list(_eval_results(config, results)) or None,
     )
 
@@ -105,7 +105,7 @@ def _metadata(config: RunConfig, results: Mapping[str, Any]) -> ModelCardData:
 def _eval_results(config: RunConfig, results: Mapping[str, Any]) -> Iterator[EvalResult]:
     data = config.data
     for split in ("test", "val"):
-        for name, value in _figures(results, split).items():
+        for name, value in _metrics(results, split).items():
             metric, arguments = _hub_metric(name)
             yield EvalResult(
                 task_type="text-classification",
@@ -122,7 +122,7 @@ def _eval_results(config: RunConfig, results: Mapping[str, Any]) -> Iterator[Eva
             )
 
 
-def _figures(results: Mapping[str, Any], split: str) -> dict[str, float]:
+def _metrics(results: Mapping[str, Any], split: str) -> dict[str, float]:
     return {name: value for name, value in results.get(split, {}).items() if isinstance(value, float)}
 
 

@@ -41,7 +41,7 @@ def write_report(run: RunDir, config: RunConfig, output: Path, slices: list[str]
         run: its folder.
         config: its config.
         output: html file to write.
-        slices: columns of the data to break figures down by.
+        slices: columns of the data to break metrics down by.
         data: its data; None loads them again.
     """
     environment = Environment(

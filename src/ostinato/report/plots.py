@@ -1,4 +1,4 @@
-"""Which pictures a report shows of a run, in which order. `figures` draws them."""
+"""Which pictures a report shows of a run, in which order. `drawings` draws them."""
 
 from ostinato.config import Task
 from ostinato.report import drawings as draw

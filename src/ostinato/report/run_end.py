@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its figures: calibration, model card, report. None of it may fail the run."""
+"""What a finished run leaves beside its metrics: calibration, model card, report. None of it may fail the run."""
 
 import logging
 from collections.abc import Iterator, Mapping

@@ -58,14 +58,14 @@ def shortened(text: str) -> str:
 
 
 def number(value: float | None, decimals: int = 4) -> str:
-    """A figure; great ones with fewer decimals."""
+    """A metric; great ones with fewer decimals."""
     if value is None:
         return "–"
     return f"{value:.{decimals}f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def interval(found: Estimate | None) -> str:
-    """The interval of a figure."""
+    """The interval of a metric."""
     return "–" if found is None else f"{number(found.low)} to {number(found.high)}"
 
 
@@ -75,5 +75,5 @@ def percent(share: float) -> str:
 
 
 def title(name: str) -> str:
-    """A figure's name as people write it."""
+    """A metric's name as people write it."""
     return _TITLES.get(name, name.replace("_f1", " F1").replace("_", " "))

@@ -33,7 +33,7 @@ class View:
 
     Args:
         material: the run.
-        slices: columns of the data to break figures down by.
+        slices: columns of the data to break metrics down by.
     """
 
     def __init__(self, material: Material, slices: list[str]) -> None:
@@ -87,7 +87,7 @@ class View:
 
     @cached_property
     def scores(self) -> dict[str, Scores]:
-        """Figures of each split that has predictions."""
+        """Metrics of each split that has predictions."""
         m = self.material
         return {name: score(m.task, *found, m.labels) for name, found in m.predictions.items()}
 
@@ -105,11 +105,11 @@ class View:
 
     @cached_property
     def estimates(self) -> dict[str, dict[str, Estimate]]:
-        """Figures with their intervals."""
+        """Metrics with their intervals."""
         return {name: estimate(self.material.task, *found) for name, found in self.material.predictions.items()}
 
     def tiles(self) -> list[tuple[str, str, str]]:
-        """The figures that one looks for first: name, value, what to hold it against."""
+        """The metrics that one looks for first: name, value, what to hold it against."""
         if self.material.main is None:
             return []
         tiles = []
@@ -121,27 +121,27 @@ class View:
             tiles.append((f"{self.main} {title(name)}", number(found.value), beside))
         calibration = self.material.calibration
         if calibration is not None and calibration.ece is not None:
-            before, after = (side[self.main].figures["ece"] for side in (self.scores, self.scaled))
+            before, after = (side[self.main].metrics["ece"] for side in (self.scores, self.scaled))
             tiles.append((f"{self.main} calibration error", number(after), f"{number(before)} before scaling"))
         return tiles
 
-    def figures(self) -> list[Row]:
-        """Each figure on each split with its interval, and the majority class."""
+    def metrics(self) -> list[Row]:
+        """Each metric on each split with its interval, and the majority class."""
         splits = list(self.scores)[::-1]
         rows: list[Row] = []
-        for name in self.scores[self.main].figures if splits else ():
+        for name in self.scores[self.main].metrics if splits else ():
             cells = [title(name) + (" ↓" if name in MINIMISED else "")]
             for split in splits:
-                value, found = self.scores[split].figures.get(name), self.estimates[split].get(name)
+                value, found = self.scores[split].metrics.get(name), self.estimates[split].get(name)
                 cells += [number(value), interval(found), number(self.scores[split].majority.get(name))]
             rows.append(cells)
         return rows
 
-    def figure_columns(self) -> Row:
-        """Head of `figures`."""
+    def metric_columns(self) -> Row:
+        """Head of `metrics`."""
         baseline = _BASELINES[self.material.task]
         splits = [cell for split in list(self.scores)[::-1] for cell in (split, "95 % interval", baseline)]
-        return ["figure", *splits]
+        return ["metric", *splits]
 
     def matrix(self) -> Matrix | None:
         """The confusion matrix; single-label only."""
@@ -157,7 +157,7 @@ class View:
         return [(a, b, f"{n:,}", percent(share)) for a, b, n, share in confusions(scores.confusion, self.labels)]
 
     def per_class(self) -> list[Row]:
-        """Figures of each class, the weakest first."""
+        """Metrics of each class, the weakest first."""
         counts = self.material.summary.get("read", {}).get("train", {}).get("label_counts", {})
         thresholds = dict(zip(self.material.labels, self._thresholds() or (), strict=False))
         classes = sorted(self.scores[self.main].per_class.items(), key=lambda item: (item[1]["f1"], item[0]))
@@ -166,7 +166,7 @@ class View:
                 plain(name),
                 f"{counts[name]:,}" if name in counts else "–",
                 f"{row['support']:,}",
-                *(number(row.get(figure), 3) for figure in ("precision", "recall", "f1", "auroc")),
+                *(number(row.get(metric), 3) for metric in ("precision", "recall", "f1", "auroc")),
                 *([number(row.get("average_precision"), 3), number(thresholds.get(name), 3)] if thresholds else []),
             ]
             for name, row in classes
@@ -194,13 +194,13 @@ class View:
         return f"{text} Predict with it: calibrated=true."
 
     def calibration(self) -> list[Row]:
-        """Figures before and after scaling and tuning, on each split."""
+        """Metrics before and after scaling and tuning, on each split."""
         task = self.material.task
         rows: list[Row] = []
         for name, scaled in self.scaled.items():
-            before, after = self.scores[name].figures, scaled.figures
-            figures = ("loss", "ece", "brier") if task is Task.single_label else (f for f in after if f != "map")
-            rows += [[name, title(f), number(before.get(f)), number(after.get(f))] for f in figures]
+            before, after = self.scores[name].metrics, scaled.metrics
+            metrics = ("loss", "ece", "brier") if task is Task.single_label else (f for f in after if f != "map")
+            rows += [[name, title(f), number(before.get(f)), number(after.get(f))] for f in metrics]
         return rows
 
     def mistakes(self) -> list[Mistake]:
@@ -218,7 +218,7 @@ class View:
         return f"off by {number(value)}" if self.material.task is Task.regression else f"probability {value:.4f}"
 
     def lengths(self) -> list[Row]:
-        """Figures by length of the text."""
+        """Metrics by length of the text."""
         split = self.material.splits.get(self.main)
         if split is None or self.material.main is None:
             return []
@@ -226,11 +226,11 @@ class View:
 
     def group_columns(self, first: str) -> Row:
         """Head of `lengths` and `slices`."""
-        figures = [cell for name in HEADLINES[self.material.task] for cell in (title(name), "95 % interval")]
-        return [first, "rows", *figures]
+        metrics = [cell for name in HEADLINES[self.material.task] for cell in (title(name), "95 % interval")]
+        return [first, "rows", *metrics]
 
     def _groups(self, groups: Iterable[Group]) -> list[Row]:
         return [
-            [plain(g.name), f"{g.num_rows:,}", *(c for e in g.figures.values() for c in (number(e.value), interval(e)))]
+            [plain(g.name), f"{g.num_rows:,}", *(c for e in g.metrics.values() for c in (number(e.value), interval(e)))]
             for g in groups
         ]

@@ -25,7 +25,7 @@ class Outcome:
     Attributes:
         results: the content of `results.json`.
         began: whether this session has begun to change the folder; until then an earlier session's files stay.
-        final: the final figures, for the trackers.
+        final: the final metrics, for the trackers.
         trackers: the observers.
         show: writes the report.
     """

@@ -21,7 +21,7 @@ from ostinato.progress import progress_bar
 from ostinato.record.digests import digest_array, digest_file, digest_weights
 from ostinato.record.drift import config_drift, environment_drift
 from ostinato.record.provenance import environment
-from ostinato.record.results import finished_figure
+from ostinato.record.results import finished_metric
 from ostinato.record.schema import Provenance
 from ostinato.redaction import redacted, register_references
 from ostinato.report.run_end import describe_model, show_run
@@ -52,7 +52,7 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
         until_step: stop after this optimizer step and score nothing (for a quick comparison).
 
     Returns:
-        The best monitored validation figure; NaN where no evaluation defined it.
+        The best monitored validation metric; NaN where no evaluation defined it.
 
     Raises:
         UserError: whatever is wrong with config, data, model or learning rate; also in `results.json`.
@@ -63,9 +63,9 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
     with session(run):
         if config.resume.run is None and run.began:
             check_new(run.path)
-        if config.resume.run is not None and (figure := _finished(config, run, resolved)) is not None:
+        if config.resume.run is not None and (metric := _finished(config, run, resolved)) is not None:
             log.info("finished already: %s", run.path)
-            return figure
+            return metric
         return _train(config, run, resolved, until_step)
 
 
@@ -104,9 +104,9 @@ def _train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_st
 
 
 def _finished(config: RunConfig, run: RunDir, resolved: Mapping[str, Any]) -> float | None:
-    """The best figure of a run that has finished with this very config: nothing is left to do."""
-    figure = finished_figure(run)
-    return figure if figure is not None and not config_drift(read_config(run), resolved) else None
+    """The best metric of a run that has finished with this very config: nothing is left to do."""
+    metric = finished_metric(run)
+    return metric if metric is not None and not config_drift(read_config(run), resolved) else None
 
 
 def _begin(run: RunDir, outcome: Outcome, resolved: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
@@ -163,7 +163,7 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: Out
     for split in filter(None, (prepared.val, prepared.test)):
         evaluated = training.scorer.score(model, split)
         outcome.results[split.name] = describe(evaluated)
-        outcome.final |= {f"{split.name}/{name}": value for name, value in evaluated.scores.figures.items()}
+        outcome.final |= {f"{split.name}/{name}": value for name, value in evaluated.scores.metrics.items()}
         save_predictions(run.predictions(split.name), evaluated.logits, split.labels)
         predictions[split.name] = digest_array(evaluated.logits)
         _show(evaluated, split, training.scorer, trackers, state.best_step)
@@ -197,15 +197,15 @@ def _fingerprint(training: Training, initial_weights: str, predictions: dict[str
 
 
 def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers: Trackers, step: int) -> None:
-    """Says a split's figures and gives its pictures to the trackers."""
+    """Says a split's metrics and gives its pictures to the trackers."""
     scores = evaluated.scores
-    log.info("%s: %s", split.name, "  ".join(f"{name} {value:.4f}" for name, value in scores.figures.items()))
+    log.info("%s: %s", split.name, "  ".join(f"{name} {value:.4f}" for name, value in scores.metrics.items()))
     log.info("%s, majority class: %s", split.name, "  ".join(f"{n} {v:.4f}" for n, v in scores.majority.items()))
     if scores.confusion is not None and len(scorer.labels) <= plots.MAX_CLASSES:
-        trackers.figure(step, f"{split.name}/confusion_matrix", plots.confusion_matrix(scores.confusion, scorer.labels))
+        trackers.plot(step, f"{split.name}/confusion_matrix", plots.confusion_matrix(scores.confusion, scorer.labels))
     if scorer.task is not Task.regression:
         values = probabilities(scorer.task, evaluated.logits)
-        trackers.figure(step, f"{split.name}/pr_curves", plots.pr_curves(values, split.labels, scorer.labels))
+        trackers.plot(step, f"{split.name}/pr_curves", plots.pr_curves(values, split.labels, scorer.labels))
         trackers.pr_curves(step, split.name, values, split.labels, scorer.labels)
 
 

@@ -1,6 +1,6 @@
-"""How much a task's figures would move with other rows: percentile bootstrap intervals, the same on every call.
+"""How much a task's metrics would move with other rows: percentile bootstrap intervals, the same on every call.
 
-A figure that is a function of means over rows is recomputed from drawn means. Those that rank all rows (auroc, map,
+A metric that is a function of means over rows is recomputed from drawn means. Those that rank all rows (auroc, map,
 spearman) are not, and get no interval. Draws from a generator of its own.
 """
 
@@ -23,7 +23,7 @@ _CHUNK = 4 * 10**6  # row draws held in memory at once
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval when the rows are drawn anew."""
+    """A metric and its 95 % interval when the rows are drawn anew."""
 
     value: float
     low: float
@@ -33,7 +33,7 @@ class Estimate:
 def estimate(
     task: Task, logits: NDArray[np.float32], labels: NDArray[Any], thresholds: ArrayLike = 0.5
 ) -> dict[str, Estimate]:
-    """Figures of a split with their intervals.
+    """Metrics of a split with their intervals.
 
     Single-label: loss, accuracy, macro_f1, micro_f1, weighted_f1, mcc, ece, brier. Multi-label: loss, micro_f1,
     macro_f1, subset_accuracy. Regression: loss, mse, mae, pearson. Definitions are those of `metrics.score`. The error
@@ -46,13 +46,13 @@ def estimate(
         thresholds: probability above which a label is predicted, one for all or one each [C] (multi-label).
     """
     if task is Task.regression:
-        contributions, figures = _regression(logits, labels), _regression_figures
+        contributions, metrics = _regression(logits, labels), _regression_metrics
     elif task is Task.single_label:
-        contributions, figures = _single_label(logits, labels.astype(np.int64)), _single_label_figures
+        contributions, metrics = _single_label(logits, labels.astype(np.int64)), _single_label_metrics
     else:
-        contributions, figures = _multi_label(logits, labels, thresholds), _multi_label_figures
-    exact = figures(contributions.mean(axis=0)[None])
-    drawn = figures(np.concatenate(list(_drawn_means(contributions))))
+        contributions, metrics = _multi_label(logits, labels, thresholds), _multi_label_metrics
+    exact = metrics(contributions.mean(axis=0)[None])
+    drawn = metrics(np.concatenate(list(_drawn_means(contributions))))
     return {
         name: Estimate(float(value[0]), *map(float, np.nanquantile(drawn[name], [0.025, 0.975])))
         for name, value in exact.items()
@@ -97,7 +97,7 @@ def _one_hot(columns: NDArray[np.int64], size: int, values: Floats | None = None
     return sparse.csr_array((np.ones(n) if values is None else values, (np.arange(n), columns)), shape=(n, size))
 
 
-def _single_label_figures(means: Floats) -> dict[str, Floats]:
+def _single_label_metrics(means: Floats) -> dict[str, Floats]:
     surplus = means[:, 2 : 2 + _NUM_BINS]
     hits, true, predicted = np.split(means[:, 2 + _NUM_BINS :], 3, axis=1)
     f1 = _ratio(2 * hits, true + predicted, np.nan)
@@ -123,7 +123,7 @@ def _multi_label(logits: NDArray[np.float32], labels: NDArray[Any], thresholds: 
     return sparse.csr_array(np.column_stack([losses, right, predicted * labels, labels, predicted]).astype(np.float64))
 
 
-def _multi_label_figures(means: Floats) -> dict[str, Floats]:
+def _multi_label_metrics(means: Floats) -> dict[str, Floats]:
     hits, true, predicted = np.split(means[:, 2:], 3, axis=1)
     return {
         "loss": means[:, 0],
@@ -141,7 +141,7 @@ def _regression(logits: NDArray[np.float32], labels: NDArray[Any]) -> sparse.csr
     return sparse.csr_array(np.column_stack([error**2, np.abs(error), x, y, x * x, y * y, x * y]))
 
 
-def _regression_figures(means: Floats) -> dict[str, Floats]:
+def _regression_metrics(means: Floats) -> dict[str, Floats]:
     mse, mae, x, y, xx, yy, xy = means.T
     spread = np.sqrt(np.maximum((xx - x * x) * (yy - y * y), 0))
     return {"loss": mse, "mse": mse, "mae": mae, "pearson": _ratio(xy - x * y, spread, np.nan)}

@@ -1,4 +1,4 @@
-"""Logits of a split, in row order, each row exactly once; and their figures. Draws and changes nothing."""
+"""Logits of a split, in row order, each row exactly once; and their metrics. Draws and changes nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -66,10 +66,10 @@ class Scorer:
 
 
 def describe(evaluated: Evaluated) -> dict[str, Any]:
-    """A split's figures as JSON-able data, as `results.json` holds them."""
+    """A split's metrics as JSON-able data, as `results.json` holds them."""
     scores = evaluated.scores
     return {
-        **scores.figures,
+        **scores.metrics,
         "undefined": list(scores.undefined),
         "majority": scores.majority,
         "per_class": scores.per_class,

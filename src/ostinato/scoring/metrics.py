@@ -1,6 +1,6 @@
-"""Logits and labels -> the figures of a task, by scikit-learn and scipy, in float64 and over all rows at once.
+"""Logits and labels -> the metrics of a task, by scikit-learn and scipy, in float64 and over all rows at once.
 
-A figure that the rows do not define is left out and named, never NaN. Rounds nothing, draws nothing, knows no model.
+A metric that the rows do not define is left out and named, never NaN. Rounds nothing, draws nothing, knows no model.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, logsumexp, softmax
 
-from ostinato.config import FIGURES, Task
+from ostinato.config import METRICS, Task
 
 # scikit-learn and scipy.stats take over a second to import: inside the functions, so that training starts before.
 
 MINIMISED = frozenset({"loss", "mse", "mae", "ece", "brier"})
-"""Names of the figures of which less is better."""
+"""Names of the metrics of which less is better."""
 
 _MONITOR = {Task.single_label: "accuracy", Task.multi_label: "micro_f1", Task.regression: "mse"}
 
@@ -28,16 +28,16 @@ class Scores:
     """What the predictions on a split are worth.
 
     Attributes:
-        figures: figure name to value; finite.
-        undefined: names of the task's figures that these rows do not define.
+        metrics: metric name to value; finite.
+        undefined: names of the task's metrics that these rows do not define.
         per_class: label name to precision, recall, f1, support (rows with the label) and, where there are rows with and
             without the label, auroc; multi-label also average_precision. Empty for regression.
         confusion: rows by true (first axis) and predicted label [C, C]; single-label only.
-        majority: headline figures of the predictor that always gives the commonest label (single-label), the commonest
+        majority: headline metrics of the predictor that always gives the commonest label (single-label), the commonest
             set of labels (multi-label) or the mean (regression) of the very labels that are scored.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     undefined: tuple[str, ...]
     per_class: dict[str, dict[str, float | int]] = field(default_factory=dict)
     confusion: NDArray[np.int64] | None = None
@@ -45,12 +45,12 @@ class Scores:
 
 
 def default_monitor(task: Task) -> str:
-    """Name of the figure that chooses the best weights when the user names none; always defined."""
+    """Name of the metric that chooses the best weights when the user names none; always defined."""
     return _MONITOR[task]
 
 
 def undefined(task: Task, labels: NDArray[Any]) -> tuple[str, ...]:
-    """Names of the figures that these labels alone leave undefined, whatever the predictions.
+    """Names of the metrics that these labels alone leave undefined, whatever the predictions.
 
     Args:
         task: what a label is.
@@ -64,7 +64,7 @@ def undefined(task: Task, labels: NDArray[Any]) -> tuple[str, ...]:
 
 
 def is_better(name: str, new: float, old: float, min_delta: float = 0.0) -> bool:
-    """Whether a figure improved, and by at least `min_delta`."""
+    """Whether a metric improved, and by at least `min_delta`."""
     gain = old - new if name in MINIMISED else new - old
     return gain > 0 and gain >= min_delta
 
@@ -149,7 +149,7 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names:
     values = probabilities(Task.single_label, logits)
     predicted = values.argmax(axis=1)
     one_hot = labels[:, None] == classes
-    figures = {
+    metrics = {
         "loss": row_losses(Task.single_label, logits, labels).mean(),
         "accuracy": accuracy_score(labels, predicted),
         **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("macro", "micro", "weighted")},
@@ -160,14 +160,14 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names:
     per_class = _per_class(one_hot, predicted[:, None] == classes, values, names)
     aurocs = [row["auroc"] for row in per_class.values() if "auroc" in row]
     if aurocs:  # of two classes, the second is the positive one; the first has the same area but for rounding
-        figures["auroc"] = aurocs[-1] if len(names) == 2 else np.mean(aurocs)
+        metrics["auroc"] = aurocs[-1] if len(names) == 2 else np.mean(aurocs)
     commonest = np.full_like(labels, np.bincount(labels).argmax())
     majority = {
         "accuracy": float(accuracy_score(labels, commonest)),
         "macro_f1": float(f1_score(labels, commonest, average="macro", zero_division=0)),
     }
     confusion = confusion_matrix(labels, predicted, labels=classes)
-    return Scores(*_defined(Task.single_label, figures), per_class, confusion, majority)
+    return Scores(*_defined(Task.single_label, metrics), per_class, confusion, majority)
 
 
 def _multi_label(
@@ -177,7 +177,7 @@ def _multi_label(
 
     scores = logits.astype(np.float64)
     predicted = probabilities(Task.multi_label, logits) > threshold
-    figures = {
+    metrics = {
         "loss": row_losses(Task.multi_label, logits, labels).mean(),
         **_f1(labels, predicted),
         "subset_accuracy": accuracy_score(labels, predicted),
@@ -188,10 +188,10 @@ def _multi_label(
     for i in occurring:
         per_class[names[i]]["average_precision"] = float(average_precision_score(labels[:, i], scores[:, i]))
     if occurring:
-        figures["map"] = np.mean([per_class[names[i]]["average_precision"] for i in occurring])
+        metrics["map"] = np.mean([per_class[names[i]]["average_precision"] for i in occurring])
     sets, counts = np.unique(labels, axis=0, return_counts=True)
     commonest = np.broadcast_to(sets[counts.argmax()], labels.shape)
-    return Scores(*_defined(Task.multi_label, figures), per_class, majority=_f1(labels, commonest))
+    return Scores(*_defined(Task.multi_label, metrics), per_class, majority=_f1(labels, commonest))
 
 
 def _f1(labels: NDArray[np.int64], predicted: NDArray[Any]) -> dict[str, float]:
@@ -212,13 +212,13 @@ def _regression(predicted: Floats, labels: Floats) -> Scores:
     from sklearn.metrics import mean_absolute_error, mean_squared_error
 
     mse = mean_squared_error(labels, predicted)
-    figures = {"loss": mse, "mse": mse, "mae": mean_absolute_error(labels, predicted)}
+    metrics = {"loss": mse, "mse": mse, "mae": mean_absolute_error(labels, predicted)}
     if np.ptp(labels) > 0 and np.ptp(predicted) > 0:  # a constant correlates with nothing
-        figures |= {
+        metrics |= {
             "pearson": pearsonr(labels, predicted).statistic,
             "spearman": spearmanr(labels, predicted).statistic,
         }
-    return Scores(*_defined(Task.regression, figures), majority={"mse": float(labels.var())})
+    return Scores(*_defined(Task.regression, metrics), majority={"mse": float(labels.var())})
 
 
 def _per_class(
@@ -237,7 +237,7 @@ def _per_class(
     return result
 
 
-def _defined(task: Task, figures: dict[str, float]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Figures in the task's order as plain floats, and the names of those that are missing."""
-    there = {name: float(figures[name]) for name in FIGURES[task] if name in figures}
-    return there, tuple(name for name in FIGURES[task] if name not in there)
+def _defined(task: Task, metrics: dict[str, float]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Metrics in the task's order as plain floats, and the names of those that are missing."""
+    there = {name: float(metrics[name]) for name in METRICS[task] if name in metrics}
+    return there, tuple(name for name in METRICS[task] if name not in there)

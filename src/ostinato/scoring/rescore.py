@@ -23,7 +23,7 @@ class Rescorer:
         run: the run's folder.
         config: its config.
         device: auto takes the run's.
-        batch_size: rows per batch; None takes the run's. Another number moves figures in the last digits.
+        batch_size: rows per batch; None takes the run's. Another number moves metrics in the last digits.
         precision: auto takes the run's.
 
     Attributes:

@@ -44,13 +44,13 @@ def holds(*keys: str) -> Callable[[str], bool]:
     return check
 
 
-def write_figures(output: Path, figures: Any) -> None:
-    """Writes figures that are on stdout already to a JSON file.
+def write_metrics(output: Path, metrics: Any) -> None:
+    """Writes metrics that are on stdout already to a JSON file.
 
     Raises:
         ConfigError: the file cannot be written.
     """
     try:
-        write_json(output, figures)
+        write_json(output, metrics)
     except OSError as error:
         raise ConfigError([f"output={output}: cannot be written ({error.strerror})"]) from None

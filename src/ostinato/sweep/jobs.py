@@ -19,7 +19,7 @@ from filelock import FileLock
 from ostinato.config import ResumeConfig, RunConfig, Source
 from ostinato.errors import ConfigError
 from ostinato.record.drift import without_observers
-from ostinato.record.results import finished_figure, has_ended
+from ostinato.record.results import finished_metric, has_ended
 from ostinato.record.source import code_digest
 from ostinato.redaction import redact
 from ostinato.run_dir import RunDir, read_json, write_record
@@ -86,13 +86,13 @@ def run_once(
     Two processes with the same job wait for each other, so that the second finds it finished.
 
     Returns:
-        The best monitored validation figure.
+        The best monitored validation metric.
     """
     with FileLock(run.job_lock):
-        figure = finished_figure(run)
-        if figure is not None:
+        metric = finished_metric(run)
+        if metric is not None:
             log.info("finished already: %s", run.path)
-            return figure
+            return metric
         from_start = not run.checkpoints.is_dir()  # then nothing that has changed since matters
         resume = ResumeConfig(run="auto", allow_drift=config.resume.allow_drift or from_start)
         return main(replace(config, resume=resume), run, resolved)

@@ -17,7 +17,7 @@ import yaml
 
 from ostinato.comparison.runs import Run, find_runs
 from ostinato.config import RunConfig, Task
-from ostinato.record.results import best_figure
+from ostinato.record.results import best_metric
 from ostinato.run_dir import RunDir, read_config
 from ostinato.scoring.metrics import MINIMISED, default_monitor, is_better
 from ostinato.storage.atomic import write_text
@@ -30,7 +30,7 @@ _OBSERVING = ("name", "seed", "tracker", "resume", "compare", "report", "provena
 
 
 def direction(monitor: str | None, task: Task) -> str:
-    """What is good in a monitored figure: maximize or minimize."""
+    """What is good in a monitored metric: maximize or minimize."""
     return "minimize" if (monitor or default_monitor(task)) in MINIMISED else "maximize"
 
 
@@ -44,12 +44,12 @@ def run_trial(job: Job, config: RunConfig, run: RunDir, resolved: dict[str, Any]
     """Runs a trial's seeds one after the other: `seed` in the given folder, those after it in folders beside it.
 
     Returns:
-        Mean of the best monitored validation figures; None when a seed failed, and the rest is not run.
+        Mean of the best monitored validation metrics; None when a seed failed, and the rest is not run.
     """
     values = []
     for offset in range(config.search.num_seeds if config.search else 1):
         value = job(*_with_seed(config, run, resolved, config.training.seed + offset))
-        if value is None or math.isnan(value):  # no evaluation defined the monitored figure
+        if value is None or math.isnan(value):  # no evaluation defined the monitored metric
             return None
         values.append(value)
     return fmean(values)
@@ -74,7 +74,7 @@ class Best:
 
     Attributes:
         value: mean over its runs.
-        monitor: the validation figure that it is the mean of.
+        monitor: the validation metric that it is the mean of.
         runs: one per seed.
         trials: how many trials finished.
     """
@@ -86,7 +86,7 @@ class Best:
 
 
 def best_trial(folder: Path, num_seeds: int) -> Best | None:
-    """The trial with the best mean validation figure; the first of several. None when none finished all its seeds."""
+    """The trial with the best mean validation metric; the first of several. None when none finished all its seeds."""
     trials: dict[str, list[Run]] = defaultdict(list)
     for run in find_runs([str(folder)]):
         if run.status == "finished":
@@ -95,7 +95,7 @@ def best_trial(folder: Path, num_seeds: int) -> Best | None:
     best: Best | None = None
     for runs in whole:
         monitor = str(runs[0].results["monitor"])
-        value = fmean(best_figure(run.results) for run in runs)
+        value = fmean(best_metric(run.results) for run in runs)
         if math.isnan(value):
             continue
         if best is None or is_better(monitor, value, best.value):
@@ -121,9 +121,9 @@ def end(folder: Path, num_seeds: int) -> None:
 
 
 def write_preset(best: Best, path: Path) -> None:
-    """Writes the best trial's first run as an experiment preset: every value, so that the figure comes again exactly.
+    """Writes the best trial's first run as an experiment preset: every value, so that the metric comes again exactly.
 
-    The number of threads is written down as well: figures on a CPU are bound to it, and a launcher shares threads out.
+    The number of threads is written down as well: metrics on a CPU are bound to it, and a launcher shares threads out.
     """
     run = best.runs[0]
     values = {name: value for name, value in read_config(run.folder).items() if name not in _OBSERVING}
@@ -134,6 +134,6 @@ def write_preset(best: Best, path: Path) -> None:
         "seed": values["training"]["seed"],
         **values,
     }
-    figures = ", ".join(f"seed {r.seeds['seed']}: {best_figure(r.results)!r}" for r in best.runs)
-    head = f"{_HEAD}{best.trials} trials by validation {best.monitor} ({figures}).\n"
+    metrics = ", ".join(f"seed {r.seeds['seed']}: {best_metric(r.results)!r}" for r in best.runs)
+    head = f"{_HEAD}{best.trials} trials by validation {best.monitor} ({metrics}).\n"
     write_text(path, head + yaml.safe_dump(preset, sort_keys=False, allow_unicode=True))

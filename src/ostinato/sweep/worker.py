@@ -18,7 +18,7 @@ from typing import Any
 from ostinato.config import RunConfig
 from ostinato.errors import Interrupted, UserError
 from ostinato.interruption import Stop, stop_on_signals
-from ostinato.record.results import finished_figure, has_ended
+from ostinato.record.results import finished_metric, has_ended
 from ostinato.run.session import session
 from ostinato.run_dir import RunDir
 from ostinato.sweep.jobs import record_failure
@@ -36,7 +36,7 @@ def train_apart(config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: 
         logs: the process's logging, as `logging.config` takes it.
 
     Returns:
-        The best monitored validation figure; None when the job failed, and `results.json` says why.
+        The best monitored validation metric; None when the job failed, and `results.json` says why.
 
     Raises:
         Interrupted: this process was asked to stop.
@@ -53,7 +53,7 @@ def train_apart(config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: 
         finally:
             process.kill()  # nothing, if it has ended
     if process.exitcode == 0:
-        return finished_figure(run)
+        return finished_metric(run)
     if stop.signal:
         raise Interrupted(f"{run.path}: stopped", stop.signal)
     _name_the_killer(run, process.exitcode or 0)

@@ -1,4 +1,4 @@
-"""What services want in another form: a config as one level of dotted names, a figure as pixels."""
+"""What services want in another form: a config as one level of dotted names, a metric as pixels."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,8 +18,8 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, boo
             yield f"{prefix}{name}", value
 
 
-def image(figure: Figure) -> NDArray[np.uint8]:
-    """A figure as pixels [height, width, 4], without pyplot, which both W&B and DVCLive would ask for."""
-    canvas = FigureCanvasAgg(figure)
+def image(plot: Figure) -> NDArray[np.uint8]:
+    """A metric as pixels [height, width, 4], without pyplot, which both W&B and DVCLive would ask for."""
+    canvas = FigureCanvasAgg(plot)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]

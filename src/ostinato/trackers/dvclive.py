@@ -1,4 +1,4 @@
-"""DVCLive's plain files in `dvclive/`: metrics.json, params.yaml, a table per figure, pictures; for `dvc plots`.
+"""DVCLive's plain files in `dvclive/`: metrics.json, params.yaml, a table per metric, pictures; for `dvc plots`.
 
 It makes no DVC experiment and no dvc.yaml: docs/dvc/ shows a pipeline that names these files.
 """
@@ -47,9 +47,9 @@ class DvcliveTracker:
             self._live.log_metric(name, value)
         self._live.make_summary()
 
-    def figure(self, step: int, name: str, figure: Figure) -> None:
+    def plot(self, step: int, name: str, plot: Figure) -> None:
         """Writes a picture."""
-        self._live.log_image(f"{name}.png", image(figure))
+        self._live.log_image(f"{name}.png", image(plot))
 
     def pr_curves(
         self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
@@ -60,7 +60,7 @@ class DvcliveTracker:
         """A pipeline's `outs` name the run folder: DVC keeps it whole."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Writes the final figures into metrics.json, under `final`."""
+        """Writes the final metrics into metrics.json, under `final`."""
         for name, value in final.items():
             self._live.log_metric(f"final/{name}", value, plot=False)
         self._live.end()

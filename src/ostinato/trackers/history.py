@@ -1,4 +1,4 @@
-"""Every logged figure of a run in memory, for `results.json`. No tracker: it cannot fail and is always there."""
+"""Every logged metric of a run in memory, for `results.json`. No tracker: it cannot fail and is always there."""
 
 import datetime
 import json
@@ -26,14 +26,14 @@ class History:
     """What was logged, by name, in the order of logging.
 
     Attributes:
-        metrics: the points of each figure.
+        metrics: the points of each metric.
     """
 
     def __init__(self, metrics: dict[str, list[Point]] | None = None) -> None:
         self.metrics = metrics or {}
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Keeps figures; what is no number has no place in JSON."""
+        """Keeps metrics; what is no number has no place in JSON."""
         now = _iso(datetime.datetime.now(datetime.UTC))
         for name, value in values.items():
             if math.isfinite(value):
@@ -71,12 +71,12 @@ def _lines(run: RunDir) -> Iterator[tuple[str, Point]]:
 
 
 def stays(name: str, at: int, step: int) -> bool:
-    """Whether a figure that was logged at step `at` stays when the run goes on from `step`; the end comes again."""
+    """Whether a metric that was logged at step `at` stays when the run goes on from `step`; the end comes again."""
     return at <= step and not name.startswith("test/")
 
 
 def to_line(entry: Mapping[str, Any]) -> str:
-    """A figure as a line of `metrics.jsonl`, with a checksum of its content."""
+    """A metric as a line of `metrics.jsonl`, with a checksum of its content."""
     return json.dumps({**entry, _CHECKSUM: _checksum(entry)}, allow_nan=False) + "\n"
 
 

@@ -37,7 +37,7 @@ class JsonlTracker:
             file.flush()
             os.fsync(file.fileno())  # a checkpoint of this step may follow
 
-    def figure(self, step: int, name: str, figure: Figure) -> None:
+    def plot(self, step: int, name: str, plot: Figure) -> None:
         """Pictures are no values."""
 
     def pr_curves(
@@ -49,4 +49,4 @@ class JsonlTracker:
         """Files are no values."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Final figures stand in `results.json`."""
+        """Final metrics stand in `results.json`."""

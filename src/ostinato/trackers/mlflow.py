@@ -72,9 +72,9 @@ class MlflowTracker:
         now = round(time.time() * 1000)
         self._client.log_batch(self._run_id, [Metric(name, value, now, step) for name, value in values.items()])
 
-    def figure(self, step: int, name: str, figure: Figure) -> None:
+    def plot(self, step: int, name: str, plot: Figure) -> None:
         """Writes a picture."""
-        self._client.log_figure(self._run_id, figure, f"figures/{name}.png")
+        self._client.log_figure(self._run_id, plot, f"plots/{name}.png")
 
     def pr_curves(
         self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
@@ -89,7 +89,7 @@ class MlflowTracker:
             self._client.log_artifact(self._run_id, str(path))
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Writes the final figures under `final/`: the best weights', while others show their last value."""
+        """Writes the final metrics under `final/`: the best weights', while others show their last value."""
         self.log(self._step, {f"final/{name}": value for name, value in final.items()})
         self._client.set_terminated(self._run_id, _STATUS[status])
         if self._parent:

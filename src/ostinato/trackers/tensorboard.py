@@ -26,7 +26,7 @@ _print_traceback = threading.excepthook
 
 
 class TensorboardTracker:
-    """Writes scalars, pictures, PR curves, config and provenance as text, and hyperparameters with the final figures.
+    """Writes scalars, pictures, PR curves, config and provenance as text, and hyperparameters with the final metrics.
 
     `SummaryWriter.add_hparams` would make a second run folder, so the summaries of a session are written one by one.
     That of the experiment stays out: TensorBoard would take the columns of every run from the first one it finds.
@@ -55,9 +55,9 @@ class TensorboardTracker:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def figure(self, step: int, name: str, figure: Figure) -> None:
+    def plot(self, step: int, name: str, plot: Figure) -> None:
         """Writes a picture."""
-        self._writer.add_figure(name, figure, step, close=False)
+        self._writer.add_figure(name, plot, step, close=False)
 
     def pr_curves(
         self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
@@ -71,7 +71,7 @@ class TensorboardTracker:
         """The event file lies beside it."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Writes the final figures under `final/`, for the HParams table, and closes the file.
+        """Writes the final metrics under `final/`, for the HParams table, and closes the file.
 
         Under names of their own, because the table shows a scalar's last value: that of `val/accuracy` need not be the
         best weights'.

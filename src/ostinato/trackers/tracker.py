@@ -31,9 +31,9 @@ class Tracker(Protocol):
         """The run begins (or goes on) with this config, secrets left out."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Finite figures after an optimizer step."""
+        """Finite metrics after an optimizer step."""
 
-    def figure(self, step: int, name: str, figure: Figure) -> None:
+    def plot(self, step: int, name: str, plot: Figure) -> None:
         """A picture."""
 
     def pr_curves(
@@ -45,7 +45,7 @@ class Tracker(Protocol):
         """A file or folder that the finished run leaves: the trained model, the report."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """The run ended: finished, failed or interrupted, with these final figures."""
+        """The run ended: finished, failed or interrupted, with these final metrics."""
 
 
 Maker = Callable[[], Tracker]
@@ -61,7 +61,7 @@ class Trackers:
         history: what the run logged before it was resumed.
 
     Attributes:
-        history: every logged figure, whoever else is told.
+        history: every logged metric, whoever else is told.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class Trackers:
         self._tell(lambda tracker: tracker.start(config, provenance))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Tells all the figures after a step."""
+        """Tells all the metrics after a step."""
         self.history.log(step, values)
         self._tell(lambda tracker: tracker.log(step, values))
 
-    def figure(self, step: int, name: str, figure: Figure) -> None:
+    def plot(self, step: int, name: str, plot: Figure) -> None:
         """Shows all a picture."""
-        self._tell(lambda tracker: tracker.figure(step, name, figure))
+        self._tell(lambda tracker: tracker.plot(step, name, plot))
 
     def pr_curves(
         self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]

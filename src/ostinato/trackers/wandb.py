@@ -70,9 +70,9 @@ class WandbTracker:
         """Writes scalars."""
         self._write(step, values)
 
-    def figure(self, step: int, name: str, figure: Figure) -> None:
+    def plot(self, step: int, name: str, plot: Figure) -> None:
         """Writes a picture."""
-        self._write(step, {name: wandb.Image(image(figure))})
+        self._write(step, {name: wandb.Image(image(plot))})
 
     def pr_curves(
         self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
@@ -89,7 +89,7 @@ class WandbTracker:
         self._wandb.log_artifact(artefact)
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Writes the final figures into the summary, under `final/`: the best weights', while others are the last."""
+        """Writes the final metrics into the summary, under `final/`: the best weights', while others are the last."""
         self._wandb.summary.update({f"final/{name}": value for name, value in final.items()})
         self._wandb.finish(exit_code=0 if status == "finished" else 1)
 

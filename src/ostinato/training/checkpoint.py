@@ -32,18 +32,18 @@ _READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 @dataclass
 class TrainState:
-    """Where a training stands, beside its weights: all integers and figures that decide how it goes on.
+    """Where a training stands, beside its weights: all integers and metrics that decide how it goes on.
 
     Attributes:
         step: optimizer steps done.
-        best: best monitored validation figure so far, None before the first evaluation.
+        best: best monitored validation metric so far, None before the first evaluation.
         best_step: the step that it was reached at.
         best_sha256: digest of the weights file in `best/`.
         without_improvement: evaluations since then.
         steps_sha256: digest of the lines of `steps.jsonl` up to `step`; empty in checkpoints of earlier versions.
-        validation: every evaluation so far: {"step": ..., figure: ...}.
+        validation: every evaluation so far: {"step": ..., metric: ...}.
         scaler: fp16's loss scale and its counter; empty in other precisions.
-        monitor: the validation figure that chose the best weights; empty in checkpoints of earlier versions.
+        monitor: the validation metric that chose the best weights; empty in checkpoints of earlier versions.
     """
 
     step: int = 0

@@ -53,7 +53,7 @@ class Training:
         self.monitor = self.cfg.monitor or metrics.default_monitor(prepared.data.task)
         if self.monitor in metrics.undefined(prepared.data.task, prepared.val.labels):
             raise ConfigError(
-                [f"training.monitor={self.monitor}: these validation labels do not define it; take another figure"]
+                [f"training.monitor={self.monitor}: these validation labels do not define it; take another metric"]
             )
         self._plan: tuple[int, list[Indices]] = (-1, [])
         self.scorer = scorer
@@ -217,15 +217,15 @@ class Training:
         self._check_weights()
         scores = self.scorer.score(self.prepared.model, self.prepared.val).scores
         self._recorder.since = time.perf_counter()  # an evaluation is no training time
-        step, figures = self.state.step, scores.figures
-        self._recorder.trackers.log(step, {f"val/{name}": value for name, value in figures.items()})
-        self.state.validation.append({"step": step, **figures})
-        value = figures.get(self.monitor)  # None: the predictions do not define it, which is worse than any value
+        step, metrics = self.state.step, scores.metrics
+        self._recorder.trackers.log(step, {f"val/{name}": value for name, value in metrics.items()})
+        self.state.validation.append({"step": step, **metrics})
+        value = metrics.get(self.monitor)  # None: the predictions do not define it, which is worse than any value
         better = not self.state.best_sha256 or (
             value is not None and (self.state.best is None or self._is_better(value, self.state.best))
         )
-        names = [name for name in dict.fromkeys((self.monitor, "loss")) if name in figures]
-        shown = ", ".join(f"{name} {figures[name]:.4f}" for name in names)
+        names = [name for name in dict.fromkeys((self.monitor, "loss")) if name in metrics]
+        shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
         if value is None:
             shown += f", {self.monitor} not defined by these predictions"
         log.info("step %d: val %s%s", step, shown, " (best)" if better else "")
