@@ -3,10 +3,10 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from preloaded import python
 
 ROOT = Path(__file__).parents[1]
 DEBUG = (
@@ -16,7 +16,7 @@ DEBUG = (
 
 def command(script, *arguments, cwd):
     return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments],
+        [python(), str(ROOT / "scripts" / f"{script}.py"), *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -3,10 +3,10 @@
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from preloaded import python
 
 from ostinato import TextClassifier
 from ostinato.config import PredictConfig, Task
@@ -23,7 +23,7 @@ TEXTS = ["oil prices rose after opec cut its crude production", "the bank raised
 
 def command(script, *arguments, cwd, text=None):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments],
+        [python(), str(ROOT / "scripts" / f"{script}.py"), *arguments],
         cwd=cwd,
         input=text,
         capture_output=True,

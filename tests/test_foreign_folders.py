@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from preloaded import python
 
 from ostinato.errors import ConfigError
 from ostinato.record import overrides
@@ -120,7 +120,7 @@ def test_resuming_a_strangers_folder_runs_no_program_of_theirs(tmp_path):
     items += ["data.limit_train=40", "data.limit_val=20", "data.limit_test=20", "training.epochs=1"]
     folder = foreign(tmp_path / "run", yaml.safe_dump(items))
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "train.py"), f"resume={folder}"],
+        [python(), str(ROOT / "scripts" / "train.py"), f"resume={folder}"],
         cwd=tmp_path,
         env=os.environ,
         capture_output=True,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from preloaded import python
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from document_keys import with_table
@@ -68,7 +69,7 @@ def workplace(tmp_path_factory):
 
 def run(command, place):
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command.replace("python ", f"{sys.executable} ")],
+        ["bash", "-o", "pipefail", "-c", command.replace("python ", f"{python()} ")],
         cwd=place,
         capture_output=True,
         text=True,

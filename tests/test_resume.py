@@ -6,11 +6,11 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from preloaded import python
 from runs import DEBUG, fingerprint, train_in
 
 from ostinato.errors import Interrupted, ResumeRefused
@@ -149,7 +149,7 @@ def test_drift_can_be_allowed_and_is_recorded(tmp_path, monkeypatch):
 def test_the_command_survives_kill_9_and_sigterm(tmp_path):
     def start(*arguments):
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments],
+            [python(), str(ROOT / "scripts" / "train.py"), *arguments],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from preloaded import python
 
 from ostinato.cli import command, mistakes
 from ostinato.cli.composition import SCHEMAS, compose_command, hydra_composition, parse, reference, register_schemas
@@ -150,7 +150,7 @@ def test_values_of_a_plain_key_are_checked_with_one_composition():
 
 
 def shell(arguments, cwd, **environment):
-    command = f"{sys.executable} {ROOT}/scripts/train.py {arguments}"
+    command = f"{python()} {ROOT}/scripts/train.py {arguments}"
     environment = {**os.environ, **environment}
     return subprocess.run(
         ["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True, check=False

@@ -4,10 +4,10 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from preloaded import python
 from runs import train_in
 
 from ostinato.comparison.compare import compare, compare_runs
@@ -218,7 +218,7 @@ def test_the_command_compares_sweeps_and_runs_of_any_date(sweep, tmp_path):
     runs = f"runs=[{sweep / '0_debug'},{sweep / '1_debug'},{sweep}]"
     done = subprocess.run(
         [
-            sys.executable,
+            python(),
             str(ROOT / "scripts" / "compare.py"),
             runs,
             "compare.margin=0.1",

@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from hub import COMMIT, TEXTS, Hub, serving, write_model, write_sentiment
+from preloaded import python
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ["bert_base", "distilbert", "roberta_base", "modernbert_base", "deberta_v3_base", "multilingual"]
@@ -31,14 +31,20 @@ def hub(tmp_path_factory):
         yield {**os.environ, **variables, "HF_HOME": str(tmp_path_factory.mktemp("home"))}
 
 
-def python(*arguments, environment, cwd):
+def run_python(*arguments, environment, cwd):
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+        [python(environment), *arguments],
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
 def train(*overrides, environment, cwd):
-    return python(str(ROOT / "scripts" / "train.py"), *QUICK, *overrides, environment=environment, cwd=cwd)
+    return run_python(str(ROOT / "scripts" / "train.py"), *QUICK, *overrides, environment=environment, cwd=cwd)
 
 
 def assert_refused(done, cwd, *said):
@@ -72,7 +78,7 @@ for argument in sys.argv[4:]:
 @pytest.mark.slow
 def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
     presets = [f"{name} {preset(name)['name']} {preset(name).get('attention', 'sdpa')}" for name in PRESETS]
-    done = python("-c", LOAD, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path)
+    done = run_python("-c", LOAD, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path)
     assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in PRESETS], done.stderr
     # transformers asks a third party to convert weights that are no safetensors, and looks for its proposal.
     assert not [asked for asked in Hub.asked if "/commits/" in asked or "/discussions" in asked]

@@ -5,12 +5,12 @@ import http.server
 import json
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from preloaded import python
 from runs import train_in
 
 from ostinato.cli import composition
@@ -143,7 +143,13 @@ def push(run, *options):
 @pytest.mark.slow
 def test_the_hub_holds_best_as_it_is_and_privately(run, hub):
     environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
-    command = [sys.executable, str(ROOT / "scripts" / "export.py"), f"run={run.path}", "format=hub", "repo=org/reuters"]
+    command = [
+        python(environment),
+        str(ROOT / "scripts" / "export.py"),
+        f"run={run.path}",
+        "format=hub",
+        "repo=org/reuters",
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{hub}/org/reuters/commit/{'0' * 40}"

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from files import write
+from preloaded import python
 from runs import train_in
 
 from ostinato import TextClassifier
@@ -237,7 +238,7 @@ def test_an_endless_stream_is_labelled_in_flat_memory(run: str) -> None:
 def test_a_reader_that_stops_early_ends_the_command_quietly(run: str, here: Path) -> None:
     (here / "in.txt").write_text("the soup simmers\n" * 5_000)
     script = Path(__file__).parents[2] / "scripts" / "predict.py"
-    command = [sys.executable, str(script), f"run={run}", "input=in.txt", "batch_size=1"]
+    command = [python(), str(script), f"run={run}", "input=in.txt", "batch_size=1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from preloaded import python
 from runs import DEBUG, configure, fingerprint, train_in
 
 from ostinato.errors import Interrupted, ResumeRefused, UserError
@@ -169,7 +170,7 @@ def test_the_command_ends_with_exit_code_2_while_another_process_trains(locked):
     (run.path / ".hydra").mkdir()
     (run.path / ".hydra" / "overrides.yaml").write_text(json.dumps([*DEBUG, "tracker=jsonl"]))
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "train.py", f"resume={run.path}"],
+        [python(), ROOT / "scripts" / "train.py", f"resume={run.path}"],
         capture_output=True,
         text=True,
         check=False,
@@ -218,7 +219,7 @@ def test_the_command_refuses_a_foreign_folder_before_anything_is_written(copies,
         folder.mkdir()
         (folder / "notes.txt").write_text("mine")
     before = content(RunDir(folder))
-    command = [sys.executable, ROOT / "scripts" / "train.py", *DEBUG, f"hydra.run.dir={folder}"]
+    command = [python(), ROOT / "scripts" / "train.py", *DEBUG, f"hydra.run.dir={folder}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from preloaded import python
 from runs import DEBUG, fingerprint, train_in
 
 from ostinato.errors import StorageError, UserError
@@ -96,7 +97,7 @@ def test_a_limit_on_the_size_of_files_ends_in_one_line_and_the_run_goes_on(whole
 @pytest.mark.slow
 def test_the_command_ends_with_exit_code_2_and_no_traceback(disk, whole):
     run = disk(num_bytes(whole.path) // 3)
-    command = [sys.executable, ROOT / "scripts" / "train.py", *DEBUG, *OPTIONS, f"hydra.run.dir={run.path}"]
+    command = [python(), ROOT / "scripts" / "train.py", *DEBUG, *OPTIONS, f"hydra.run.dir={run.path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=run.path.parent)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

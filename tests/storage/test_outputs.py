@@ -3,10 +3,10 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from preloaded import python
 from runs import configure, train_in
 
 from ostinato.comparison.page import check_folder
@@ -111,7 +111,7 @@ def test_a_search_replaces_no_preset_of_another_origin(tmp_path, monkeypatch, ca
 @pytest.mark.slow
 def test_an_output_that_cannot_be_written_costs_no_metrics(run, tmp_path):
     script, output = ROOT / "scripts" / "evaluate.py", tmp_path / "missing" / "metrics.json"
-    command = [sys.executable, script, f"run={run.path}", f"output={output}"]
+    command = [python(), script, f"run={run.path}", f"output={output}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert json.loads(done.stdout)["num_rows"] == 30

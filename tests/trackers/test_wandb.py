@@ -3,10 +3,10 @@
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from preloaded import python
 from runs import DEBUG, train_in
 from test_resume import train_until_killed
 from tracked import from_jsonl, from_wandb, wandb_files, wandb_records
@@ -31,7 +31,7 @@ def header(file: Path):
 def command(*arguments: str, **environment: str) -> str:
     """What scripts/train.py says."""
     return subprocess.run(
-        [sys.executable, "scripts/train.py", *arguments],
+        [python(), "scripts/train.py", *arguments],
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,

@@ -40,21 +40,21 @@ def compare_runs(found: Sequence[Run], cfg: ComparisonConfig) -> Comparison:
     """
     runs, repeated = newest(found)
     metric = cfg.metric or _monitored(runs)
-    split, metric = metric.split("/", 1) if "/" in metric else ("", "")
+    split, name = metric.split("/", 1) if "/" in metric else ("", "")
     if split not in ("val", "test"):
         raise ConfigError([f"compare.metric={metric}: give a split and a metric, e.g. val/accuracy or test/macro_f1"])
     finished = [run for run in runs if run.status == "finished"]
     if finished and all(run.score(metric) is None for run in finished):
         there = ", ".join(
-            f"{split}/{name}" for name, v in finished[0].results.get(split, {}).items() if isinstance(v, float)
+            f"{split}/{key}" for key, value in finished[0].results.get(split, {}).items() if isinstance(value, float)
         )
         raise ConfigError([f"compare.metric={metric}: no run has this metric; there is {there or f'no {split} split'}"])
     named = names([run for run in runs if run.identity])
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(named.get(run.group, f"{run.name} (no config)"), []).append(run)
-    points = {name: [_point(run, metric) for run in members] for name, members in groups.items()}
-    higher = metric not in MINIMISED
+    points = {configuration: [_point(run, metric) for run in members] for configuration, members in groups.items()}
+    higher = name not in MINIMISED
     comparison = build(points, metric, cfg, higher)
     notes = [*comparison.notes, *repeated, *warnings(runs)]
     if rows_differ(split, runs):
@@ -68,7 +68,7 @@ def compare_runs(found: Sequence[Run], cfg: ComparisonConfig) -> Comparison:
         comparison,
         configurations=[_with_streams(c, groups[c.name], metric) for c in comparison.configurations],
         against_baseline=[_with_rows(pair, groups, split) for pair in comparison.against_baseline],
-        chosen=_choose(comparison, groups, f"test/{metric}") if split == "val" else None,
+        chosen=_choose(comparison, groups, f"test/{name}") if split == "val" else None,
         notes=notes,
     )
 

@@ -67,20 +67,20 @@ class Run:
 
     def score(self, metric: str) -> float | None:
         """A final metric such as val/accuracy; None without it."""
-        split, metric = metric.split("/", 1)
-        value = self.results.get(split, {}).get(metric) if self.status == "finished" else None
+        split, name = metric.split("/", 1)
+        value = self.results.get(split, {}).get(name) if self.status == "finished" else None
         return float(value) if isinstance(value, int | float) else None
 
     def is_collapsed(self, metric: str) -> bool:
         """Whether the metric is no better than always answering the commonest class (regression: the mean)."""
-        split, metric = metric.split("/", 1)
+        split, name = metric.split("/", 1)
         majority = self.results.get(split, {}).get("majority", {})
-        metric = metric if metric in majority else next(iter(majority), metric)
-        score = self.score(f"{split}/{metric}")
-        if score is None or metric not in majority:
+        name = name if name in majority else next(iter(majority), name)
+        score = self.score(f"{split}/{name}")
+        if score is None or name not in majority:
             return False
-        limit = float(majority[metric])
-        return score >= limit if metric in MINIMISED else score <= limit
+        limit = float(majority[name])
+        return score >= limit if name in MINIMISED else score <= limit
 
 
 def find_runs(folders: Sequence[str]) -> list[Run]:
