@@ -13,8 +13,12 @@ def main(config: CrashTestConfig) -> None:
     from ostinato.proof.crash_test import crash_test
 
     parted = 0
-    for number, kill in enumerate(crash_test(config, Path(__file__).with_name("train.py")), start=1):
-        sys.stdout.write(f"{number:3d}  killed {kill.where}: {kill.difference or 'identical'}\n")
+    for number, kill in enumerate(
+        crash_test(config, Path(__file__).with_name("train.py")), start=1
+    ):
+        sys.stdout.write(
+            f"{number:3d}  killed {kill.where}: {kill.difference or 'identical'}\n"
+        )
         sys.stdout.flush()
         parted += bool(kill.difference)
     sys.stdout.write(f"{config.kills - parted} of {config.kills} identical\n")

@@ -5,14 +5,20 @@ from pathlib import Path
 from ostinato.cli.composition import reference
 
 README = Path(__file__).parents[1] / "README.md"
-START, END = "<!-- keys: scripts/document_keys.py writes this table -->\n", "<!-- /keys -->\n"
+START, END = (
+    "<!-- keys: scripts/document_keys.py writes this table -->\n",
+    "<!-- /keys -->\n",
+)
 
 
 def with_table(text: str) -> str:
     """The README's text with an up-to-date table between its marks."""
     before, rest = text.split(START)
     after = rest.split(END)[1]
-    rows = [f"| `{key}` | `{default}` | {doc} |".replace("||", "|\\||") for key, default, doc in reference("train")]
+    rows = [
+        f"| `{key}` | `{default}` | {doc} |".replace("||", "|\\||")
+        for key, default, doc in reference("train")
+    ]
     table = "\n".join(["| key | default | what |", "| --- | --- | --- |", *rows])
     return f"{before}{START}{table}\n{END}{after}"
 

@@ -10,7 +10,9 @@ from ostinato.run_dir import RunDir
 @command("train")
 def main(config: RunConfig, run: RunDir, resolved: dict[str, Any]) -> float:
     """Trains, and returns the best validation metric."""
-    from ostinato.run.train import train  # torch loads only when there is something to train
+    from ostinato.run.train import (
+        train,
+    )  # torch loads only when there is something to train
 
     return train(config, run, resolved)
 

@@ -20,13 +20,21 @@ _assets = cache_dir() / "assets"
 _assets.mkdir(parents=True, exist_ok=True)
 (_scratch / "assets").symlink_to(_assets)
 os.environ["OSTINATO_CACHE"] = str(_scratch)
-os.environ["HF_HOME"] = str(_scratch / "huggingface")  # read once, when a Hugging Face library is imported
+os.environ["HF_HOME"] = str(
+    _scratch / "huggingface"
+)  # read once, when a Hugging Face library is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("MKL_CBWR", "AUTO")  # read at the first product: a test's own would come before a run sets it
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny matrices, and commands that run side by side
+os.environ.setdefault(
+    "MKL_CBWR", "AUTO"
+)  # read at the first product: a test's own would come before a run sets it
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # tiny matrices, and commands that run side by side
 
-settings.register_profile("ostinato", deadline=None)  # a deadline would test the machine
+settings.register_profile(
+    "ostinato", deadline=None
+)  # a deadline would test the machine
 settings.load_profile("ostinato")
 
 

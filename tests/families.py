@@ -2,7 +2,12 @@
 
 from transformers import AutoConfig
 
-SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+}
 FAMILIES = {
     "bert": SIZES,
     "roberta": SIZES | {"pad_token_id": 1},
@@ -34,12 +39,27 @@ FAMILIES = {
     "llama": SIZES | {"num_key_value_heads": 2},
     "qwen2": SIZES | {"num_key_value_heads": 2},
     "qwen3": SIZES | {"num_key_value_heads": 2, "head_dim": 16},
-    "funnel": {"d_model": 32, "d_head": 16, "d_inner": 64, "n_head": 2, "block_sizes": [2, 2, 2]},
+    "funnel": {
+        "d_model": 32,
+        "d_head": 16,
+        "d_inner": 64,
+        "n_head": 2,
+        "block_sizes": [2, 2, 2],
+    },
 }
 
 
 def family(name, **changes):
     """The config of a tiny classifier of an architecture, with special tokens inside its vocabulary of 60."""
-    tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 2)
-    values = {"vocab_size": 60, "num_labels": 3, "pad_token_id": 0, **tokens, **FAMILIES[name], **changes}
+    tokens = dict.fromkeys(
+        ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 2
+    )
+    values = {
+        "vocab_size": 60,
+        "num_labels": 3,
+        "pad_token_id": 0,
+        **tokens,
+        **FAMILIES[name],
+        **changes,
+    }
     return AutoConfig.for_model(name, **values)

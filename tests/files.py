@@ -26,8 +26,13 @@ def write_csv(file: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> N
 WRITERS: dict[str, Callable[[Path, list[dict[str, Any]]], None]] = {
     "csv": write_csv,
     "tsv": lambda file, rows: write_csv(file, rows, "\t"),
-    "json": lambda file, rows: file.write_text(json.dumps(rows), encoding="utf-8") and None,
-    "jsonl": lambda file, rows: file.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8") and None,
+    "json": lambda file, rows: (
+        file.write_text(json.dumps(rows), encoding="utf-8") and None
+    ),
+    "jsonl": lambda file, rows: (
+        file.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+        and None
+    ),
     "parquet": lambda file, rows: pq.write_table(pa.Table.from_pylist(rows), file),
 }
 

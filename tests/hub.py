@@ -25,7 +25,10 @@ from transformers import (
 )
 
 COMMIT = "c0" * 20
-TEXTS = ["it will rain tomorrow and the wind turns to the north", "they scored a goal in the second half"]
+TEXTS = [
+    "it will rain tomorrow and the wind turns to the north",
+    "they scored a goal in the second half",
+]
 SIZES = {
     "vocab_size": 400,
     "max_position_embeddings": 66,
@@ -45,9 +48,13 @@ def write_model(folder: Path, architecture: dict) -> None:
     folder.mkdir(parents=True)
     special = TOKENIZERS[architecture["model_type"]](folder)
     known = AutoConfig.for_model(architecture["model_type"]).to_dict()
-    config = AutoConfig.for_model(**architecture | {k: v for k, v in SIZES.items() if k in known} | special)
+    config = AutoConfig.for_model(
+        **architecture | {k: v for k, v in SIZES.items() if k in known} | special
+    )
     model = AutoModel.from_config(config)
-    if architecture["model_type"] == "deberta-v2":  # published in half precision, and before there was safetensors
+    if (
+        architecture["model_type"] == "deberta-v2"
+    ):  # published in half precision, and before there was safetensors
         config.save_pretrained(folder)
         torch.save(model.half().state_dict(), folder / "pytorch_model.bin")
     else:
@@ -55,14 +62,18 @@ def write_model(folder: Path, architecture: dict) -> None:
 
 
 def _bert(folder: Path) -> dict[str, int]:
-    BertTokenizer().train_new_from_iterator(TEXTS, 300, show_progress=False).save_pretrained(folder)
+    BertTokenizer().train_new_from_iterator(
+        TEXTS, 300, show_progress=False
+    ).save_pretrained(folder)
     _configure(folder, do_lower_case=True, model_max_length=512)
     return {"pad_token_id": 0}
 
 
 def _byte_pairs(special: list[str]) -> tuple[dict[str, int], list[tuple[str, ...]]]:
     trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(TEXTS * 9, 300, special_tokens=special, show_progress=False)
+    trained.train_from_iterator(
+        TEXTS * 9, 300, special_tokens=special, show_progress=False
+    )
     model = json.loads(trained.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
@@ -85,14 +96,18 @@ def _modernbert(folder: Path) -> dict[str, int]:
     vocab, merges = _byte_pairs(list(names.values()))
     backend = RobertaTokenizer(vocab=vocab, merges=merges, **names)._tokenizer
     PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_input_names=["input_ids", "attention_mask"], **names
+        tokenizer_object=backend,
+        model_input_names=["input_ids", "attention_mask"],
+        **names,
     ).save_pretrained(folder)
     ids = {"bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
     return {**ids, "pad_token_id": 3}
 
 
 def _xlm_roberta(folder: Path) -> dict[str, int]:
-    XLMRobertaTokenizer().train_new_from_iterator(TEXTS * 9, 300, show_progress=False).save_pretrained(folder)
+    XLMRobertaTokenizer().train_new_from_iterator(
+        TEXTS * 9, 300, show_progress=False
+    ).save_pretrained(folder)
     _configure(folder, model_max_length=512)
     return {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
@@ -135,13 +150,19 @@ def write_sentiment(folder: Path) -> None:
     (folder / "data").mkdir(parents=True)
     for split, num_rows in {"train": 40, "validation": 12, "test": 8}.items():
         numbers = range(num_rows)
-        sentences = [f"a {'fine' if n % 2 else 'dull'} film of {split} {n}" for n in numbers]
+        sentences = [
+            f"a {'fine' if n % 2 else 'dull'} film of {split} {n}" for n in numbers
+        ]
         labels = [-1 if split == "test" else n % 2 for n in numbers]
-        table = datasets.Dataset.from_dict({"idx": list(numbers), "sentence": sentences, "label": labels}, features)
+        table = datasets.Dataset.from_dict(
+            {"idx": list(numbers), "sentence": sentences, "label": labels}, features
+        )
         table.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
 
 
-API = re.compile(r"api/(?:models|(datasets))/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/(\w+)(?:/(.+))?)?")
+API = re.compile(
+    r"api/(?:models|(datasets))/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/(\w+)(?:/(.+))?)?"
+)
 FILE = re.compile(r"(?:(datasets)/)?([^/]+/[^/]+)/resolve/(\w+)/(.+)")
 
 
@@ -167,24 +188,44 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.asked.append(f"{self.command} {path}")
         api, file = API.fullmatch(path), FILE.fullmatch(path)
         asked = api or file
-        if not asked or not (folder := self.root / (asked[1] or "models") / asked[2]).is_dir():
+        if (
+            not asked
+            or not (folder := self.root / (asked[1] or "models") / asked[2]).is_dir()
+        ):
             return self.refuse("RepoNotFound")
         revision = (api[4] or "main") if api else asked[3]
         if revision not in ("main", COMMIT):
             return self.refuse("RevisionNotFound")
         if file:
             there = folder / file[4]
-            return self.send(there.read_bytes()) if there.is_file() else self.refuse("EntryNotFound")
-        files = {f.relative_to(folder).as_posix(): f for f in sorted(folder.rglob("*")) if f.is_file()}
+            return (
+                self.send(there.read_bytes())
+                if there.is_file()
+                else self.refuse("EntryNotFound")
+            )
+        files = {
+            f.relative_to(folder).as_posix(): f
+            for f in sorted(folder.rglob("*"))
+            if f.is_file()
+        }
         if api[3] not in ("tree", "paths-info"):
             siblings = [{"rfilename": name} for name in files]
             return self.reply({"id": asked[2], "sha": COMMIT, "siblings": siblings})
         entries = {name: self.entry(name, f) for name, f in files.items()}
-        entries |= {parent: {"type": "directory", "path": parent, "oid": "0" * 40} for parent in parents(files)}
+        entries |= {
+            parent: {"type": "directory", "path": parent, "oid": "0" * 40}
+            for parent in parents(files)
+        }
         if api[3] == "paths-info":
             wanted = json.loads(body)["paths"]
-            return self.reply([entry for name, entry in entries.items() if name in wanted])
-        inside = [entry for name, entry in entries.items() if name.rpartition("/")[0] == (api[5] or "")]
+            return self.reply(
+                [entry for name, entry in entries.items() if name in wanted]
+            )
+        inside = [
+            entry
+            for name, entry in entries.items()
+            if name.rpartition("/")[0] == (api[5] or "")
+        ]
         return self.reply(inside) if inside else self.refuse("EntryNotFound")
 
     def entry(self, name: str, file: Path) -> dict:

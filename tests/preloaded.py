@@ -36,10 +36,26 @@ LIBRARIES = (
         "hydra",
         "rich.table",
     ),
-    *("transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert"),
+    *(
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.bert.modeling_bert",
+    ),
     *("ostinato.run.train", "ostinato.inference.stream", "ostinato.comparison.page"),
 )
-READ_AT_IMPORT = ("HF_", "OMP_", "MKL_", "ATEN_", "ONEDNN_", "PYTHON", "LC_", "LANG", "HOME", "MPL", "XDG_", "LD_")
+READ_AT_IMPORT = (
+    "HF_",
+    "OMP_",
+    "MKL_",
+    "ATEN_",
+    "ONEDNN_",
+    "PYTHON",
+    "LC_",
+    "LANG",
+    "HOME",
+    "MPL",
+    "XDG_",
+    "LD_",
+)
 LENGTH = 8  # bytes of a length or a number
 
 
@@ -57,12 +73,23 @@ def _program(environment: tuple[tuple[str, str], ...]) -> str:
     listener.bind(str(folder / "socket"))
     listener.listen(64)
     command = [sys.executable, __file__, "serve", str(listener.fileno())]
-    own = {name: value for name, value in os.environ.items() if not name.startswith(READ_AT_IMPORT)}
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()], env=own | dict(environment))
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(READ_AT_IMPORT)
+    }
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        pass_fds=[listener.fileno()],
+        env=own | dict(environment),
+    )
     atexit.register(_end, server, folder)
     (folder / "environment").write_text(json.dumps(dict(environment)))
     program = folder / "python"
-    program.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-S", __file__, "ask", str(folder)])} "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nexec {shlex.join([sys.executable, "-S", __file__, "ask", str(folder)])} "$@"\n'
+    )
     program.chmod(0o755)
     return str(program)
 
@@ -75,7 +102,11 @@ def _end(server: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_IMPORT)
+    }
 
 
 def serve(listener: socket.socket) -> None:
@@ -83,8 +114,13 @@ def serve(listener: socket.socket) -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the scripts
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets the watchers that have ended
-    while listener in (ready := select.select([listener, sys.stdin], [], [])[0]) or sys.stdin not in ready:
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_IGN
+    )  # the kernel forgets the watchers that have ended
+    while (
+        listener in (ready := select.select([listener, sys.stdin], [], [])[0])
+        or sys.stdin not in ready
+    ):
         connection, _ = listener.accept()
         if not os.fork():
             listener.close()
@@ -124,7 +160,9 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
         os.close(stream)
     sys.stdin = sys.__stdin__ = open(0, closefd=False)
     sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stderr = sys.__stderr__ = open(
+        2, "w", buffering=1, errors="backslashreplace", closefd=False
+    )
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request["folder"])
     os.environ.clear()
@@ -146,11 +184,17 @@ def _read(connection: socket.socket, length: int) -> bytes:
 def ask(folder: Path, arguments: list[str]) -> int:
     """Has the script run, and waits for it."""
     script = bool(arguments) and arguments[0].endswith(".py")
-    if not script or json.loads((folder / "environment").read_text()) != _read_at_import(os.environ):
+    if not script or json.loads(
+        (folder / "environment").read_text()
+    ) != _read_at_import(os.environ):
         os.execv(sys.executable, [sys.executable, *arguments])
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(str(folder / "socket"))
-        request = {"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+        request = {
+            "arguments": arguments,
+            "folder": str(Path.cwd()),
+            "environment": dict(os.environ),
+        }
         content = json.dumps(request).encode()
         socket.send_fds(server, [b"-"], [0, 1, 2])
         server.sendall(len(content).to_bytes(LENGTH) + content)

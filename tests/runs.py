@@ -9,7 +9,13 @@ from ostinato.config import RunConfig
 from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_json
 
-DEBUG = ("experiment=debug", "data.limit_train=60", "data.limit_val=30", "data.limit_test=30", "training.eval_every=4")
+DEBUG = (
+    "experiment=debug",
+    "data.limit_train=60",
+    "data.limit_val=30",
+    "data.limit_test=30",
+    "training.eval_every=4",
+)
 
 
 def configure(*overrides: str) -> tuple[RunConfig, dict]:
@@ -17,14 +23,21 @@ def configure(*overrides: str) -> tuple[RunConfig, dict]:
     composition.register_schemas()
     with composition.hydra_composition():
         cfg = composition.compose_command("train", [*DEBUG, *overrides])
-        config, resolved = composition.to_config(cfg, RunConfig), composition.masked(cfg)
+        config, resolved = (
+            composition.to_config(cfg, RunConfig),
+            composition.masked(cfg),
+        )
     return config, resolved
 
 
 def train_in(folder: Path, *overrides: str, report: bool = False, **options) -> RunDir:
     """Trains in a folder and returns it; without pictures, which take longer than the run, where none are asked for."""
     folder.mkdir(parents=True, exist_ok=True)
-    tracker = [] if any(override.startswith("tracker") for override in overrides) else ["tracker=jsonl"]
+    tracker = (
+        []
+        if any(override.startswith("tracker") for override in overrides)
+        else ["tracker=jsonl"]
+    )
     config, resolved = configure(*tracker, *overrides)
     run = RunDir(folder)
     with nullcontext() if report else patch("ostinato.run.train.show_run"):

@@ -12,7 +12,11 @@ from ostinato.errors import ConfigError
 
 @pytest.mark.parametrize(
     "override",
-    ["training.threads=1000000", "data.num_workers=100000", "training.batch_size=1000000000000000000000"],
+    [
+        "training.threads=1000000",
+        "data.num_workers=100000",
+        "training.batch_size=1000000000000000000000",
+    ],
 )
 def test_absurd_counts_are_config_errors(override):
     register_schemas()
@@ -22,7 +26,11 @@ def test_absurd_counts_are_config_errors(override):
 
 
 @pytest.mark.parametrize("key", ["training.threads", "data.num_workers"])
-def test_more_than_four_per_core_are_refused_before_anything_is_read(key, tmp_path, monkeypatch):
+def test_more_than_four_per_core_are_refused_before_anything_is_read(
+    key, tmp_path, monkeypatch
+):
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    with pytest.raises(ConfigError, match=f"{key}=13: this machine has 3 cores; take at most 12"):
+    with pytest.raises(
+        ConfigError, match=f"{key}=13: this machine has 3 cores; take at most 12"
+    ):
         train_in(tmp_path / "run", f"{key}=13")

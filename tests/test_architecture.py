@@ -54,7 +54,17 @@ DOORS = {
 }
 
 # `--help` and config errors must not wait for these.
-HEAVY = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "tensorboard", "pandas", "pyarrow"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "tensorboard",
+    "pandas",
+    "pyarrow",
+}
 LIGHT = [
     "__init__",
     "errors",
@@ -73,17 +83,31 @@ LIGHT = [
 
 # What watches the jobs of a sweep and compares runs must not wait for these: they take seconds.
 TRAINING = {"torch", "transformers", "datasets"}
-WATCHING = ["sweep.sweep", "sweep.search", "sweep.worker", "comparison.compare", "comparison.page"]
+WATCHING = [
+    "sweep.sweep",
+    "sweep.search",
+    "sweep.worker",
+    "comparison.compare",
+    "comparison.page",
+]
 
 
 def module_name(file: Path) -> str:
     """The name in the tables: `config`, `trackers.jsonl`, `trackers` and `__init__` (packages), `scripts.train`."""
     source = ROOT / "src" / PACKAGE
-    parts = file.relative_to(source if file.is_relative_to(source) else ROOT).with_suffix("").parts
+    parts = (
+        file.relative_to(source if file.is_relative_to(source) else ROOT)
+        .with_suffix("")
+        .parts
+    )
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-FILES = {module_name(file): file for folder in ("src", "scripts") for file in sorted((ROOT / folder).rglob("*.py"))}
+FILES = {
+    module_name(file): file
+    for folder in ("src", "scripts")
+    for file in sorted((ROOT / folder).rglob("*.py"))
+}
 
 
 def names_used(source: str) -> set[str]:
@@ -98,11 +122,17 @@ def names_used(source: str) -> set[str]:
                 root = alias.name.partition(".")[0]
                 bound[alias.asname or root] = alias.name if alias.asname else root
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "relative imports hide where a name comes from: write it in full"
+            assert not node.level, (
+                "relative imports hide where a name comes from: write it in full"
+            )
             for alias in node.names:
                 names.add(f"{node.module}.{alias.name}")
                 bound[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-    return names | {name for node in nodes if isinstance(node, ast.Attribute) and (name := _dotted(node, bound))}
+    return names | {
+        name
+        for node in nodes
+        if isinstance(node, ast.Attribute) and (name := _dotted(node, bound))
+    }
 
 
 def _dotted(node: ast.expr, bound: dict[str, str]) -> str | None:
@@ -123,7 +153,9 @@ def own_module(name: str) -> str | None:
 
 
 def layers_of(module: str) -> list[int]:
-    return [i for i, patterns in enumerate(LAYERS.values()) if matches(module, patterns)]
+    return [
+        i for i, patterns in enumerate(LAYERS.values()) if matches(module, patterns)
+    ]
 
 
 def matches(module: str, patterns: str) -> bool:
@@ -134,17 +166,29 @@ def lies_in(name: str, parent: str) -> bool:
     return name == parent or name.startswith(f"{parent}.")
 
 
-USES = {module: names_used(file.read_text(encoding="utf-8")) for module, file in FILES.items()}
-IMPORTS = {module: {own for name in names if (own := own_module(name))} - {module} for module, names in USES.items()}
+USES = {
+    module: names_used(file.read_text(encoding="utf-8"))
+    for module, file in FILES.items()
+}
+IMPORTS = {
+    module: {own for name in names if (own := own_module(name))} - {module}
+    for module, names in USES.items()
+}
 
 
 def edges() -> Iterator[tuple[str, str]]:
-    return ((module, imported) for module, targets in IMPORTS.items() for imported in sorted(targets))
+    return (
+        (module, imported)
+        for module, targets in IMPORTS.items()
+        for imported in sorted(targets)
+    )
 
 
 @pytest.mark.parametrize("module", FILES)
 def test_every_module_has_one_layer(module: str) -> None:
-    assert len(layers_of(module)) == 1, f"put {module} into exactly one layer of LAYERS in {Path(__file__).name}"
+    assert len(layers_of(module)) == 1, (
+        f"put {module} into exactly one layer of LAYERS in {Path(__file__).name}"
+    )
 
 
 def test_no_import_cycle() -> None:
@@ -155,7 +199,11 @@ def test_no_import_cycle() -> None:
 
 
 def test_imports_point_one_way() -> None:
-    upward = [f"{module} imports {imported}" for module, imported in edges() if layers_of(imported) > layers_of(module)]
+    upward = [
+        f"{module} imports {imported}"
+        for module, imported in edges()
+        if layers_of(imported) > layers_of(module)
+    ]
     assert not upward
 
 
@@ -164,12 +212,15 @@ def test_foreign_libraries_stay_behind_their_door(guarded: str) -> None:
     intruders = {
         module: sorted(found)
         for module, names in USES.items()
-        if not matches(module, DOORS[guarded]) and (found := {name for name in names if lies_in(name, guarded)})
+        if not matches(module, DOORS[guarded])
+        and (found := {name for name in names if lies_in(name, guarded)})
     }
     assert not intruders
 
 
-@pytest.mark.parametrize("module", [*LIGHT, *(name for name in FILES if name.startswith("scripts."))])
+@pytest.mark.parametrize(
+    "module", [*LIGHT, *(name for name in FILES if name.startswith("scripts."))]
+)
 def test_light_modules_load_nothing_heavy(module: str) -> None:
     assert not HEAVY & loaded_by(module)
 
@@ -181,7 +232,12 @@ def test_what_watches_and_compares_loads_nothing_that_trains(module: str) -> Non
 
 def loaded_by(module: str) -> set[str]:
     code = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='light'); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, FILES[module]], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, FILES[module]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return set(done.stdout.split())
 
 
@@ -193,7 +249,10 @@ def loaded_by(module: str) -> set[str]:
         ("from torch import distributed as dist", "torch.distributed"),
         ("from torch.distributed import all_reduce", "torch.distributed.all_reduce"),
         ("import torch\ntorch.distributed.barrier()", "torch.distributed.barrier"),
-        ("def late():\n    import torch as t\n    return t.distributed.barrier()", "torch.distributed.barrier"),
+        (
+            "def late():\n    import torch as t\n    return t.distributed.barrier()",
+            "torch.distributed.barrier",
+        ),
         ("from hydra import utils\nutils.instantiate(cfg)", "hydra.utils.instantiate"),
     ],
 )

@@ -35,9 +35,13 @@ def finished(tmp_path_factory):
     """A finished run, with Hydra's record, whose predictions, metrics and fingerprint are known."""
     run = train_in(tmp_path_factory.mktemp("damage") / "run", *OPTIONS)
     (run.path / ".hydra").mkdir()
-    overrides = "".join(f"- {override}\n" for override in (*DEBUG, "tracker=jsonl", *OPTIONS))
+    overrides = "".join(
+        f"- {override}\n" for override in (*DEBUG, "tracker=jsonl", *OPTIONS)
+    )
     (run.path / ".hydra" / "overrides.yaml").write_text(overrides)
-    (run.path / ".hydra" / "hydra.yaml").write_text("hydra:\n  mode: RUN\n  runtime:\n    choices: {tracker: jsonl}\n")
+    (run.path / ".hydra" / "hydra.yaml").write_text(
+        "hydra:\n  mode: RUN\n  runtime:\n    choices: {tracker: jsonl}\n"
+    )
     return run
 
 
@@ -57,24 +61,38 @@ def by_resume(path):
         argv = _resumed([f"resume={path}"])
     if problems := find_problems("train", argv, multirun=False):
         raise ConfigError(problems)
-    config, resolved = configure(*[argument for argument in argv if not argument.startswith("hydra.")])
+    config, resolved = configure(
+        *[argument for argument in argv if not argument.startswith("hydra.")]
+    )
     with patch("ostinato.run.train.show_run"):
         train(config, RunDir(path), resolved)
     results = read_json(RunDir(path).results)
-    return fingerprint(RunDir(path)), {split: results[split] for split in ("val", "test")}
+    return fingerprint(RunDir(path)), {
+        split: results[split] for split in ("val", "test")
+    }
 
 
 def by_reproduce(path):
     folder, config = load_run(str(path))
-    verdict = reproduce(ReproduceConfig(run=str(path), output=str(path.parent / "again"), until_step=2), folder, config)
+    verdict = reproduce(
+        ReproduceConfig(run=str(path), output=str(path.parent / "again"), until_step=2),
+        folder,
+        config,
+    )
     if not verdict.identical:
         raise ConfigError(verdict.lines)
     return verdict.lines
 
 
 def by_compare(path):
-    comparison = compare_runs(find_runs([str(path)]), ComparisonConfig(metric="test/accuracy"))
-    scores = [point.score for configuration in comparison.configurations for point in configuration.points]
+    comparison = compare_runs(
+        find_runs([str(path)]), ComparisonConfig(metric="test/accuracy")
+    )
+    scores = [
+        point.score
+        for configuration in comparison.configurations
+        for point in configuration.points
+    ]
     return [score for score in scores if score is not None]
 
 
@@ -114,7 +132,9 @@ def damage(path: Path, chance: random.Random) -> None:
 
 def check(command, finished, expected, place, chance):
     copy = Path(shutil.copytree(finished.path, place / "run"))
-    files = sorted(path for path in copy.rglob("*") if path.is_file() and path.stat().st_size)
+    files = sorted(
+        path for path in copy.rglob("*") if path.is_file() and path.stat().st_size
+    )
     damaged = chance.choice(files)
     damage(damaged, chance)
     what = f"{command.__name__} with {damaged.relative_to(copy)} damaged"
@@ -126,11 +146,15 @@ def check(command, finished, expected, place, chance):
         assert answer.code == 2, what
         return
     if isinstance(answer, UserError):
-        assert all("\n" not in line for line in getattr(answer, "problems", [str(answer)])), what
+        assert all(
+            "\n" not in line for line in getattr(answer, "problems", [str(answer)])
+        ), what
         return
     if command is by_report:  # names what is missing or damaged
         same = answer.replace(str(copy), "") == expected[command]
-        assert same or any(word in answer for word in ("damaged", "missing", "again", "left out")), what
+        assert same or any(
+            word in answer for word in ("damaged", "missing", "again", "left out")
+        ), what
     elif command is by_compare:  # a run that is damaged does not count
         assert answer in (expected[command], []), what
     else:
@@ -140,22 +164,41 @@ def check(command, finished, expected, place, chance):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_a_damaged_file_never_gives_other_metrics(finished, expected, tmp_path, seed):
-    check(COMMANDS[seed % len(COMMANDS)], finished, expected, tmp_path, random.Random(seed))
+    check(
+        COMMANDS[seed % len(COMMANDS)],
+        finished,
+        expected,
+        tmp_path,
+        random.Random(seed),
+    )
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("seed", range(300))
-def test_three_hundred_damaged_files_never_give_other_metrics(finished, expected, tmp_path, seed):
-    check(COMMANDS[seed % len(COMMANDS)], finished, expected, tmp_path, random.Random(1000 + seed))
+def test_three_hundred_damaged_files_never_give_other_metrics(
+    finished, expected, tmp_path, seed
+):
+    check(
+        COMMANDS[seed % len(COMMANDS)],
+        finished,
+        expected,
+        tmp_path,
+        random.Random(1000 + seed),
+    )
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "calibration.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "tokenizer.json", "tokenizer_config.json", "calibration.json"],
+)
 def test_every_file_that_decides_predictions_is_verified(finished, tmp_path, name):
     run = RunDir(shutil.copytree(finished.path, tmp_path / "run"))
     file = run.best / name
     file.write_text(file.read_text() + " ")
     for command in (by_evaluate, by_predict):
-        with pytest.raises(ConfigError, match=f"{name}: damaged or changed since the run wrote it"):
+        with pytest.raises(
+            ConfigError, match=f"{name}: damaged or changed since the run wrote it"
+        ):
             command(run.path)
 
 
@@ -163,14 +206,22 @@ def test_a_changed_record_or_config_is_named(finished, tmp_path):
     run = RunDir(shutil.copytree(finished.path, tmp_path / "run"))
     for path in (run.results, run.fingerprint, run.provenance):
         path.write_text(
-            path.read_text().replace('"cpu"', '"gpu"').replace('"steps": 8', '"steps": 9').replace("0.", "1.")
+            path.read_text()
+            .replace('"cpu"', '"gpu"')
+            .replace('"steps": 8', '"steps": 9')
+            .replace("0.", "1.")
         )
-        with pytest.raises(ConfigError, match=f"{path.name}: damaged or changed since the run wrote it"):
+        with pytest.raises(
+            ConfigError, match=f"{path.name}: damaged or changed since the run wrote it"
+        ):
             read_json(path)
     run = RunDir(shutil.copytree(finished.path, tmp_path / "other"))
     config, resolved = configure(*OPTIONS, "model.max_length=16")
     write_config(run, resolved)
-    with pytest.raises(ConfigError, match=r"config\.yaml: changed since the run ended \(model\.max_length: 32 -> 16\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"config\.yaml: changed since the run ended \(model\.max_length: 32 -> 16\)",
+    ):
         by_evaluate(run.path)
     assert config.model.max_length == 16
     assert find_runs([str(run.path)])[0].status == "failed"

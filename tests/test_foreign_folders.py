@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[1]
 def foreign(folder: Path, text: str | bytes) -> str:
     (folder / ".hydra").mkdir(parents=True)
     (folder / "config.yaml").write_text("name: x\n")
-    (folder / ".hydra" / "overrides.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (folder / ".hydra" / "overrides.yaml").write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
     return str(folder)
 
 
@@ -41,7 +43,9 @@ def foreign(folder: Path, text: str | bytes) -> str:
     ],
 )
 def test_recorded_items_that_do_not_configure_the_training_are_dropped(item, tmp_path):
-    own, _ = overrides.of_run(foreign(tmp_path / "run", yaml.safe_dump([item, "seed=3"])), [])
+    own, _ = overrides.of_run(
+        foreign(tmp_path / "run", yaml.safe_dump([item, "seed=3"])), []
+    )
     assert own == ["seed=3"]
 
 
@@ -72,10 +76,19 @@ def test_a_damaged_or_hostile_record_is_refused_in_one_line(text, tmp_path):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_typed_value_replaces_the_recorded_one_and_a_recorded_address_is_named(tmp_path):
-    folder = foreign(tmp_path / "run", "['tracker=mlflow', 'tracker.mlflow.uri=http://evil']")
-    assert overrides.of_run(folder, [])[1] == [f"resume={folder}: sends its data to tracker.mlflow.uri=http://evil"]
-    assert overrides.of_run(folder, ["tracker.mlflow.uri=http://mine"]) == (["tracker=mlflow"], [])
+def test_a_typed_value_replaces_the_recorded_one_and_a_recorded_address_is_named(
+    tmp_path,
+):
+    folder = foreign(
+        tmp_path / "run", "['tracker=mlflow', 'tracker.mlflow.uri=http://evil']"
+    )
+    assert overrides.of_run(folder, [])[1] == [
+        f"resume={folder}: sends its data to tracker.mlflow.uri=http://evil"
+    ]
+    assert overrides.of_run(folder, ["tracker.mlflow.uri=http://mine"]) == (
+        ["tracker=mlflow"],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +109,9 @@ def test_a_typed_value_replaces_the_recorded_one_and_a_recorded_address_is_named
 )
 def test_a_hostile_record_of_a_sweep_is_refused_in_one_line(hydra, task, tmp_path):
     record = tmp_path / "multirun.yaml"
-    record.write_text(yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": task}}}))
+    record.write_text(
+        yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": task}}})
+    )
     with pytest.raises(ConfigError) as caught:
         overrides.of_sweep(record)
     assert len(str(caught.value).splitlines()) == 1
@@ -104,9 +119,16 @@ def test_a_hostile_record_of_a_sweep_is_refused_in_one_line(hydra, task, tmp_pat
 
 def test_a_sweeps_own_command_is_taken_over(tmp_path):
     record = tmp_path / "multirun.yaml"
-    hydra = ["hydra.sweep.dir='x'", "hydra.mode=MULTIRUN", "hydra.sweeper.n_trials=3", "hydra.launcher.n_jobs=2"]
+    hydra = [
+        "hydra.sweep.dir='x'",
+        "hydra.mode=MULTIRUN",
+        "hydra.sweeper.n_trials=3",
+        "hydra.launcher.n_jobs=2",
+    ]
     hydra.append("+hydra.sweeper.params.training.lr=interval(1e-5,2e-4)")
-    record.write_text(yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": ["seed=1,2"]}}}))
+    record.write_text(
+        yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": ["seed=1,2"]}}})
+    )
     assert overrides.of_sweep(record) == (["seed=1,2", *hydra[2:]], [])
 
 
@@ -116,8 +138,17 @@ def test_resuming_a_strangers_folder_runs_no_program_of_theirs(tmp_path):
     program.write_text(f"#!/bin/sh\ntouch {marker}\n")
     program.chmod(0o755)
     git = f"GIT_CONFIG_COUNT:'1',GIT_CONFIG_KEY_0:core.fsmonitor,GIT_CONFIG_VALUE_0:'{program}'"
-    items = [f"+hydra.job.env_set={{{git},GIT_EXTERNAL_DIFF:'{program}'}}", "experiment=debug", "tracker=jsonl"]
-    items += ["data.limit_train=40", "data.limit_val=20", "data.limit_test=20", "training.epochs=1"]
+    items = [
+        f"+hydra.job.env_set={{{git},GIT_EXTERNAL_DIFF:'{program}'}}",
+        "experiment=debug",
+        "tracker=jsonl",
+    ]
+    items += [
+        "data.limit_train=40",
+        "data.limit_val=20",
+        "data.limit_test=20",
+        "training.epochs=1",
+    ]
     folder = foreign(tmp_path / "run", yaml.safe_dump(items))
     done = subprocess.run(
         [python(), str(ROOT / "scripts" / "train.py"), f"resume={folder}"],

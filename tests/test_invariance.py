@@ -39,7 +39,11 @@ def plain(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "number", [*range(SHORT), *(pytest.param(n, marks=pytest.mark.proof) for n in range(SHORT, COMBINATIONS))]
+    "number",
+    [
+        *range(SHORT),
+        *(pytest.param(n, marks=pytest.mark.proof) for n in range(SHORT, COMBINATIONS)),
+    ],
 )
 def test_no_observer_moves_a_weight(number, plain, tmp_path, monkeypatch):
     import torch
@@ -63,4 +67,7 @@ def test_no_observer_moves_a_weight(number, plain, tmp_path, monkeypatch):
 
 def test_tokenising_in_several_processes_moves_no_weight(plain, tmp_path, monkeypatch):
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
-    assert fingerprint(train_in(tmp_path / "run", "data.num_workers=2"))["weights"] == plain["weights"]
+    assert (
+        fingerprint(train_in(tmp_path / "run", "data.num_workers=2"))["weights"]
+        == plain["weights"]
+    )

@@ -18,11 +18,21 @@ def test_two_installations_of_one_tree_take_turns(tmp_path):
     (tmp_path / "scripts").mkdir()
     (tmp_path / "pyproject.toml").write_text("")
     (tmp_path / "requirements.txt").write_text("packaging\n")
-    (tmp_path / "scripts" / "train.py").write_text("import packaging\nprint('trained')\n")
+    (tmp_path / "scripts" / "train.py").write_text(
+        "import packaging\nprint('trained')\n"
+    )
     command = ["make", "train", f"PYTHON={sys.executable}"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+    }
     started = [
-        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         for _ in range(3)
     ]
     printed = [process.communicate(timeout=300)[0].decode() for process in started]

@@ -23,15 +23,25 @@ NAMES = [
 
 
 def shell(command, cwd):
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     return subprocess.run(
-        ["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-c", command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_in_a_folder_with_an_odd_name_resumes_by_its_hint_and_is_evaluated(name, tmp_path):
+def test_a_run_in_a_folder_with_an_odd_name_resumes_by_its_hint_and_is_evaluated(
+    name, tmp_path
+):
     (tmp_path / "scripts").symlink_to(SCRIPTS)
     typed = [*DEBUG, "tracker=jsonl", "training.checkpoint_every=1"]
     # The hint of an interrupted run, in the process that prints it: no signal has to hit the right moment.
@@ -45,18 +55,25 @@ def test_a_run_in_a_folder_with_an_odd_name_resumes_by_its_hint_and_is_evaluated
     folder = tmp_path / name
     folder.mkdir()  # a folder that exists may be typed as it is
     stopped = subprocess.run(
-        [sys.executable, "-c", code, *typed, f"hydra.run.dir={name}"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", code, *typed, f"hydra.run.dir={name}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert stopped.returncode == 143, stopped.stdout + stopped.stderr
     assert (folder / "checkpoints" / "step_00000001").is_dir()
-    hint = re.search(r"go on with: (python .*)", stopped.stdout + stopped.stderr, re.DOTALL)[1].strip()
+    hint = re.search(
+        r"go on with: (python .*)", stopped.stdout + stopped.stderr, re.DOTALL
+    )[1].strip()
 
     resumed = shell(hint, tmp_path)
 
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "going on at step" in (folder / "train.log").read_text()
     assert (folder / "results.json").is_file()
-    assert {path.name for path in tmp_path.iterdir()} == {"scripts", name}, "a folder of another name"
+    assert {path.name for path in tmp_path.iterdir()} == {"scripts", name}, (
+        "a folder of another name"
+    )
     evaluated = subprocess.run(
         [sys.executable, "scripts/evaluate.py", f"run={name}/", "device=cpu"],
         cwd=tmp_path,

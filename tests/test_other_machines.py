@@ -41,14 +41,22 @@ SURROUNDINGS: dict[str, dict[str, str | None]] = {
 @pytest.mark.parametrize("surroundings", SURROUNDINGS)
 def test_the_quick_tests_pass_on(surroundings):
     environment = {**os.environ, **SURROUNDINGS[surroundings]}
-    run([*PYTEST], {name: value for name, value in environment.items() if value is not None})
+    run(
+        [*PYTEST],
+        {name: value for name, value in environment.items() if value is not None},
+    )
 
 
 @pytest.mark.proof
-@pytest.mark.skipif(shutil.which("unshare") is None or os.getuid() != 0, reason="needs root and unshare")
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or os.getuid() != 0, reason="needs root and unshare"
+)
 def test_the_quick_tests_pass_in_a_read_only_checkout():
     read_only = f"mount --bind {ROOT} {ROOT} && mount -o remount,bind,ro {ROOT} && cd {ROOT} && exec "
-    run(["unshare", "--mount", "sh", "-c", read_only + '"$@"', "sh", *PYTEST], dict(os.environ))
+    run(
+        ["unshare", "--mount", "sh", "-c", read_only + '"$@"', "sh", *PYTEST],
+        dict(os.environ),
+    )
 
 
 def run(command, environment):

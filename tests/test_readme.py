@@ -19,7 +19,12 @@ from ostinato.cli.composition import register_schemas
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BASH = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
-COMMANDS = [line.split(" #")[0].strip() for block in BASH for line in block.splitlines() if "scripts/" in line]
+COMMANDS = [
+    line.split(" #")[0].strip()
+    for block in BASH
+    for line in block.splitlines()
+    if "scripts/" in line
+]
 ELSEWHERE = {
     "python scripts/train.py model=bert_base data=sst2": "test_hub.py serves the hub",
     "python scripts/train.py": "the default job: what .ci/run's user runs as `make train`",
@@ -42,7 +47,11 @@ def test_the_table_of_keys_is_up_to_date():
 def test_the_source_tree_names_every_folder_and_nothing_else():
     tree = README.split("## The source tree")[1].split("\n## ")[0]
     named = set(re.findall(r"^      (\w+(?:\.py|/)) ", tree, flags=re.M))
-    inside = [path for path in (ROOT / "src" / "ostinato").iterdir() if path.name[:2] not in ("__", "py")]
+    inside = [
+        path
+        for path in (ROOT / "src" / "ostinato").iterdir()
+        if path.name[:2] not in ("__", "py")
+    ]
     assert named == {f"{path.name}/" if path.is_dir() else path.name for path in inside}
 
 
@@ -57,12 +66,17 @@ def workplace(tmp_path_factory):
     """A folder as a user's: the scripts, files of one's own, and a finished run."""
     place = tmp_path_factory.mktemp("user")
     (place / "scripts").symlink_to(ROOT / "scripts")
-    rows = "text,label\n" + "".join(f"{'rain' if n % 2 else 'goal'} and more {n},{'ab'[n % 2]}\n" for n in range(40))
+    rows = "text,label\n" + "".join(
+        f"{'rain' if n % 2 else 'goal'} and more {n},{'ab'[n % 2]}\n" for n in range(40)
+    )
     (place / "my").mkdir()
     for name in ("my/train.csv", "my/test.csv", "new.csv"):
         (place / name).write_text(rows)
     (place / "other.csv").write_text("text,label\nIt will rain tomorrow.,weather\n")
-    finished = run(f"python scripts/train.py {shlex.join(DEBUG)} {NO_PICTURES} hydra.run.dir=outputs/run", place)
+    finished = run(
+        f"python scripts/train.py {shlex.join(DEBUG)} {NO_PICTURES} hydra.run.dir=outputs/run",
+        place,
+    )
     assert finished.returncode == 0, finished.stderr
     return place
 
@@ -82,10 +96,18 @@ def run(command, place):
 def test_every_command_runs(workplace):
     commands = [c for c in dict.fromkeys(COMMANDS) if c not in ELSEWHERE]
     in_turn = [c for c in commands if "export.py" in c or "backend=onnx" in c]
-    in_turn += [c for c in commands if "resume=" in c]  # writes into the run that the others read
+    in_turn += [
+        c for c in commands if "resume=" in c
+    ]  # writes into the run that the others read
     with ThreadPoolExecutor(2) as pool:
         side_by_side = [c for c in commands if c not in in_turn]
-        done = dict(zip(side_by_side, pool.map(lambda c: run(small(c), workplace), side_by_side), strict=True))
+        done = dict(
+            zip(
+                side_by_side,
+                pool.map(lambda c: run(small(c), workplace), side_by_side),
+                strict=True,
+            )
+        )
     done |= {c: run(small(c), workplace) for c in in_turn}
     assert len(done) >= 10
     assert {c: d.stdout + d.stderr for c, d in done.items() if d.returncode != 0} == {}
@@ -95,6 +117,8 @@ def small(command):
     """The command, on the folder's run, or on data and a model that take seconds."""
     command = command.replace("<run>", "run")
     if "train.py" in command and "resume" not in command:
-        command += " " + shlex.join(SMALL if "data=files" in command else [o for o in DEBUG if o not in command])
+        command += " " + shlex.join(
+            SMALL if "data=files" in command else [o for o in DEBUG if o not in command]
+        )
         command += f" {NO_PICTURES}"
     return command

@@ -50,7 +50,12 @@ def test_passwords_and_tokens_in_addresses_are_masked(text):
 
 
 def test_an_address_without_secrets_stays():
-    for text in ("https://host/a@b", "https://host/?page=2&size=3", "a@b.org", "s3://bucket/key"):
+    for text in (
+        "https://host/a@b",
+        "https://host/?page=2&size=3",
+        "a@b.org",
+        "s3://bucket/key",
+    ):
         assert redaction.redact(text) == text
 
 
@@ -67,7 +72,10 @@ def test_the_longest_secret_is_masked_whole():
 
 
 def test_control_characters_and_direction_marks_are_not_printed():
-    assert redaction.printable("a\x1b[2Jb\x9b\u202ec\r\n\td") == "a\ufffd[2Jb\ufffd\ufffdc\ufffd\n\td"
+    assert (
+        redaction.printable("a\x1b[2Jb\x9b\u202ec\r\n\td")
+        == "a\ufffd[2Jb\ufffd\ufffdc\ufffd\n\td"
+    )
 
 
 def test_log_lines_and_tracebacks_hold_no_secret_and_no_escape(monkeypatch):
@@ -75,7 +83,15 @@ def test_log_lines_and_tracebacks_hold_no_secret_and_no_escape(monkeypatch):
     try:
         raise ValueError(f"{SECRET}\x1b]0;x")
     except ValueError as error:
-        record = logging.LogRecord("x", 40, "f", 1, f"{SECRET}\x1b", None, (ValueError, error, error.__traceback__))
+        record = logging.LogRecord(
+            "x",
+            40,
+            "f",
+            1,
+            f"{SECRET}\x1b",
+            None,
+            (ValueError, error, error.__traceback__),
+        )
     text = redaction.Formatter("%(message)s").format(record)
     assert "Traceback" in text
     assert SECRET not in text
@@ -87,18 +103,26 @@ def test_trackers_get_config_and_provenance_without_secrets(monkeypatch):
     got = []
     tracker = SimpleNamespace(start=lambda *a: got.extend(a), finish=lambda *a: None)
     trackers = Trackers({"x": lambda: tracker})
-    trackers.start({"a": {"uri": f"http://u:p@{SECRET}@h"}, "n": 3}, {"command": ["x", f"key={SECRET}"]})
+    trackers.start(
+        {"a": {"uri": f"http://u:p@{SECRET}@h"}, "n": 3},
+        {"command": ["x", f"key={SECRET}"]},
+    )
     trackers.finish("finished", {})
     assert SECRET not in json.dumps(got)
     assert got[0]["n"] == 3
 
 
-def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_cut(tmp_path, monkeypatch):
+def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_cut(
+    tmp_path, monkeypatch
+):
     token = "hf_" + "a" * 40
     monkeypatch.setenv("HF_TOKEN", token)
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "config.json").write_text("{}")
-    api = SimpleNamespace(create_repo=lambda *a, **k: (_ for _ in ()).throw(OSError("x" * 180 + token)), endpoint="e")
+    api = SimpleNamespace(
+        create_repo=lambda *a, **k: (_ for _ in ()).throw(OSError("x" * 180 + token)),
+        endpoint="e",
+    )
     with (
         patch.object(hub_export, "HfApi", lambda token: api),
         patch.object(hub_export, "verify_best"),
@@ -108,27 +132,45 @@ def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_cut(tmp_pat
     assert "hf_aaa" not in str(caught.value)
 
 
-def test_provenance_holds_a_digest_of_the_diff_and_ignores_git_variables(monkeypatch, tmp_path):
+def test_provenance_holds_a_digest_of_the_diff_and_ignores_git_variables(
+    monkeypatch, tmp_path
+):
     marker = tmp_path / "marker"
     script = tmp_path / "program"
     script.write_text(f"#!/bin/sh\ntouch {marker}\n")
     script.chmod(0o755)
-    for name, value in {"COUNT": "2", "KEY_0": "core.fsmonitor", "VALUE_0": str(script)}.items():
+    for name, value in {
+        "COUNT": "2",
+        "KEY_0": "core.fsmonitor",
+        "VALUE_0": str(script),
+    }.items():
         monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
     monkeypatch.setenv("GIT_CONFIG_KEY_1", "diff.external")
     monkeypatch.setenv("GIT_CONFIG_VALUE_1", str(script))
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(script))
     found = provenance._git()
     assert not marker.exists()
-    assert found is None or found["diff"] is None or set(found["diff"]) == {"sha256", "files"}
+    assert (
+        found is None
+        or found["diff"] is None
+        or set(found["diff"]) == {"sha256", "files"}
+    )
     found = provenance._git(with_text=True)
-    assert found is None or found["diff"] is None or set(found["diff"]) == {"sha256", "files", "text"}
+    assert (
+        found is None
+        or found["diff"] is None
+        or set(found["diff"]) == {"sha256", "files", "text"}
+    )
 
 
-def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(monkeypatch):
+def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
+    monkeypatch,
+):
     monkeypatch.setenv("OSTINATO_NAME", SECRET)
     register_schemas()
-    problems = find_problems("train", ["experiment=debug", "name=x_${oc.env:OSTINATO_NAME}"], multirun=False)
+    problems = find_problems(
+        "train", ["experiment=debug", "name=x_${oc.env:OSTINATO_NAME}"], multirun=False
+    )
     assert any(problem.startswith("name=") for problem in problems)
     assert SECRET not in redaction.redact("\n".join(problems))
 
@@ -136,7 +178,9 @@ def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(monk
 def test_no_file_of_a_run_holds_a_path_from_the_environment(tmp_path, monkeypatch):
     folder = tmp_path / SECRET
     folder.mkdir()
-    rows = "".join(f"{word} text {i},{word}\n" for i in range(30) for word in ("good", "bad"))
+    rows = "".join(
+        f"{word} text {i},{word}\n" for i in range(30) for word in ("good", "bad")
+    )
     (folder / "train.csv").write_text(f"text,label\n{rows}")
     monkeypatch.setenv("OSTINATO_DATA", str(folder))
     run = train_in(
@@ -150,7 +194,11 @@ def test_no_file_of_a_run_holds_a_path_from_the_environment(tmp_path, monkeypatc
     )
     assert run.report.is_file()
     assert "${oc.env:OSTINATO_DATA}" in run.config.read_text()
-    holding = [p for p in run.path.rglob("*") if p.is_file() and SECRET.encode() in p.read_bytes()]
+    holding = [
+        p
+        for p in run.path.rglob("*")
+        if p.is_file() and SECRET.encode() in p.read_bytes()
+    ]
     assert not holding
 
 
@@ -161,7 +209,9 @@ class _Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         names = dict(attributes)
-        if tag in ("script", "iframe", "object", "img") or any(n.startswith("on") for n in names):
+        if tag in ("script", "iframe", "object", "img") or any(
+            n.startswith("on") for n in names
+        ):
             self.bad.append(tag)
         if names.get("http-equiv") == "Content-Security-Policy":
             self.policy.append(names["content"])
@@ -172,9 +222,15 @@ def test_a_strangers_names_cannot_add_markup_to_a_comparison(tmp_path, capsys):
     for number in range(2):
         folder = tmp_path / f"run{number}"
         folder.mkdir()
-        (folder / "config.yaml").write_text(json.dumps({"name": evil, "seed": number, "training": {"seed": number}}))
-        (folder / "results.json").write_text(json.dumps({"name": evil, "status": "failed", "error": evil}))
-    comparison = compare_runs(find_runs([str(tmp_path)]), ComparisonConfig(metric="test/accuracy"))
+        (folder / "config.yaml").write_text(
+            json.dumps({"name": evil, "seed": number, "training": {"seed": number}})
+        )
+        (folder / "results.json").write_text(
+            json.dumps({"name": evil, "status": "failed", "error": evil})
+        )
+    comparison = compare_runs(
+        find_runs([str(tmp_path)]), ComparisonConfig(metric="test/accuracy")
+    )
     comparison_report.show(comparison)
     comparison_report.write(comparison, tmp_path, "sweep")
     page = _Page()

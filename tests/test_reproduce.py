@@ -16,7 +16,10 @@ from ostinato.record.fingerprint import first_difference
 from ostinato.run_dir import RunDir, read_json, write_record
 from ostinato.storage.atomic import write_json
 
-ROWS = [{"text": f"{'rain tomorrow' if n % 2 else 'the goal'} {n}", "label": "ab"[n % 2]} for n in range(60)]
+ROWS = [
+    {"text": f"{'rain tomorrow' if n % 2 else 'the goal'} {n}", "label": "ab"[n % 2]}
+    for n in range(60)
+]
 
 
 def write_rows(path, rows):
@@ -46,7 +49,11 @@ def run(finished, tmp_path):
 
 def prove(run, tmp_path, **options):
     folder, config = load_run(str(run.path))
-    return reproduce(ReproduceConfig(run=str(run.path), output=str(tmp_path / "again"), **options), folder, config)
+    return reproduce(
+        ReproduceConfig(run=str(run.path), output=str(tmp_path / "again"), **options),
+        folder,
+        config,
+    )
 
 
 @pytest.mark.slow
@@ -90,7 +97,10 @@ def test_another_thread_count_is_named(run, tmp_path):
 @pytest.mark.slow
 def test_another_version_of_a_library_is_named(run, tmp_path, monkeypatch):
     real = provenance.environment
-    faked = lambda *a: real(*a) | {"packages": real()["packages"] | {"transformers": "0.0.1"}}  # noqa: E731
+
+    def faked(*a):
+        return real(*a) | {"packages": real()["packages"] | {"transformers": "0.0.1"}}
+
     monkeypatch.setattr("ostinato.run.train.environment", faked)
     verdict = prove(run, tmp_path)
     assert not verdict.identical
@@ -100,7 +110,9 @@ def test_another_version_of_a_library_is_named(run, tmp_path, monkeypatch):
 
 def test_one_changed_weight_is_named(run, tmp_path):
     weights = load_file(run.best_weights)
-    weights["classifier.bias"][0] = np.nextafter(weights["classifier.bias"][0], np.float32(1))
+    weights["classifier.bias"][0] = np.nextafter(
+        weights["classifier.bias"][0], np.float32(1)
+    )
     save_file(weights, run.best_weights, metadata={"format": "pt"})
     verdict = prove(run, tmp_path)
     assert not verdict.identical
@@ -120,10 +132,20 @@ def test_two_finished_runs_are_compared_without_training(run, finished, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("purpose", "first_stream"),
-    [("head", "initial_weights"), ("order", "order"), ("dropout", "loss"), ("split", "data"), ("subsample", "data")],
+    [
+        ("head", "initial_weights"),
+        ("order", "order"),
+        ("dropout", "loss"),
+        ("split", "data"),
+        ("subsample", "data"),
+    ],
 )
-def test_each_seed_moves_its_own_stream_and_no_earlier_one(finished, tmp_path, purpose, first_stream):
+def test_each_seed_moves_its_own_stream_and_no_earlier_one(
+    finished, tmp_path, purpose, first_stream
+):
     options = [*finished[1], "data.limit_train=40"]
     plain = fingerprint(train_in(tmp_path / "a", *options))
-    moved = fingerprint(train_in(tmp_path / "b", *options, f"training.seeds.{purpose}=0"))
+    moved = fingerprint(
+        train_in(tmp_path / "b", *options, f"training.seeds.{purpose}=0")
+    )
     assert first_difference(plain, moved).stream == first_stream

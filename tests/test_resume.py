@@ -53,12 +53,18 @@ def uninterrupted(tmp_path_factory):
 
 def without_times(run):
     kept = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [(m["step"], m["name"], m["value"]) for m in kept if not m["name"].endswith("_per_s")]
+    return [
+        (m["step"], m["name"], m["value"])
+        for m in kept
+        if not m["name"].endswith("_per_s")
+    ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.proof)])
-def test_a_kill_after_every_step_leaves_no_trace(uninterrupted, tmp_path, monkeypatch, every):
+def test_a_kill_after_every_step_leaves_no_trace(
+    uninterrupted, tmp_path, monkeypatch, every
+):
     whole = fingerprint(uninterrupted)
     steps = len(whole["steps"])
     assert steps >= 6
@@ -80,19 +86,33 @@ def test_a_kill_after_every_step_leaves_no_trace(uninterrupted, tmp_path, monkey
         pytest.param("bucketed", "bf16", marks=pytest.mark.proof),
     ],
 )
-def test_several_kills_of_one_run_leave_no_trace(tmp_path, monkeypatch, precision, batching):
-    options = ["training.checkpoint_every=3", f"training.precision={precision}", f"training.batching={batching}"]
+def test_several_kills_of_one_run_leave_no_trace(
+    tmp_path, monkeypatch, precision, batching
+):
+    options = [
+        "training.checkpoint_every=3",
+        f"training.precision={precision}",
+        f"training.batching={batching}",
+    ]
     whole = fingerprint(train_in(tmp_path / "whole", *options))
     resume = []
-    for step in (2, 4, 7):  # before the first checkpoint, between two, and after another
+    for step in (
+        2,
+        4,
+        7,
+    ):  # before the first checkpoint, between two, and after another
         train_until_killed(monkeypatch, step, tmp_path / "run", *options, *resume)
         resume = [f"resume.run={tmp_path / 'run'}"]
     assert fingerprint(train_in(tmp_path / "run", *options, *resume)) == whole
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_writes_a_checkpoint_at_the_next_step_and_says_how_to_go_on(tmp_path, monkeypatch, number, exit_code):
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_writes_a_checkpoint_at_the_next_step_and_says_how_to_go_on(
+    tmp_path, monkeypatch, number, exit_code
+):
     whole = loop.Training._step
 
     def signalled(self):
@@ -122,7 +142,9 @@ def test_a_signal_writes_a_checkpoint_at_the_next_step_and_says_how_to_go_on(tmp
         ("training.threads=2", "threads"),
     ],
 )
-def test_a_run_that_would_not_go_on_as_it_began_is_refused_and_untouched(uninterrupted, tmp_path, change, named):
+def test_a_run_that_would_not_go_on_as_it_began_is_refused_and_untouched(
+    uninterrupted, tmp_path, change, named
+):
     run = tmp_path / "run"
     shutil.copytree(uninterrupted.path, run)
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
@@ -142,7 +164,9 @@ def test_drift_can_be_allowed_and_is_recorded(tmp_path, monkeypatch):
     train_until_killed(monkeypatch, 5, tmp_path, "training.checkpoint_every=2")
     options = ["training.lr=0.5", f"resume.run={tmp_path}", "resume.allow_drift=true"]
     run = train_in(tmp_path, "training.checkpoint_every=2", *options)
-    assert read_json(run.provenance)["resumed"][0]["drift"] == ["training.lr: 0.01 -> 0.5"]
+    assert read_json(run.provenance)["resumed"][0]["drift"] == [
+        "training.lr: 0.01 -> 0.5"
+    ]
 
 
 @pytest.mark.slow
@@ -161,14 +185,25 @@ def test_the_command_survives_kill_9_and_sigterm(tmp_path):
     whole = start(*options, "hydra.run.dir=whole")
     run = RunDir(tmp_path / "run")
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
-        process = start(*options, "hydra.run.dir=run") if number == signal.SIGKILL else start("resume=run")
-        done = len(list(run.checkpoints.glob("step_*"))) and max(run.checkpoints.glob("step_*")).name
-        while process.poll() is None and not any(p.name > (done or "") for p in run.checkpoints.glob("step_*")):
+        process = (
+            start(*options, "hydra.run.dir=run")
+            if number == signal.SIGKILL
+            else start("resume=run")
+        )
+        done = (
+            len(list(run.checkpoints.glob("step_*")))
+            and max(run.checkpoints.glob("step_*")).name
+        )
+        while process.poll() is None and not any(
+            p.name > (done or "") for p in run.checkpoints.glob("step_*")
+        ):
             time.sleep(0.01)
         process.send_signal(number)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == code, output
-    assert re.search(r"stopped by SIGTERM after step \d+ of 48; go on with: .* resume=.*run", output)
+    assert re.search(
+        r"stopped by SIGTERM after step \d+ of 48; go on with: .* resume=.*run", output
+    )
     last = start("resume=run")
     assert last.wait(120) == 0, last.stdout.read()
     assert whole.wait(120) == 0, whole.stdout.read()
@@ -185,12 +220,24 @@ def test_a_run_that_was_killed_before_its_first_step_begins_again(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_pretrained_model_trains_with_dropout_from_the_first_step_and_after_each_evaluation(tmp_path):
+def test_a_pretrained_model_trains_with_dropout_from_the_first_step_and_after_each_evaluation(
+    tmp_path,
+):
     pretrained = train_in(tmp_path / "pretrained").best
-    options = (f"model.name={pretrained}", "model.pretrained=true", "training.checkpoint_every=3")
+    options = (
+        f"model.name={pretrained}",
+        "model.pretrained=true",
+        "training.checkpoint_every=3",
+    )
     whole = train_in(tmp_path / "whole", *options)
-    train_in(tmp_path / "run", *options, until_step=6)  # the first evaluation is after step 4
-    assert fingerprint(train_in(tmp_path / "run", *options, f"resume.run={tmp_path / 'run'}")) == fingerprint(whole)
+    train_in(
+        tmp_path / "run", *options, until_step=6
+    )  # the first evaluation is after step 4
+    assert fingerprint(
+        train_in(tmp_path / "run", *options, f"resume.run={tmp_path / 'run'}")
+    ) == fingerprint(whole)
     other = train_in(tmp_path / "other", *options, "training.seeds.dropout=7")
-    losses = [[step["loss"] for step in fingerprint(run)["steps"]] for run in (whole, other)]
+    losses = [
+        [step["loss"] for step in fingerprint(run)["steps"]] for run in (whole, other)
+    ]
     assert all(mine != theirs for mine, theirs in zip(*losses, strict=True))

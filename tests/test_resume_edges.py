@@ -32,7 +32,12 @@ def run(finished, tmp_path):
 
 def files(run):
     kept = (run.best, run.checkpoints, run.kept_best)
-    return {path: digest_file(path) for folder in kept for path in folder.rglob("*") if path.is_file()}
+    return {
+        path: digest_file(path)
+        for folder in kept
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def out_of_memory(self):
@@ -51,7 +56,9 @@ def test_a_first_step_that_fails_leaves_best_weights_and_checkpoints(run, monkey
 def test_damaged_step_lines_delete_nothing_before_the_first_step(tmp_path, monkeypatch):
     train_until_killed(monkeypatch, 5, tmp_path, *OPTIONS)
     run = RunDir(tmp_path)
-    run.steps.write_bytes(run.steps.read_bytes().replace(b'"step": 1,', b'"step": 9,', 1))
+    run.steps.write_bytes(
+        run.steps.read_bytes().replace(b'"step": 1,', b'"step": 9,', 1)
+    )
     before = files(run)
     assert before
     monkeypatch.setattr(loop.Training, "_step", out_of_memory)
@@ -61,12 +68,23 @@ def test_damaged_step_lines_delete_nothing_before_the_first_step(tmp_path, monke
 
 
 def test_a_config_that_ends_before_the_checkpoint_is_refused(run):
-    with pytest.raises(ResumeRefused, match=r"its checkpoint is of step \d+, this config has \d+; type the training"):
-        train_in(run.path, *OPTIONS, "training.epochs=0.5", "resume.allow_drift=true", f"resume.run={run.path}")
+    with pytest.raises(
+        ResumeRefused,
+        match=r"its checkpoint is of step \d+, this config has \d+; type the training",
+    ):
+        train_in(
+            run.path,
+            *OPTIONS,
+            "training.epochs=0.5",
+            "resume.allow_drift=true",
+            f"resume.run={run.path}",
+        )
 
 
 def test_another_monitor_is_refused_even_if_drift_is_allowed(run):
-    with pytest.raises(ResumeRefused, match=r"chosen by training\.monitor=accuracy, not loss"):
+    with pytest.raises(
+        ResumeRefused, match=r"chosen by training\.monitor=accuracy, not loss"
+    ):
         train_in(run.path, *LONGER, "training.monitor=loss", f"resume.run={run.path}")
 
 
@@ -79,7 +97,12 @@ def test_moments_stay_with_their_parameters_when_groups_change(tmp_path, monkeyp
     def spied(self):
         if not moments:
             names = {id(p): name for name, p in self.prepared.model.named_parameters()}
-            moments.update({names[id(p)]: entries["exp_avg"].clone() for p, entries in self.optimizer.state.items()})
+            moments.update(
+                {
+                    names[id(p)]: entries["exp_avg"].clone()
+                    for p, entries in self.optimizer.state.items()
+                }
+            )
         step(self)
 
     monkeypatch.setattr(loop.Training, "_step", spied)
@@ -93,7 +116,9 @@ def test_moments_stay_with_their_parameters_when_groups_change(tmp_path, monkeyp
     assert all(moments[name].equal(tensor) for name, tensor in expected.items())
 
 
-def test_a_run_that_is_killed_while_it_begins_again_is_not_finished_already(run, monkeypatch):
+def test_a_run_that_is_killed_while_it_begins_again_is_not_finished_already(
+    run, monkeypatch
+):
     monkeypatch.setattr("ostinato.run.train.write_config", out_of_memory_of)
     with pytest.raises(MemoryError):
         train_in(run.path, *LONGER, f"resume.run={run.path}")
@@ -118,10 +143,16 @@ def test_what_a_killed_process_left_of_best_weights_is_removed(tmp_path, monkeyp
 
 def test_a_killed_job_keeps_what_it_has_logged(tmp_path):
     run = RunDir(tmp_path)
-    write_record(run.results, {"name": "x", "status": "unfinished", "metrics": {"train/loss": [{"step": 1}]}})
+    write_record(
+        run.results,
+        {"name": "x", "status": "unfinished", "metrics": {"train/loss": [{"step": 1}]}},
+    )
     record_failure(run, RuntimeError("killed by SIGKILL"))
     results = read_json(run.results)
-    assert (results["status"], results["metrics"]) == ("failed", {"train/loss": [{"step": 1}]})
+    assert (results["status"], results["metrics"]) == (
+        "failed",
+        {"train/loss": [{"step": 1}]},
+    )
 
 
 def test_a_trial_whose_metric_is_not_defined_has_failed(tmp_path):

@@ -17,7 +17,11 @@ from ostinato.seeding import Seeds, derive_seed, name_nondeterminism, set_determ
 PURPOSES = ["head", "order", "dropout", "split", "subsample"]
 
 
-@given(st.integers(0, 2**63 - 1), st.sampled_from(PURPOSES), st.lists(st.integers(0, 10**9), max_size=3))
+@given(
+    st.integers(0, 2**63 - 1),
+    st.sampled_from(PURPOSES),
+    st.lists(st.integers(0, 10**9), max_size=3),
+)
 def test_a_derived_seed_fits_every_generator_and_repeats(seed, purpose, counters):
     derived = derive_seed(seed, purpose, *counters)
     assert 0 <= derived < 2**63
@@ -25,8 +29,16 @@ def test_a_derived_seed_fits_every_generator_and_repeats(seed, purpose, counters
 
 
 def test_streams_never_meet():
-    seeds = [derive_seed(s, p, a, b) for s in range(5) for p in PURPOSES for a in range(20) for b in range(20)]
-    seeds += [derive_seed(s, p, a) for s in range(5) for p in PURPOSES for a in range(500)]
+    seeds = [
+        derive_seed(s, p, a, b)
+        for s in range(5)
+        for p in PURPOSES
+        for a in range(20)
+        for b in range(20)
+    ]
+    seeds += [
+        derive_seed(s, p, a) for s in range(5) for p in PURPOSES for a in range(500)
+    ]
     assert len(set(seeds)) == len(seeds)
 
 
@@ -40,7 +52,10 @@ def test_the_hash_seed_of_python_does_not_matter():
     code = "from ostinato.seeding import derive_seed; print(derive_seed(0, 'order', 3))"
     values = {
         subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": h}, capture_output=True, check=True
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": h},
+            capture_output=True,
+            check=True,
         ).stdout
         for h in ("1", "2")
     }
@@ -52,17 +67,24 @@ def test_one_purpose_can_be_reseeded_alone_and_zero_is_a_seed(purpose):
     plain, changed = Seeds(0, SeedsConfig()), Seeds(0, SeedsConfig(**{purpose: 7}))
     for other in PURPOSES:
         assert (plain.derive(other) == changed.derive(other)) == (other != purpose)
-    assert Seeds(5, SeedsConfig(**{purpose: 0})).derive(purpose) == plain.derive(purpose)
+    assert Seeds(5, SeedsConfig(**{purpose: 0})).derive(purpose) == plain.derive(
+        purpose
+    )
 
 
 def test_attention_that_warns_in_its_own_words_is_named():
     with name_nondeterminism() as warned:
-        warnings.warn("Flash Attention defaults to a non-deterministic algorithm. To explicitly", stacklevel=1)
+        warnings.warn(
+            "Flash Attention defaults to a non-deterministic algorithm. To explicitly",
+            stacklevel=1,
+        )
     assert warned == {"Flash Attention"}
 
 
 @pytest.mark.parametrize("level", Determinism)
-def test_strict_names_the_operation_that_cannot_be_deterministic_and_the_others_let_it_pass(level, caplog):
+def test_strict_names_the_operation_that_cannot_be_deterministic_and_the_others_let_it_pass(
+    level, caplog
+):
     def repeat_an_index():
         with name_nondeterminism() as warned:
             for _ in range(2):
@@ -72,11 +94,18 @@ def test_strict_names_the_operation_that_cannot_be_deterministic_and_the_others_
     set_determinism(level)
     try:
         if level is Determinism.strict:
-            with pytest.raises(DeterminismError, match=r"strict: put_ has no deterministic .*determinism=warn"):
+            with pytest.raises(
+                DeterminismError,
+                match=r"strict: put_ has no deterministic .*determinism=warn",
+            ):
                 repeat_an_index()
         elif level is Determinism.warn:
             assert repeat_an_index() == {"put_"}
-            assert [record.message for record in caplog.records if "put_ has no" in record.message] == caplog.messages
+            assert [
+                record.message
+                for record in caplog.records
+                if "put_ has no" in record.message
+            ] == caplog.messages
         else:
             assert repeat_an_index() == set()
     finally:

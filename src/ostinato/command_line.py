@@ -29,7 +29,9 @@ def quoted(value: str) -> str:
     # OmegaConf reads ${ as a reference, unless an odd number of backslashes precedes it.
     value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     # Hydra halves backslashes before a quote, and nowhere else.
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + re.search(r"\\*$", value)[0] + "'"  # type: ignore[index]
+    return (
+        "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + re.search(r"\\*$", value)[0] + "'"
+    )  # type: ignore[index]
 
 
 def _is_number_or_constant(value: str) -> bool:

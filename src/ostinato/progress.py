@@ -17,7 +17,9 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one record."""
-        rich.get_console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        rich.get_console().print(
+            self.format(record), markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def progress_bar() -> Progress:

@@ -25,17 +25,24 @@ _SECRET_VARIABLES = (
     "DATABRICKS_TOKEN",
 )
 _LOGIN = re.compile(r"//[^/\s?#]+@")  # up to the last @: a password can hold one
-_QUERY = re.compile(r"([?&][\w.-]*(?:token|key|password|passwd|pwd|secret|signature|sig)=)[^&\s#'\"]+", re.IGNORECASE)
+_QUERY = re.compile(
+    r"([?&][\w.-]*(?:token|key|password|passwd|pwd|secret|signature|sig)=)[^&\s#'\"]+",
+    re.IGNORECASE,
+)
 _REFERENCE = re.compile(r"\$\{oc\.env:([A-Za-z_]\w*)(?:,[^}]*)?\}")
 # C0 but tab and newline, C1, marks that change the direction of a text.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 _references: dict[str, str] = {}
 
 
 def register(value: str, reference: str) -> None:
     """Has a value shown as `reference` from here on; short values and numbers are ignored."""
-    if len(value) >= _SHORTEST and not re.fullmatch(r"[\d.,+-]+(e[+-]?\d+)?", value, re.IGNORECASE):
+    if len(value) >= _SHORTEST and not re.fullmatch(
+        r"[\d.,+-]+(e[+-]?\d+)?", value, re.IGNORECASE
+    ):
         _references[value] = reference
 
 
@@ -53,11 +60,19 @@ def register_references(config: Any) -> None:
 
 def redact(text: str) -> str:
     """A text without secrets: registered values, known variables, logins and tokens in addresses."""
-    known = {value: "***" for name in _SECRET_VARIABLES if len(value := os.environ.get(name, "")) >= _SHORTEST}
+    known = {
+        value: "***"
+        for name in _SECRET_VARIABLES
+        if len(value := os.environ.get(name, "")) >= _SHORTEST
+    }
     secrets = known | _references
     if secrets and any(value in text for value in secrets):
         longest_first = sorted(secrets, key=len, reverse=True)
-        text = re.sub("|".join(map(re.escape, longest_first)), lambda match: secrets[match[0]], text)
+        text = re.sub(
+            "|".join(map(re.escape, longest_first)),
+            lambda match: secrets[match[0]],
+            text,
+        )
     return _QUERY.sub(r"\1***", _LOGIN.sub("//***@", text))
 
 
@@ -82,7 +97,9 @@ def shown(text: object) -> str:
 
 def inline(value: object) -> str:
     """A value inside a line or a table cell of Markdown, where it can start no markup."""
-    return re.sub(r"([\\|`\[\]])", r"\\\1", " ".join(str(value).split())).replace("<", "&lt;")
+    return re.sub(r"([\\|`\[\]])", r"\\\1", " ".join(str(value).split())).replace(
+        "<", "&lt;"
+    )
 
 
 class Formatter(logging.Formatter):

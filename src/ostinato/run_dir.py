@@ -45,7 +45,9 @@ class RunDir:
     @property
     def began(self) -> bool:
         """Whether a training has begun here. One that was killed before it wrote its provenance has not."""
-        return self.config.is_file() and (self.provenance.is_file() or self.steps.is_file())
+        return self.config.is_file() and (
+            self.provenance.is_file() or self.steps.is_file()
+        )
 
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` optimizer steps."""
@@ -66,7 +68,11 @@ class RunDir:
     @property
     def sweep(self) -> "RunDir | None":
         """The sweep that the run is a job of, by Hydra's own record in the run folder; None for a single run."""
-        return RunDir(self.path.absolute().parent) if self._hydra("mode") == "MULTIRUN" else None
+        return (
+            RunDir(self.path.absolute().parent)
+            if self._hydra("mode") == "MULTIRUN"
+            else None
+        )
 
     @property
     def choices(self) -> dict[str, str]:
@@ -85,7 +91,9 @@ class RunDir:
         try:
             recorded = yaml.safe_load(record.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise ConfigError([f"{record}: damaged or not readable ({str(error).splitlines()[0]})"]) from None
+            raise ConfigError(
+                [f"{record}: damaged or not readable ({str(error).splitlines()[0]})"]
+            ) from None
         return key_values(recorded, record)
 
     def record_overrides(self, overrides: list[str]) -> None:
@@ -94,7 +102,9 @@ class RunDir:
 
     def _hydra(self, key: str) -> Any:
         try:
-            return yaml.safe_load((self.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))["hydra"][key]
+            return yaml.safe_load(
+                (self.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
+            )["hydra"][key]
         except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
             return None
 
@@ -117,7 +127,9 @@ class RunDir:
         if not run.path.is_dir():
             raise ConfigError([f"run={path}: no such folder"])
         if not run.config.is_file():
-            raise ConfigError([f"run={path}: holds no config.yaml, so it is not a run folder"])
+            raise ConfigError(
+                [f"run={path}: holds no config.yaml, so it is not a run folder"]
+            )
         return run
 
 
@@ -131,7 +143,9 @@ def key_values(recorded: Any, record: Path) -> list[str]:
         raise ConfigError([f"{record}: damaged (holds no list of key=value)"])
     for item in recorded:
         if not isinstance(item, str) or not (item.startswith("~") or "=" in item):
-            raise ConfigError([f"{record}: damaged ({str(item)[:80]!r} is not of the form key=value)"])
+            raise ConfigError(
+                [f"{record}: damaged ({str(item)[:80]!r} is not of the form key=value)"]
+            )
     return recorded
 
 
@@ -153,20 +167,31 @@ def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError([f"{path}: missing; the run folder is not complete"]) from None
+        raise ConfigError(
+            [f"{path}: missing; the run folder is not complete"]
+        ) from None
     except (OSError, ValueError) as error:
         raise ConfigError([f"{path}: damaged or not readable ({error})"]) from None
     if not isinstance(value, dict):
         raise ConfigError([f"{path}: damaged (holds no JSON object)"])
     digest = value.pop(_DIGEST, None)
     if digest is not None and digest != _digest_record(value):
-        raise ConfigError([f"{path}: damaged or changed since the run wrote it; restore the file, or train again"])
+        raise ConfigError(
+            [
+                f"{path}: damaged or changed since the run wrote it; restore the file, or train again"
+            ]
+        )
     try:
         TypeAdapter(dict if shape is None else shape).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        key, why = ".".join(map(str, first["loc"])), first["msg"][:1].lower() + first["msg"][1:]
-        raise ConfigError([f"{path}: damaged ({key}: {why}); restore the file, or make it again"]) from None
+        key, why = (
+            ".".join(map(str, first["loc"])),
+            first["msg"][:1].lower() + first["msg"][1:],
+        )
+        raise ConfigError(
+            [f"{path}: damaged ({key}: {why}); restore the file, or make it again"]
+        ) from None
     return value
 
 
@@ -177,7 +202,9 @@ def _digest_record(value: Mapping[str, Any]) -> str:
 
 def write_config(run: RunDir, resolved: Any) -> None:
     """Writes the resolved config."""
-    write_text(run.config, yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True))
+    write_text(
+        run.config, yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
+    )
 
 
 def read_config(run: RunDir) -> dict[str, Any]:
@@ -189,7 +216,9 @@ def read_config(run: RunDir) -> dict[str, Any]:
     try:
         value = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError([f"{run.config}: damaged or not readable ({str(error).splitlines()[0]})"]) from None
+        raise ConfigError(
+            [f"{run.config}: damaged or not readable ({str(error).splitlines()[0]})"]
+        ) from None
     if not isinstance(value, dict):
         raise ConfigError([f"{run.config}: damaged (holds no config)"])
     return value

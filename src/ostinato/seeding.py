@@ -27,7 +27,10 @@ def derive_seed(seed: int, purpose: str, *counters: int) -> int:
         *counters: where in the run, e.g. step and micro-batch.
     """
     text = "/".join([str(seed), purpose, *map(str, counters)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    return (
+        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+        >> 1
+    )
 
 
 class Seeds:
@@ -52,9 +55,15 @@ def seed_everything(seed: int) -> None:
 
 def set_environment() -> None:
     """Sets what libraries read only once: call before the first matrix product, CUDA or tokenizer work."""
-    os.environ.setdefault("MKL_CBWR", "AUTO")  # MKL: static schedules and reductions; costs nothing that shows
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers after a parallel tokenizer dead-lock
+    os.environ.setdefault(
+        "MKL_CBWR", "AUTO"
+    )  # MKL: static schedules and reductions; costs nothing that shows
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # cuBLAS is deterministic only with a fixed workspace
+    os.environ.setdefault(
+        "TOKENIZERS_PARALLELISM", "false"
+    )  # forked workers after a parallel tokenizer dead-lock
 
 
 def set_determinism(level: Determinism) -> None:
@@ -63,11 +72,15 @@ def set_determinism(level: Determinism) -> None:
     With `strict`, torch raises RuntimeError naming the operation that has no deterministic implementation.
     """
     set_environment()
-    torch.use_deterministic_algorithms(level is not Determinism.off, warn_only=level is Determinism.warn)
+    torch.use_deterministic_algorithms(
+        level is not Determinism.off, warn_only=level is Determinism.warn
+    )
     # Filling memory that is about to be overwritten shows bugs, changes no result, and takes an eighth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = level is not Determinism.off
-    torch.backends.cudnn.benchmark = False  # autotuning may pick another kernel on every start
+    torch.backends.cudnn.benchmark = (
+        False  # autotuning may pick another kernel on every start
+    )
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
@@ -93,7 +106,8 @@ def name_nondeterminism() -> Iterator[set[str]]:
             elif operation not in warned:
                 warned.add(operation)
                 log.warning(
-                    "training.determinism=warn: %s has no deterministic implementation on this device", operation
+                    "training.determinism=warn: %s has no deterministic implementation on this device",
+                    operation,
                 )
 
         warnings.showwarning = show  # type: ignore[assignment]
@@ -116,7 +130,10 @@ def _refusal_named() -> Iterator[None]:
 
 
 def _without_implementation(message: str) -> str | None:
-    for told in (" does not have a deterministic implementation", " defaults to a non-deterministic algorithm"):
+    for told in (
+        " does not have a deterministic implementation",
+        " defaults to a non-deterministic algorithm",
+    ):
         operation, found, _ = message.partition(told)
         if found:
             return operation

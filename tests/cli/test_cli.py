@@ -82,7 +82,9 @@ def test_all_mistakes_are_reported_at_once():
 
 
 def test_every_value_of_a_sweep_is_looked_at():
-    problems = find_problems("train", ["seed=1,2,-3", "training.lr=1e-5,oops"], multirun=True)
+    problems = find_problems(
+        "train", ["seed=1,2,-3", "training.lr=1e-5,oops"], multirun=True
+    )
     assert len(problems) == 2
     assert "seed=-3" in problems[0]
     assert "oops" in problems[1]
@@ -98,7 +100,11 @@ def test_every_value_of_a_sweep_is_looked_at():
         ["data=files", "data.train_path=a.csv", "data.val_path=b.csv"],
         ["tracker=jsonl"],
         ["tracker=[jsonl,tensorboard]"],
-        ["model=bert_base", "model.pretrained=false", "+model.architecture.hidden_size=128"],
+        [
+            "model=bert_base",
+            "model.pretrained=false",
+            "+model.architecture.hidden_size=128",
+        ],
         ["hydra.run.dir=/tmp/x"],
         ["training.early_stopping.patience=3", "training.max_grad_norm=null"],
     ],
@@ -107,12 +113,17 @@ def test_what_is_right_passes(good):
     assert find_problems("train", good, multirun=False) == []
 
 
-@pytest.mark.parametrize("group", ["model", "data", "training", "experiment", "tracker"])
+@pytest.mark.parametrize(
+    "group", ["model", "data", "training", "experiment", "tracker"]
+)
 def test_every_preset_composes(group):
     for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
         extra = [f"data.train_path={path}"] if path.stem == "files" else []
         extra += ["data.name=org/set"] if path.stem == "hub" else []
-        assert find_problems("train", [f"{group}={path.stem}", *extra], multirun=False) == [], path
+        assert (
+            find_problems("train", [f"{group}={path.stem}", *extra], multirun=False)
+            == []
+        ), path
 
 
 def test_a_mistake_ends_with_exit_code_2_no_traceback_and_no_folder(tmp_path):
@@ -149,7 +160,9 @@ def test_help_and_mistakes_do_not_load_torch():
         "mistakes.find_problems('train', ['a=1'], False);"
         "print({'torch', 'transformers', 'datasets', 'sklearn'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "set()"
 
 
@@ -167,7 +180,9 @@ def test_secrets_stay_references_in_what_is_shown(tmp_path):
     assert done.returncode == 0
     assert "s3cret" not in done.stdout + done.stderr
     assert "${oc.env:TOKEN}" in done.stdout
-    wrong = run("train", "training.epochs=${oc.env:TOKEN}", cwd=tmp_path, TOKEN="s3cret")
+    wrong = run(
+        "train", "training.epochs=${oc.env:TOKEN}", cwd=tmp_path, TOKEN="s3cret"
+    )
     assert wrong.returncode == 2
     assert "s3cret" not in wrong.stdout + wrong.stderr
 
@@ -175,14 +190,26 @@ def test_secrets_stay_references_in_what_is_shown(tmp_path):
 def test_a_dot_env_file_at_the_root_is_read_and_never_shown(tmp_path):
     for part in ("src", "conf", "scripts"):
         shutil.copytree(ROOT / part, tmp_path / part)
-    command = [python(), tmp_path / "scripts" / "train.py", "name=${oc.env:OSTINATO_SECRET}"]
+    command = [
+        python(),
+        tmp_path / "scripts" / "train.py",
+        "name=${oc.env:OSTINATO_SECRET}",
+    ]
 
     def said(*arguments):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
-        done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return done.stdout + done.stderr
 
-    assert "Environment variable 'OSTINATO_SECRET' not found" in said("training.epochs=-1")
+    assert "Environment variable 'OSTINATO_SECRET' not found" in said(
+        "training.epochs=-1"
+    )
     (tmp_path / ".env").write_text("OSTINATO_SECRET=s3cret\n")
     assert said("training.epochs=-1").splitlines() == [
         "training.epochs=-1.0: must be greater than 0 (Passes over the training split; fractions are allowed)",

@@ -12,7 +12,14 @@ from omegaconf import OmegaConf
 from preloaded import python
 
 from ostinato.cli import command, mistakes
-from ostinato.cli.composition import SCHEMAS, compose_command, hydra_composition, parse, reference, register_schemas
+from ostinato.cli.composition import (
+    SCHEMAS,
+    compose_command,
+    hydra_composition,
+    parse,
+    reference,
+    register_schemas,
+)
 from ostinato.cli.mistakes import find_problems
 from ostinato.command_line import override
 from ostinato.errors import ConfigError
@@ -101,7 +108,9 @@ def _schemas():
     register_schemas()
 
 
-@pytest.mark.parametrize(("typed", "part"), REFUSED, ids=[typed[:30] or "empty" for typed, _ in REFUSED])
+@pytest.mark.parametrize(
+    ("typed", "part"), REFUSED, ids=[typed[:30] or "empty" for typed, _ in REFUSED]
+)
 def test_an_odd_override_is_refused_in_one_line_that_begins_with_it(typed, part):
     problems = find_problems("train", [typed], multirun=False)
     assert problems, "accepted"
@@ -111,7 +120,9 @@ def test_an_odd_override_is_refused_in_one_line_that_begins_with_it(typed, part)
     assert problems[0].lstrip("+").startswith(key)
 
 
-@pytest.mark.parametrize("name", ["a..b", "a b", "ünïcode", "it's", "-dash", "a,b=c[d]", "ü" * 100])
+@pytest.mark.parametrize(
+    "name", ["a..b", "a b", "ünïcode", "it's", "-dash", "a,b=c[d]", "ü" * 100]
+)
 def test_a_name_that_can_end_a_folders_name_passes(name):
     assert find_problems("train", [override("name", name)], multirun=False) == []
 
@@ -119,10 +130,22 @@ def test_a_name_that_can_end_a_folders_name_passes(name):
 @pytest.mark.parametrize(
     ("typed", "lines"),
     [
-        ("seed=-1,2,-3,x", ["seed=-1: must be", "seed=-3: must be", "seed=x: must be a whole number"]),
-        ("name=a,b/c,d,'..'", ["name=b/c: the run's folder", "name=..: the run's folder"]),
-        ("training.betas=[0.1,0.2],[1,0.2]", ["training.betas=[1.0, 0.2]: must be less than 1"]),
-        ("training.seeds={head:1},{a:2}", ["training.seeds={a:2}: Key 'a' not in 'SeedsConfig'"]),
+        (
+            "seed=-1,2,-3,x",
+            ["seed=-1: must be", "seed=-3: must be", "seed=x: must be a whole number"],
+        ),
+        (
+            "name=a,b/c,d,'..'",
+            ["name=b/c: the run's folder", "name=..: the run's folder"],
+        ),
+        (
+            "training.betas=[0.1,0.2],[1,0.2]",
+            ["training.betas=[1.0, 0.2]: must be less than 1"],
+        ),
+        (
+            "training.seeds={head:1},{a:2}",
+            ["training.seeds={a:2}: Key 'a' not in 'SeedsConfig'"],
+        ),
         ("model=tiny,nosuch,minilm", ["model=tiny,nosuch,minilm: no such model"]),
         ("model=glob(*)", []),
         ("model=glob(q*)", ["model=glob(q*): glob(...) chooses among the options"]),
@@ -140,20 +163,41 @@ def test_every_wrong_value_of_a_sweep_has_one_line(typed, lines):
 
 @pytest.mark.slow
 def test_values_of_a_plain_key_are_checked_with_one_composition():
-    with patch("ostinato.cli.mistakes.compose_command", wraps=mistakes.compose_command) as composed:
-        assert find_problems("train", ["seed=range(0,100)", "training.lr=1e-5,2e-5"], multirun=True) == []
+    with patch(
+        "ostinato.cli.mistakes.compose_command", wraps=mistakes.compose_command
+    ) as composed:
+        assert (
+            find_problems(
+                "train", ["seed=range(0,100)", "training.lr=1e-5,2e-5"], multirun=True
+            )
+            == []
+        )
         assert composed.call_count == 1
         assert len(find_problems("train", ["seed=range(-50,50)"], multirun=True)) == 50
         assert composed.call_count == 2
-        assert find_problems("train", ["data=reuters_r8,generated", "model=tiny,minilm"], multirun=True) == []
-        assert composed.call_count == 5, "an option of a group can bring other values: each is composed"
+        assert (
+            find_problems(
+                "train",
+                ["data=reuters_r8,generated", "model=tiny,minilm"],
+                multirun=True,
+            )
+            == []
+        )
+        assert composed.call_count == 5, (
+            "an option of a group can bring other values: each is composed"
+        )
 
 
 def shell(arguments, cwd, **environment):
     command = f"{python()} {ROOT}/scripts/train.py {arguments}"
     environment = {**os.environ, **environment}
     return subprocess.run(
-        ["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-c", command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -162,13 +206,33 @@ def shell(arguments, cwd, **environment):
     [
         # Flags anywhere among the overrides.
         ("seed=3 --cfg job experiment=debug", 0, ""),
-        ("--cfg job training=nosuch", 2, "training=nosuch: no such training; there is default\n"),
+        (
+            "--cfg job training=nosuch",
+            2,
+            "training=nosuch: no such training; there is default\n",
+        ),
         ("--cfg job data=files", 0, ""),  # shows what is missing
         # Folders that no run can be written to.
-        ("experiment=debug hydra.run.dir=file", 2, "hydra.run.dir=file: is not a folder"),
-        pytest.param("resume=nowhere", 2, "resume=nowhere: not a run folder", marks=pytest.mark.proof),
-        pytest.param("'resume=a,(b'", 2, "resume=a,(b: not a run folder", marks=pytest.mark.proof),
-        pytest.param("--config-dir=/nowhere", 2, "Additional config directory", marks=pytest.mark.proof),
+        (
+            "experiment=debug hydra.run.dir=file",
+            2,
+            "hydra.run.dir=file: is not a folder",
+        ),
+        pytest.param(
+            "resume=nowhere",
+            2,
+            "resume=nowhere: not a run folder",
+            marks=pytest.mark.proof,
+        ),
+        pytest.param(
+            "'resume=a,(b'", 2, "resume=a,(b: not a run folder", marks=pytest.mark.proof
+        ),
+        pytest.param(
+            "--config-dir=/nowhere",
+            2,
+            "Additional config directory",
+            marks=pytest.mark.proof,
+        ),
         pytest.param("sweep=resume -m", 2, "sweep=resume: ", marks=pytest.mark.proof),
         # Closed streams, and a reader that has gone.
         pytest.param("training=nosuch 2>&-", 2, "", marks=pytest.mark.proof),
@@ -186,8 +250,12 @@ def test_an_odd_start_ends_without_a_traceback(arguments, code, stderr, tmp_path
 
 
 @pytest.mark.parametrize("content", [b"NAME=\xff\xfe", None])
-def test_an_environment_file_that_cannot_be_read_is_one_line(content, tmp_path, monkeypatch):
-    (tmp_path / ".env").mkdir() if content is None else (tmp_path / ".env").write_bytes(content)
+def test_an_environment_file_that_cannot_be_read_is_one_line(
+    content, tmp_path, monkeypatch
+):
+    (tmp_path / ".env").mkdir() if content is None else (tmp_path / ".env").write_bytes(
+        content
+    )
     monkeypatch.setattr(command, "CONF", tmp_path / "conf")
     if content is None:
         command._load_environment()  # python-dotenv reads files only
@@ -202,12 +270,19 @@ def test_a_path_that_exists_may_be_typed_as_it_is(tmp_path):
     typed = command._as_typed(f"run={folder}")
     with hydra_composition():
         assert parse(typed).value() == str(folder)
-    assert command._as_typed("data.train_path=a.csv,b.csv") == "data.train_path=a.csv,b.csv", "a sweep over two files"
+    assert (
+        command._as_typed("data.train_path=a.csv,b.csv")
+        == "data.train_path=a.csv,b.csv"
+    ), "a sweep over two files"
     assert command._as_typed(f"seed={folder}") == f"seed={folder}", "not a path"
 
 
 TEXTS = st.text(
-    st.one_of(st.sampled_from("\\'\"${}[](),=~ \n:ab1.-+#!"), st.characters(exclude_categories=["Cs"])), max_size=30
+    st.one_of(
+        st.sampled_from("\\'\"${}[](),=~ \n:ab1.-+#!"),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=30,
 )
 
 
@@ -241,14 +316,70 @@ VALUES = st.sampled_from(
             "{a:1}",
             "[a,b]",
         ),
-        *("1,2", "a,b", "'a,b'", "${seed}", "${x}", "${oc.env:X}", "${x:1}", "range(1,3)", "choice(a,b)", "glob(*)"),
-        *("interval(1,2)", "tag(a,1,2)", "int(1)", "str(1)", "~", "(", ")", "'", '"', "\\", "$", ":", "ü", "\t", ""),
+        *(
+            "1,2",
+            "a,b",
+            "'a,b'",
+            "${seed}",
+            "${x}",
+            "${oc.env:X}",
+            "${x:1}",
+            "range(1,3)",
+            "choice(a,b)",
+            "glob(*)",
+        ),
+        *(
+            "interval(1,2)",
+            "tag(a,1,2)",
+            "int(1)",
+            "str(1)",
+            "~",
+            "(",
+            ")",
+            "'",
+            '"',
+            "\\",
+            "$",
+            ":",
+            "ü",
+            "\t",
+            "",
+        ),
     ]
 )
-GROUPS = ["model", "data", "training", "tracker", "experiment", "search", "launcher", "hydra/launcher", "hydra"]
-OTHERS = ["hydra.run", "hydra.run.dir", "hydra.sweeper.params", "tracker.mlflow.uri", "model.architecture.x", "resume"]
-KEYS = st.sampled_from([*GROUPS, *OTHERS, "nosuch", *(key for command in SCHEMAS for key, _, _ in reference(command))])
-REAL = st.tuples(st.sampled_from(["", "", "+", "++", "~"]), KEYS, st.sampled_from(["=", "=", "=", ""]), VALUES)
+GROUPS = [
+    "model",
+    "data",
+    "training",
+    "tracker",
+    "experiment",
+    "search",
+    "launcher",
+    "hydra/launcher",
+    "hydra",
+]
+OTHERS = [
+    "hydra.run",
+    "hydra.run.dir",
+    "hydra.sweeper.params",
+    "tracker.mlflow.uri",
+    "model.architecture.x",
+    "resume",
+]
+KEYS = st.sampled_from(
+    [
+        *GROUPS,
+        *OTHERS,
+        "nosuch",
+        *(key for command in SCHEMAS for key, _, _ in reference(command)),
+    ]
+)
+REAL = st.tuples(
+    st.sampled_from(["", "", "+", "++", "~"]),
+    KEYS,
+    st.sampled_from(["=", "=", "=", ""]),
+    VALUES,
+)
 FRAGMENTS = st.lists(
     st.sampled_from(
         [
@@ -275,12 +406,29 @@ FRAGMENTS = st.lists(
                 " ",
                 "\n",
             ),
-            *("seed", "name", "model", "tiny", "hydra", "null", "1", "1e5", "nan", "choice", "range", "ü", "\0", "-m"),
+            *(
+                "seed",
+                "name",
+                "model",
+                "tiny",
+                "hydra",
+                "null",
+                "1",
+                "1e5",
+                "nan",
+                "choice",
+                "range",
+                "ü",
+                "\0",
+                "-m",
+            ),
         ]
     ),
     max_size=8,
 ).map("".join)
-OVERRIDES = st.lists(st.one_of(REAL.map("".join), REAL.map("".join), FRAGMENTS), min_size=1, max_size=3)
+OVERRIDES = st.lists(
+    st.one_of(REAL.map("".join), REAL.map("".join), FRAGMENTS), min_size=1, max_size=3
+)
 
 
 def either_problems_or_a_config(command, overrides, multirun, values):
@@ -294,12 +442,16 @@ def either_problems_or_a_config(command, overrides, multirun, values):
 @pytest.mark.slow
 @settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
 @given(st.sampled_from(["train", *SCHEMAS]), OVERRIDES, st.booleans(), st.booleans())
-def test_any_overrides_end_with_problems_or_a_config(command, overrides, multirun, values):
+def test_any_overrides_end_with_problems_or_a_config(
+    command, overrides, multirun, values
+):
     either_problems_or_a_config(command, overrides, multirun, values)
 
 
 @pytest.mark.proof
 @settings(max_examples=2000, phases=[Phase.explicit, Phase.generate])
 @given(st.sampled_from(["train", *SCHEMAS]), OVERRIDES, st.booleans(), st.booleans())
-def test_any_of_many_overrides_end_with_problems_or_a_config(command, overrides, multirun, values):
+def test_any_of_many_overrides_end_with_problems_or_a_config(
+    command, overrides, multirun, values
+):
     either_problems_or_a_config(command, overrides, multirun, values)

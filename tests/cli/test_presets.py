@@ -14,23 +14,39 @@ def composed(*overrides):
     composition.register_schemas()
     overrides = [*overrides, *own_recipe(overrides)]
     with composition.hydra_composition():
-        return composition.to_config(composition.compose_command("train", overrides), RunConfig).training
+        return composition.to_config(
+            composition.compose_command("train", overrides), RunConfig
+        ).training
 
 
 def test_the_preset_keeps_its_recipe_for_its_own_model():
-    for same in ([], ["model.name=asset:all-MiniLM-L6-v2"], ["model.name='asset:all-MiniLM-L6-v2'"]):
+    for same in (
+        [],
+        ["model.name=asset:all-MiniLM-L6-v2"],
+        ["model.name='asset:all-MiniLM-L6-v2'"],
+    ):
         assert own_recipe(same) == []
         assert composed(*same).head_lr == 1e-3
 
 
 def test_another_model_gets_the_defaults():
     training = composed("model.name=my/folder")
-    assert (training.lr, training.head_lr, training.batch_size) == (DEFAULT.lr, None, DEFAULT.batch_size)
+    assert (training.lr, training.head_lr, training.batch_size) == (
+        DEFAULT.lr,
+        None,
+        DEFAULT.batch_size,
+    )
 
 
 def test_what_the_user_types_holds():
-    training = composed("model.name=my/folder", "training.lr=2e-4", "training.head_lr=1e-2")
-    assert (training.lr, training.head_lr, training.batch_size) == (2e-4, 1e-2, DEFAULT.batch_size)
+    training = composed(
+        "model.name=my/folder", "training.lr=2e-4", "training.head_lr=1e-2"
+    )
+    assert (training.lr, training.head_lr, training.batch_size) == (
+        2e-4,
+        1e-2,
+        DEFAULT.batch_size,
+    )
     assert composed("training.head_lr=1e-3", "model.name=my/folder").head_lr == 1e-3
 
 
@@ -53,7 +69,14 @@ def test_recorded_overrides_are_not_taken_back_twice():
 
 
 @pytest.mark.parametrize(
-    "wrong", ["model.name=", "=", "model.name=my/a nosuch=1", "model=nosuch,model.name=a", "training.lr=["]
+    "wrong",
+    [
+        "model.name=",
+        "=",
+        "model.name=my/a nosuch=1",
+        "model=nosuch,model.name=a",
+        "training.lr=[",
+    ],
 )
 def test_what_is_wrong_is_left_to_the_check_of_the_command_line(wrong):
     assert own_recipe(wrong.split()) in ([], own_recipe(["model.name=x"]))
@@ -68,5 +91,8 @@ def test_the_log_names_what_is_not_used(capsys):
         "training.lr=5e-05",
         "training.head_lr=null",
     ]
-    assert "model.name=my/folder: the preset was tuned for other weights" in capsys.readouterr().err
+    assert (
+        "model.name=my/folder: the preset was tuned for other weights"
+        in capsys.readouterr().err
+    )
     assert configure()[0].training.head_lr is None

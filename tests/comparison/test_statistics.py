@@ -40,7 +40,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(n):
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5, 6, 10])
 @pytest.mark.parametrize("configurations", [2, 6])
-def test_without_a_difference_better_is_said_in_at_most_5_percent_of_sweeps(n, configurations):
+def test_without_a_difference_better_is_said_in_at_most_5_percent_of_sweeps(
+    n, configurations
+):
     scores = np.random.default_rng(n).normal(size=(REPETITIONS, configurations, n))
     differences = scores[:, 1:] - scores[:, :1]
     corrected = holm(sign_flip_p(differences))
@@ -55,17 +57,24 @@ def test_without_a_difference_better_is_said_in_at_most_5_percent_of_sweeps(n, c
 @given(st.lists(finite, min_size=2, max_size=9))
 def test_sign_flips_are_all_enumerated(differences):
     observed = abs(sum(differences))
-    flipped = [abs(np.dot(signs, differences)) for signs in itertools.product((1, -1), repeat=len(differences))]
+    flipped = [
+        abs(np.dot(signs, differences))
+        for signs in itertools.product((1, -1), repeat=len(differences))
+    ]
     expected = np.mean([value >= observed - 1e-9 for value in flipped])
     assert float(sign_flip_p(differences)) == pytest.approx(expected)
 
 
 def test_five_seeds_cannot_reach_5_percent_and_six_can():
     assert float(sign_flip_p([1.0, 2.0, 3.0, 4.0, 5.0])) == smallest_p(5) == 0.0625
-    assert float(sign_flip_p([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])) == smallest_p(6) == 0.03125
+    assert (
+        float(sign_flip_p([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])) == smallest_p(6) == 0.03125
+    )
     assert judge(9.0, 5, smallest_p(5), 1) is Verdict.too_few
     assert judge(9.0, 6, smallest_p(6), 1) is Verdict.better
-    assert judge(9.0, 6, 5 * smallest_p(6), 5) is Verdict.too_few, "Holm over five comparisons: six are not enough"
+    assert judge(9.0, 6, 5 * smallest_p(6), 5) is Verdict.too_few, (
+        "Holm over five comparisons: six are not enough"
+    )
 
 
 @given(st.integers(1, 50))
@@ -76,7 +85,9 @@ def test_the_seeds_needed_are_the_fewest_that_can_reach_it(comparisons):
 
 def test_many_pairs_are_sampled_close_to_the_t_test():
     differences = np.random.default_rng(1).normal(0.4, 1, size=30)
-    assert float(sign_flip_p(differences)) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.01)
+    assert float(sign_flip_p(differences)) == pytest.approx(
+        stats.ttest_1samp(differences, 0).pvalue, abs=0.01
+    )
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
@@ -89,13 +100,19 @@ def test_holm_never_lowers_keeps_the_order_and_is_bounded_by_bonferroni(p):
 
 
 def test_holm_gives_the_textbook_values():
-    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx(
+        [0.03, 0.06, 0.06, 0.02]
+    )
 
 
-@given(st.lists(finite, min_size=1, max_size=6), st.lists(finite, min_size=1, max_size=6))
+@given(
+    st.lists(finite, min_size=1, max_size=6), st.lists(finite, min_size=1, max_size=6)
+)
 def test_superiority_of_both_sides_adds_up_to_one(first, second):
     assert superiority(first, second) + superiority(second, first) == pytest.approx(1)
-    assert superiority(first, second, higher_is_better=False) == pytest.approx(superiority(second, first))
+    assert superiority(first, second, higher_is_better=False) == pytest.approx(
+        superiority(second, first)
+    )
 
 
 def test_less_is_better_turns_wins_and_verdicts_but_not_the_difference():
@@ -130,7 +147,11 @@ def test_the_bootstrap_of_rows_matches_the_binomial():
 def test_the_variance_of_each_seed_stream_is_found_apart():
     rng = np.random.default_rng(0)
     head, order = rng.normal(0, 3, size=40), rng.normal(0, 1, size=40)
-    runs = [({"head": h, "order": o, "split": 0}, head[h] + order[o]) for h in range(40) for o in range(40)]
+    runs = [
+        ({"head": h, "order": o, "split": 0}, head[h] + order[o])
+        for h in range(40)
+        for o in range(40)
+    ]
     table = {row.stream: row for row in variance_by_stream(runs)}
     assert table.keys() == {"head", "order"}
     assert table["head"].sd == pytest.approx(np.std(head, ddof=1))
@@ -138,4 +159,9 @@ def test_the_variance_of_each_seed_stream_is_found_apart():
 
 
 def test_streams_that_move_together_cannot_be_told_apart():
-    assert variance_by_stream([({"head": seed, "order": seed}, float(seed)) for seed in range(5)]) == []
+    assert (
+        variance_by_stream(
+            [({"head": seed, "order": seed}, float(seed)) for seed in range(5)]
+        )
+        == []
+    )

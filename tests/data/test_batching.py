@@ -15,7 +15,9 @@ from ostinato.data.batching import Schedule, count_batches, plan_epoch, plan_eva
 LENGTHS = hnp.arrays(np.int32, st.integers(1, 300), elements=st.integers(1, 512))
 
 
-@given(LENGTHS, st.integers(1, 40), st.integers(0, 2**63 - 1), st.sampled_from(Batching))
+@given(
+    LENGTHS, st.integers(1, 40), st.integers(0, 2**63 - 1), st.sampled_from(Batching)
+)
 def test_every_row_stands_in_exactly_one_batch(lengths, batch_size, seed, batching):
     batches = plan_epoch(lengths, batch_size, seed, batching)
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
@@ -26,8 +28,15 @@ def test_every_row_stands_in_exactly_one_batch(lengths, batch_size, seed, batchi
 ANY_LENGTHS = hnp.arrays(np.int32, st.integers(1, 300), elements=st.integers(0, 512))
 
 
-@given(ANY_LENGTHS, st.integers(1, 4000), st.integers(0, 2**63 - 1), st.sampled_from(Batching))
-def test_a_token_budget_is_an_upper_bound_unless_one_row_alone_exceeds_it(lengths, budget, seed, batching):
+@given(
+    ANY_LENGTHS,
+    st.integers(1, 4000),
+    st.integers(0, 2**63 - 1),
+    st.sampled_from(Batching),
+)
+def test_a_token_budget_is_an_upper_bound_unless_one_row_alone_exceeds_it(
+    lengths, budget, seed, batching
+):
     batches = plan_epoch(lengths, 32, seed, batching, budget)
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     assert len(batches) == count_batches(lengths, 32, batching, budget)
@@ -38,20 +47,29 @@ def test_a_token_budget_is_an_upper_bound_unless_one_row_alone_exceeds_it(length
 
 @pytest.mark.parametrize("batching", Batching)
 def test_batches_of_a_token_budget_are_full_and_change_with_the_seed(batching):
-    lengths = np.random.default_rng(0).geometric(0.02, 5000).clip(1, 256).astype(np.int32)
-    one, again, other = (plan_epoch(lengths, 32, seed, batching, 2048) for seed in (1, 1, 2))
+    lengths = (
+        np.random.default_rng(0).geometric(0.02, 5000).clip(1, 256).astype(np.int32)
+    )
+    one, again, other = (
+        plan_epoch(lengths, 32, seed, batching, 2048) for seed in (1, 1, 2)
+    )
     assert all((a == b).all() for a, b in zip(one, again, strict=True))
     tokens = np.array([lengths[batch].sum() for batch in one])
     assert np.median(tokens) > 0.9 * 2048
     if batching is not Batching.bucketed:
         assert tokens.min() > 0.85 * 2048
-    partners = {tuple(sorted(batch)) for batch in one} & {tuple(sorted(batch)) for batch in other}
+    partners = {tuple(sorted(batch)) for batch in one} & {
+        tuple(sorted(batch)) for batch in other
+    }
     assert not partners
 
 
 @given(LENGTHS, st.integers(1, 40), st.sampled_from(Batching))
 def test_rows_of_a_batch_go_from_short_to_long(lengths, batch_size, batching):
-    assert all((np.diff(lengths[batch]) >= 0).all() for batch in plan_epoch(lengths, batch_size, 0, batching))
+    assert all(
+        (np.diff(lengths[batch]) >= 0).all()
+        for batch in plan_epoch(lengths, batch_size, 0, batching)
+    )
 
 
 @given(LENGTHS, st.integers(1, 40))
@@ -66,23 +84,35 @@ def test_a_plan_is_a_function_of_its_seed_and_of_nothing_else(batching):
     lengths = np.random.default_rng(0).integers(1, 512, 1000).astype(np.int32)
     first = plan_epoch(lengths, 32, 7, batching)
     np.random.seed(1)
-    again, other = plan_epoch(lengths, 32, 7, batching), plan_epoch(lengths, 32, 8, batching)
+    again, other = (
+        plan_epoch(lengths, 32, 7, batching),
+        plan_epoch(lengths, 32, 8, batching),
+    )
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
-    assert any((a != b).any() for a, b in zip(first, other, strict=True) if len(a) == len(b))
+    assert any(
+        (a != b).any() for a, b in zip(first, other, strict=True) if len(a) == len(b)
+    )
 
 
 def test_buckets_pad_less_than_a_tenth_while_random_order_pads_more():
-    lengths = np.random.default_rng(0).geometric(0.02, 20_000).clip(1, 256).astype(np.int32)
+    lengths = (
+        np.random.default_rng(0).geometric(0.02, 20_000).clip(1, 256).astype(np.int32)
+    )
 
     def computed(batching):
-        return sum(len(b) * lengths[b].max() for b in plan_epoch(lengths, 32, 0, batching)) / lengths.sum()
+        return (
+            sum(len(b) * lengths[b].max() for b in plan_epoch(lengths, 32, 0, batching))
+            / lengths.sum()
+        )
 
     assert computed(Batching.bucketed) < 1.1 < computed(Batching.random)
 
 
 def test_buckets_keep_short_and_long_batches_mixed_over_the_epoch():
     lengths = np.arange(6400, dtype=np.int32)
-    longest = np.array([lengths[b].max() for b in plan_epoch(lengths, 32, 0, Batching.bucketed)])
+    longest = np.array(
+        [lengths[b].max() for b in plan_epoch(lengths, 32, 0, Batching.bucketed)]
+    )
     assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.3
 
 
@@ -90,7 +120,9 @@ def test_a_million_rows_are_planned_quickly():
     lengths = np.random.default_rng(0).integers(1, 512, 1_000_000).astype(np.int32)
     start = time.perf_counter()
     plan_epoch(lengths, 32, 0, Batching.bucketed)
-    assert time.perf_counter() - start < 30  # a guard against a quadratic plan, not a benchmark
+    assert (
+        time.perf_counter() - start < 30
+    )  # a guard against a quadratic plan, not a benchmark
 
 
 @given(st.integers(1, 500), st.floats(0.05, 5))
@@ -101,4 +133,6 @@ def test_positions_walk_through_the_epochs_without_a_gap(steps_per_epoch, epochs
     for (epoch, batch), following in pairwise(positions):
         assert following in ((epoch, batch + 1), (epoch + 1, 0))
         assert batch < schedule.steps_per_epoch
-    assert schedule.total_steps == max(1, int(np.ceil(epochs * schedule.steps_per_epoch - 1e-9)))
+    assert schedule.total_steps == max(
+        1, int(np.ceil(epochs * schedule.steps_per_epoch - 1e-9))
+    )

@@ -49,7 +49,9 @@ def names(found):
 
 
 def left(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_every_entry_is_listed_with_kind_size_and_last_use(folder):
@@ -69,7 +71,9 @@ def test_every_entry_is_listed_with_kind_size_and_last_use(folder):
 def test_pruning_by_age_keeps_what_was_used_since(folder):
     deleted = cache.prune(CacheConfig(prune="30"))
     assert names(deleted) == {"a", "c", "d", "w"}
-    assert left(folder) == {f"rows/{'b' * 64}.arrow", ".in_use"}, "the lock of deleted tokens goes with them"
+    assert left(folder) == {f"rows/{'b' * 64}.arrow", ".in_use"}, (
+        "the lock of deleted tokens goes with them"
+    )
 
 
 @pytest.mark.parametrize("touched", ["manifest", "lock"])
@@ -86,7 +90,10 @@ def test_a_dry_run_deletes_nothing(folder):
 
 
 def test_pruning_all_leaves_what_is_not_the_programs_own(folder, tmp_path):
-    foreign = [make(folder / place, 400) for place in ("thesis.txt", "rows/notes.arrow", "assets/a/b", "models/x.bin")]
+    foreign = [
+        make(folder / place, 400)
+        for place in ("thesis.txt", "rows/notes.arrow", "assets/a/b", "models/x.bin")
+    ]
     outside = make(tmp_path / "outside" / f"{'f' * 64}.arrow", 400)
     (folder / "rows" / f"{'f' * 64}.arrow").symlink_to(outside)
     (folder / "assets" / f"link-{'f' * 12}").symlink_to(outside.parent)
@@ -121,7 +128,11 @@ def test_what_killed_processes_left_is_deleted_whatever_its_age(folder):
 def test_nothing_is_deleted_while_a_process_uses_the_cache(folder):
     code = "from ostinato.data.assets import cache_folder\nwith cache_folder('rows'): pass\nprint('uses'); input()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ,
     )
     assert process.stdout.readline() == "uses\n"
     before = left(folder)
@@ -130,7 +141,9 @@ def test_nothing_is_deleted_while_a_process_uses_the_cache(folder):
     assert left(folder) == before
     process.kill()
     process.wait()
-    assert names(cache.prune(CacheConfig(prune="all"))) == set("abcdw"), "a killed process holds nothing"
+    assert names(cache.prune(CacheConfig(prune="all"))) == set("abcdw"), (
+        "a killed process holds nothing"
+    )
 
 
 def test_an_asset_that_is_used_again_counts_as_used_now(tmp_path, monkeypatch):
@@ -138,7 +151,9 @@ def test_an_asset_that_is_used_again_counts_as_used_now(tmp_path, monkeypatch):
     wheel = assets.Wheel("wheel==1.0", "0" * 64, "root", ("file",))
     file = make(tmp_path / "assets" / wheel.key / "file", 40)
     stored = {"file": {"bytes": file.stat().st_size, "sha256": digest_file(file)}}
-    manifest = make(tmp_path / "assets" / wheel.key / "manifest.json", 40, json.dumps(stored))
+    manifest = make(
+        tmp_path / "assets" / wheel.key / "manifest.json", 40, json.dumps(stored)
+    )
     used(manifest, 40)
     assets.fetch(wheel)
     assert time.time() - manifest.stat().st_mtime < DAY
@@ -160,9 +175,13 @@ def test_without_a_home_folder_the_cache_has_to_be_named(monkeypatch):
     for variable in ("OSTINATO_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(variable, raising=False)
     if os.getuid() != 0:
-        pytest.skip("only root can run a process as a user that the system does not know")
+        pytest.skip(
+            "only root can run a process as a user that the system does not know"
+        )
     code = "import os; from ostinato.data.assets import cache_dir; os.setuid(54321); cache_dir()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.stderr.splitlines()[-1].endswith(
         "no folder for the cache: this user has no home folder; set OSTINATO_CACHE to a folder"
     )

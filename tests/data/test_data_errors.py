@@ -17,8 +17,16 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {},
         r"data\.train_path=.*train\.csv: no such file \(did you mean .*trian\.csv\?\)",
     ),
-    "glob without match": ({}, {"train_path": "*.tsv"}, r"data\.train_path=\*\.tsv: no file matches this glob"),
-    "folder": ({"sub/x.csv": GOOD}, {"train_path": "sub"}, r"it is a folder: try sub/\*\.csv"),
+    "glob without match": (
+        {},
+        {"train_path": "*.tsv"},
+        r"data\.train_path=\*\.tsv: no file matches this glob",
+    ),
+    "folder": (
+        {"sub/x.csv": GOOD},
+        {"train_path": "sub"},
+        r"it is a folder: try sub/\*\.csv",
+    ),
     "missing column": (
         {"train.csv": "texts,label\na,x\n"},
         {},
@@ -29,23 +37,39 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {"train_path": "train.jsonl"},
         r"line 1: no column 'label' \(data\.label_column\)",
     ),
-    "column twice": ({"train.csv": "text,label,text\na,x,b\n"}, {}, "column 'text' is there 2 times"),
+    "column twice": (
+        {"train.csv": "text,label,text\na,x,b\n"},
+        {},
+        "column 'text' is there 2 times",
+    ),
     "empty file": ({"train.csv": ""}, {}, r"train\.csv: the file is empty"),
     "header only": ({"train.csv": "text,label\n"}, {}, r"train\.csv: holds no rows"),
     "blank lines only": ({"train.csv": "\n\n"}, {}, r"train\.csv: holds no rows"),
-    "empty json list": ({"train.json": "[]"}, {"train_path": "train.json"}, r"train\.json: holds no rows"),
+    "empty json list": (
+        {"train.json": "[]"},
+        {"train_path": "train.json"},
+        r"train\.json: holds no rows",
+    ),
     "bad encoding": (
         {"train.csv": b"text,label\na,x\ncaf\xe9,y\n"},
         {},
         r"train\.csv, line 3: byte 0xe9 at position 4; the file is not UTF-8",
     ),
-    "UTF-16": ({"train.csv": GOOD.encode("utf-16")}, {}, "encoded as UTF-16; save it as UTF-8"),
+    "UTF-16": (
+        {"train.csv": GOOD.encode("utf-16")},
+        {},
+        "encoded as UTF-16; save it as UTF-8",
+    ),
     "half of a surrogate pair": (
         {"train.jsonl": '{"text": "\\ud800", "label": "x"}\n'},
         {"train_path": "train.jsonl"},
         "line 1: the text has half of a surrogate pair",
     ),
-    "empty label": ({"train.csv": "text,label\na,x\nb, \n"}, {}, r"train\.csv, line 3: the label is empty"),
+    "empty label": (
+        {"train.csv": "text,label\na,x\nb, \n"},
+        {},
+        r"train\.csv, line 3: the label is empty",
+    ),
     "null label": (
         {"train.jsonl": '{"text": "a", "label": null}\n'},
         {"train_path": "train.jsonl"},
@@ -76,8 +100,16 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {"task": "regression"},
         "line 2: the label '1e39' is not a finite number",
     ),
-    "one class": ({"train.csv": "text,label\na,x\nb,x\n"}, {}, r"one class only \('x'\).*data\.label_column=label"),
-    "no label at all": ({"train.csv": "text,label\na,\nb,\n"}, {"task": "multi_label"}, "no label at all"),
+    "one class": (
+        {"train.csv": "text,label\na,x\nb,x\n"},
+        {},
+        r"one class only \('x'\).*data\.label_column=label",
+    ),
+    "no label at all": (
+        {"train.csv": "text,label\na,\nb,\n"},
+        {"task": "multi_label"},
+        "no label at all",
+    ),
     "label that train lacks": (
         {"train.csv": GOOD, "t.csv": "text,label\na,x\nb,z\n"},
         {"test_path": "t.csv"},
@@ -93,7 +125,11 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {},
         r"train\.csv: named \.csv but its content is a spreadsheet",
     ),
-    "binary named jsonl": ({"train.jsonl": b"\x93NUMPY\x01\0"}, {"train_path": "train.jsonl"}, "its content is binary"),
+    "binary named jsonl": (
+        {"train.jsonl": b"\x93NUMPY\x01\0"},
+        {"train_path": "train.jsonl"},
+        "its content is binary",
+    ),
     "csv named parquet": (
         {"train.parquet": GOOD},
         {"train_path": "train.parquet"},
@@ -114,35 +150,58 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {},
         r"train\.csv, line 2: 3 fields where the header has 2",
     ),
-    "open quote": ({"train.csv": 'text,label\na,x\n"b,y\n'}, {}, r"train\.csv, line 3: unexpected end of data"),
+    "open quote": (
+        {"train.csv": 'text,label\na,x\n"b,y\n'},
+        {},
+        r"train\.csv, line 3: unexpected end of data",
+    ),
     "wrong JSON line": (
         {"train.jsonl": '{"text": "a", "label": "x"}\n{"text": \n'},
         {"train_path": "train.jsonl"},
         r"train\.jsonl, line 2: not JSON",
     ),
-    "JSON line is no object": ({"train.jsonl": "[1, 2]\n"}, {"train_path": "train.jsonl"}, "line 1: not a JSON object"),
+    "JSON line is no object": (
+        {"train.jsonl": "[1, 2]\n"},
+        {"train_path": "train.jsonl"},
+        "line 1: not a JSON object",
+    ),
     "wrong JSON item": (
         {"train.json": '[{"text": "a", "label": "x"}, {"text" "b"}]'},
         {"train_path": "train.json"},
         "item 2: not JSON",
     ),
-    "cut JSON list": ({"train.json": '[{"text": "a", "label": "x"}'}, {"train_path": "train.json"}, "item 1: not JSON"),
+    "cut JSON list": (
+        {"train.json": '[{"text": "a", "label": "x"}'},
+        {"train_path": "train.json"},
+        "item 1: not JSON",
+    ),
     "text is a list": (
         {"train.json": '[{"text": ["a"], "label": "x"}]'},
         {"train_path": "train.json"},
         "item 1: the text is a list, not a string",
     ),
-    "too few rows to cut": ({"train.csv": GOOD}, {}, r"no validation split can be cut from 2 rows.*data\.val_path"),
+    "too few rows to cut": (
+        {"train.csv": GOOD},
+        {},
+        r"no validation split can be cut from 2 rows.*data\.val_path",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_error_names_place_and_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+def test_an_error_names_place_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
     files, config, message = CASES[case]
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        (tmp_path / name).write_bytes(
+            content if isinstance(content, bytes) else content.encode()
+        )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=message) as caught:
-        load_data(DataConfig(source=Source.files, **{"train_path": "train.csv", **config}), Seeds(42, SeedsConfig()))
+        load_data(
+            DataConfig(source=Source.files, **{"train_path": "train.csv", **config}),
+            Seeds(42, SeedsConfig()),
+        )
     assert "\n" not in str(caught.value)

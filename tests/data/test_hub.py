@@ -10,14 +10,28 @@ from hub import COMMIT, TEXTS, Hub, serving, write_model, write_sentiment
 from preloaded import python
 
 ROOT = Path(__file__).parents[2]
-PRESETS = ["bert_base", "distilbert", "roberta_base", "modernbert_base", "deberta_v3_base", "multilingual"]
-QUICK = ("training.epochs=1", "training.threads=1", "training.device=cpu", "model.max_length=16")
+PRESETS = [
+    "bert_base",
+    "distilbert",
+    "roberta_base",
+    "modernbert_base",
+    "deberta_v3_base",
+    "multilingual",
+]
+QUICK = (
+    "training.epochs=1",
+    "training.threads=1",
+    "training.device=cpu",
+    "model.max_length=16",
+)
 
 pytestmark = pytest.mark.slow
 
 
 def preset(name):
-    return yaml.safe_load((ROOT / "conf" / "model" / f"{name}.yaml").read_text())["model"]
+    return yaml.safe_load((ROOT / "conf" / "model" / f"{name}.yaml").read_text())[
+        "model"
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +39,16 @@ def hub(tmp_path_factory):
     """The environment of a process whose hub is the stand-in."""
     root = tmp_path_factory.mktemp("hub")
     for name in PRESETS:
-        write_model(root / "models" / preset(name)["name"], preset(name)["architecture"])
+        write_model(
+            root / "models" / preset(name)["name"], preset(name)["architecture"]
+        )
     write_sentiment(root / "datasets" / "stanfordnlp" / "sst2")
     with serving(root) as variables:
-        yield {**os.environ, **variables, "HF_HOME": str(tmp_path_factory.mktemp("home"))}
+        yield {
+            **os.environ,
+            **variables,
+            "HF_HOME": str(tmp_path_factory.mktemp("home")),
+        }
 
 
 def run_python(*arguments, environment, cwd):
@@ -44,13 +64,21 @@ def run_python(*arguments, environment, cwd):
 
 
 def train(*overrides, environment, cwd):
-    return run_python(str(ROOT / "scripts" / "train.py"), *QUICK, *overrides, environment=environment, cwd=cwd)
+    return run_python(
+        str(ROOT / "scripts" / "train.py"),
+        *QUICK,
+        *overrides,
+        environment=environment,
+        cwd=cwd,
+    )
 
 
 def assert_refused(done, cwd, *said):
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    (line,) = (line for line in done.stdout.splitlines() if "could not be loaded" in line)
+    (line,) = (
+        line for line in done.stdout.splitlines() if "could not be loaded" in line
+    )
     assert all(text in line for text in said)
     assert not list(cwd.glob("outputs/*/*/best"))
 
@@ -77,11 +105,20 @@ for argument in sys.argv[4:]:
 
 @pytest.mark.slow
 def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
-    presets = [f"{name} {preset(name)['name']} {preset(name).get('attention', 'sdpa')}" for name in PRESETS]
-    done = run_python("-c", LOAD, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path)
-    assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in PRESETS], done.stderr
+    presets = [
+        f"{name} {preset(name)['name']} {preset(name).get('attention', 'sdpa')}"
+        for name in PRESETS
+    ]
+    done = run_python(
+        "-c", LOAD, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path
+    )
+    assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in PRESETS], (
+        done.stderr
+    )
     # transformers asks a third party to convert weights that are no safetensors, and looks for its proposal.
-    assert not [asked for asked in Hub.asked if "/commits/" in asked or "/discussions" in asked]
+    assert not [
+        asked for asked in Hub.asked if "/commits/" in asked or "/discussions" in asked
+    ]
 
 
 @pytest.mark.slow
@@ -100,10 +137,15 @@ def test_a_hub_preset_trains_on_a_data_set_of_the_hub(hub, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (("data=generated", "model.name=nobody/nothing"), "model.name=nobody/nothing: could not be loaded"),
+        (
+            ("data=generated", "model.name=nobody/nothing"),
+            "model.name=nobody/nothing: could not be loaded",
+        ),
         (("data=generated", "model.revision=feature"), "feature"),
         (("data=sst2", "data.revision=feature"), "data.name=stanfordnlp/sst2: "),
     ],
 )
 def test_what_the_hub_lacks_is_said_in_one_line(hub, tmp_path, wrong, said):
-    assert_refused(train("model=bert_base", *wrong, environment=hub, cwd=tmp_path), tmp_path, said)
+    assert_refused(
+        train("model=bert_base", *wrong, environment=hub, cwd=tmp_path), tmp_path, said
+    )

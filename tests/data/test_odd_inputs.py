@@ -24,7 +24,9 @@ from ostinato.errors import UserError
 from ostinato.inference.stream import texts
 from ostinato.sweep.jobs import job_folder
 
-Outcome = list[str] | str  # the texts of the rows, or a part of the line that refuses them
+Outcome = (
+    list[str] | str
+)  # the texts of the rows, or a part of the line that refuses them
 
 
 def train_rows(path: str, task: str = "single_label") -> Rows:
@@ -39,7 +41,12 @@ def train_texts(path: str, task: str = "single_label") -> list[str]:
 
 def predict_texts(path: str) -> list[str]:
     """Texts as prediction reads them."""
-    return [text for text, _ in texts(open_files(path, Columns("text", None, prefix=""), "input"), deque())]
+    return [
+        text
+        for text, _ in texts(
+            open_files(path, Columns("text", None, prefix=""), "input"), deque()
+        )
+    ]
 
 
 def outcome(read: Any, *arguments: Any) -> Outcome:
@@ -57,7 +64,9 @@ def outcome(read: Any, *arguments: Any) -> Outcome:
 
 def assert_outcome(found: Outcome, expected: Outcome) -> None:
     if isinstance(expected, str):
-        assert isinstance(found, str), f"read as {found}, where {expected!r} was expected"
+        assert isinstance(found, str), (
+            f"read as {found}, where {expected!r} was expected"
+        )
         assert expected in found
     else:
         assert found == expected
@@ -110,13 +119,21 @@ FILES: list[tuple[str, bytes, Outcome]] = [
     ("empty.csv", b"", "the file is empty"),
     ("only_newlines.csv", b"\n\n\n", "holds no rows"),
     ("no_header.csv", b"a,x\nb,y\n", "no column 'text'"),
-    ("double_column.csv", b"text,label,text\na,x,b\n", "column 'text' is there 2 times"),
+    (
+        "double_column.csv",
+        b"text,label,text\na,x,b\n",
+        "column 'text' is there 2 times",
+    ),
     ("double_other.csv", b"text,label,z,z\na,x,1,2\n", ["a"]),
     ("empty_name.csv", b",text,label\n0,a,x\n", ["a"]),
     ("all_names_empty.csv", b",\na,x\n", "no column 'text'"),
     ("capital.csv", b"Text,label\na,x\n", "no column 'text'"),
     ("spaces_in_header.csv", b" text ,label\na,x\n", "no column 'text'"),
-    ("semicolons.csv", b"text;label\na;x\n", "separated by semicolons: save it with commas"),
+    (
+        "semicolons.csv",
+        b"text;label\na;x\n",
+        "separated by semicolons: save it with commas",
+    ),
     ("tabs.csv", b"text\tlabel\na\tx\n", "separated by tabs: name it .tsv"),
     ("commas.tsv", GOOD, "separated by commas: save it with commas as .csv"),
     ("joined.csv", GOOD + b"\xef\xbb\xbf" + GOOD, "line 4: repeats the header"),
@@ -124,13 +141,25 @@ FILES: list[tuple[str, bytes, Outcome]] = [
     # encodings
     ("bom.csv", b"\xef\xbb\xbf" + GOOD, ["a", "b"]),
     ("bom_in_the_middle.csv", HEAD + b"\xef\xbb\xbfa,x\n", ["\ufeffa"]),
-    ("latin1.csv", HEAD + b"a,x\ncaf\xe9,y\n", "line 3: byte 0xe9 at position 4; the file is not UTF-8"),
+    (
+        "latin1.csv",
+        HEAD + b"a,x\ncaf\xe9,y\n",
+        "line 3: byte 0xe9 at position 4; the file is not UTF-8",
+    ),
     ("cut_character.csv", HEAD + b"a\xc3", "line 2: byte 0xc3"),
     ("encoded_surrogate.csv", HEAD + b"a\xed\xa0\x80,x\n", "line 2: byte 0xed"),
     ("utf16.csv", GOOD.decode().encode("utf-16"), "encoded as UTF-16"),
-    ("utf16_without_bom.csv", GOOD.decode().encode("utf-16-le"), "its content is binary"),
+    (
+        "utf16_without_bom.csv",
+        GOOD.decode().encode("utf-16-le"),
+        "its content is binary",
+    ),
     ("nul.csv", HEAD + b"a\0b,x\n", "its content is binary"),
-    ("late_nul.csv", HEAD + b"a,x\n" * 5_000 + b"a\0b,y\n", "line 5002: a NUL byte at position 2"),
+    (
+        "late_nul.csv",
+        HEAD + b"a,x\n" * 5_000 + b"a\0b,y\n",
+        "line 5002: a NUL byte at position 2",
+    ),
     ("emoji.csv", HEAD + "👩‍👩‍👧,x\n".encode(), ["👩‍👩‍👧"]),
     # content of another kind
     ("sheet.csv", b"PK\x03\x04\x14\0\6\0", "a spreadsheet or zip archive"),
@@ -148,19 +177,43 @@ FILES: list[tuple[str, bytes, Outcome]] = [
     ("a.jsonl.gz", gzip.compress(LINES), ["a", "b"]),
     ("a.json.gz", gzip.compress(b"[" + ITEM + b"]"), ["a"]),
     ("A.CSV.GZ", gzip.compress(GOOD), ["a", "b"]),
-    ("two_members.csv.gz", gzip.compress(GOOD) + gzip.compress(b"c,x\n"), ["a", "b", "c"]),
+    (
+        "two_members.csv.gz",
+        gzip.compress(GOOD) + gzip.compress(b"c,x\n"),
+        ["a", "b", "c"],
+    ),
     ("plain.csv.gz", GOOD, "cannot be read (Not a gzipped file"),
     ("cut.csv.gz", gzip.compress(HEAD + b"a,x\n" * 100)[:-12], "damaged, or cut off"),
-    ("changed.csv.gz", gzip.compress(GOOD)[:-8] + bytes(8), "cannot be read (CRC check failed"),
+    (
+        "changed.csv.gz",
+        gzip.compress(GOOD)[:-8] + bytes(8),
+        "cannot be read (CRC check failed",
+    ),
     ("empty.csv.gz", gzip.compress(b""), "the file is empty"),
     # json: lists
     ("list.json", b"[" + ITEM + b"," + ITEM + b"]", ["a", "a"]),
     ("spaces.json", b" \n\r\t[ \n" + ITEM + b" \n, " + ITEM + b"\n]\n\n ", ["a", "a"]),
     ("bom.json", b"\xef\xbb\xbf[" + ITEM + b"]", ["a"]),
-    ("two_lists.json", b"[" + ITEM + b"]\n[" + ITEM + b"]", "there is more after the end of the list"),
-    ("list_and_text.json", b"[" + ITEM + b"] end", "there is more after the end of the list"),
-    ("list_and_bracket.json", b"[" + ITEM + b"]]", "there is more after the end of the list"),
-    ("empty_list_and_list.json", b"[][" + ITEM + b"]", "there is more after the end of the list"),
+    (
+        "two_lists.json",
+        b"[" + ITEM + b"]\n[" + ITEM + b"]",
+        "there is more after the end of the list",
+    ),
+    (
+        "list_and_text.json",
+        b"[" + ITEM + b"] end",
+        "there is more after the end of the list",
+    ),
+    (
+        "list_and_bracket.json",
+        b"[" + ITEM + b"]]",
+        "there is more after the end of the list",
+    ),
+    (
+        "empty_list_and_list.json",
+        b"[][" + ITEM + b"]",
+        "there is more after the end of the list",
+    ),
     ("last_comma.json", b"[" + ITEM + b",]", "item 2: not JSON"),
     ("only_comma.json", b"[,]", "item 1: not JSON"),
     ("two_commas.json", b"[" + ITEM + b",," + ITEM + b"]", "item 2: not JSON"),
@@ -181,11 +234,23 @@ FILES: list[tuple[str, bytes, Outcome]] = [
     ("deep.json", DEEP, "item 1: nested too deeply"),
     ("deep.jsonl", b'{"text": ' + DEEP, "line 1: nested too deeply"),
     ("huge.jsonl", json_rows("1" * 5_000), "line 1: Exceeds the limit (4300 digits)"),
-    ("huge.json", b'[{"text": ' + b"1" * 5_000 + b"}]", "item 1: Exceeds the limit (4300 digits)"),
+    (
+        "huge.json",
+        b'[{"text": ' + b"1" * 5_000 + b"}]",
+        "item 1: Exceeds the limit (4300 digits)",
+    ),
     ("large_number.jsonl", json_rows("1" + "0" * 400), ["1" + "0" * 400]),
-    ("half.jsonl", json_rows(r'"\ud800"'), r"line 1: the text has half of a surrogate pair ('\ud800')"),
+    (
+        "half.jsonl",
+        json_rows(r'"\ud800"'),
+        r"line 1: the text has half of a surrogate pair ('\ud800')",
+    ),
     ("halves.jsonl", json_rows(r'"\ud83d\ude00"'), ["😀"]),
-    ("half_in_name.jsonl", b'{"\\ud800": "a", "label": "x"}', r"the columns are '\ud800'"),
+    (
+        "half_in_name.jsonl",
+        b'{"\\ud800": "a", "label": "x"}',
+        r"the columns are '\ud800'",
+    ),
     ("nul.jsonl", json_rows(r'"a\u0000b"'), ["a\0b"]),
     ("null.jsonl", json_rows("null", '"b"'), ["", "b"]),
     ("nan.jsonl", json_rows("NaN"), [""]),
@@ -194,7 +259,11 @@ FILES: list[tuple[str, bytes, Outcome]] = [
     ("number.jsonl", json_rows("5"), ["5"]),
     ("bool.jsonl", json_rows("true"), "the text is a bool, not a string"),
     ("list.jsonl", json_rows('["a"]'), "the text is a list, not a string"),
-    ("double_key.jsonl", b'{"text": "a", "label": "x", "text": "b"}', "column 'text' is there 2 times"),
+    (
+        "double_key.jsonl",
+        b'{"text": "a", "label": "x", "text": "b"}',
+        "column 'text' is there 2 times",
+    ),
     # json lines
     ("blank_lines.jsonl", b"\n" + LINES + b"\n \n", ["a", "b"]),
     ("cr_only.jsonl", LINES.replace(b"\n", b"\r"), ["a", "b"]),
@@ -202,30 +271,76 @@ FILES: list[tuple[str, bytes, Outcome]] = [
     ("u2028.jsonl", json_rows('"a\u2028b"'), ["a\u2028b"]),
     ("bom.jsonl", b"\xef\xbb\xbf" + LINES, ["a", "b"]),
     ("bom_in_the_middle.jsonl", LINES + b"\xef\xbb\xbf" + LINES, "line 3: not JSON"),
-    ("other_keys.jsonl", LINES + b'{"label": "x", "body": "c"}', "line 3: no column 'text'"),
-    ("more_keys.jsonl", LINES + b'{"label": "x", "text": "c", "more": 1}', ["a", "b", "c"]),
+    (
+        "other_keys.jsonl",
+        LINES + b'{"label": "x", "body": "c"}',
+        "line 3: no column 'text'",
+    ),
+    (
+        "more_keys.jsonl",
+        LINES + b'{"label": "x", "text": "c", "more": 1}',
+        ["a", "b", "c"],
+    ),
     ("list.jsonl", b"[1, 2]", "line 1: not a JSON object"),
     ("garbage.jsonl", LINES + b"...", "line 3: not JSON"),
     ("single_quotes.jsonl", b"{'text': 'a', 'label': 'x'}", "line 1: not JSON"),
     # parquet
-    ("a.parquet", parquet(text=pa.array(["a", None]), label=pa.array(["x", "y"])), ["a", ""]),
+    (
+        "a.parquet",
+        parquet(text=pa.array(["a", None]), label=pa.array(["x", "y"])),
+        ["a", ""],
+    ),
     ("large.parquet", parquet(text=pa.array(["a"], pa.large_string()), label=X), ["a"]),
-    ("dictionary.parquet", parquet(text=pa.array(["a", "b", "a"]).dictionary_encode(), label=["x"] * 3), list("aba")),
-    ("nested.parquet", parquet(text=pa.array([{"a": 1}]), label=X), "row 1: the text is a dict"),
-    ("binary.parquet", parquet(text=pa.array([b"a"]), label=X), "row 1: the text is a bytes"),
-    ("decimal.parquet", parquet(text=pa.array([Decimal("1.5")]), label=X), "row 1: the text is a Decimal"),
-    ("time.parquet", parquet(text=pa.array([0], pa.timestamp("s")), label=X), "row 1: the text is a datetime"),
-    ("far_time.parquet", parquet(text=pa.array([10**15], pa.timestamp("s")), label=X), "a value cannot be read"),
-    ("not_utf8.parquet", parquet(text=pa.array([b"\xff"]).view(pa.string()), label=X), "a value cannot be read"),
+    (
+        "dictionary.parquet",
+        parquet(text=pa.array(["a", "b", "a"]).dictionary_encode(), label=["x"] * 3),
+        list("aba"),
+    ),
+    (
+        "nested.parquet",
+        parquet(text=pa.array([{"a": 1}]), label=X),
+        "row 1: the text is a dict",
+    ),
+    (
+        "binary.parquet",
+        parquet(text=pa.array([b"a"]), label=X),
+        "row 1: the text is a bytes",
+    ),
+    (
+        "decimal.parquet",
+        parquet(text=pa.array([Decimal("1.5")]), label=X),
+        "row 1: the text is a Decimal",
+    ),
+    (
+        "time.parquet",
+        parquet(text=pa.array([0], pa.timestamp("s")), label=X),
+        "row 1: the text is a datetime",
+    ),
+    (
+        "far_time.parquet",
+        parquet(text=pa.array([10**15], pa.timestamp("s")), label=X),
+        "a value cannot be read",
+    ),
+    (
+        "not_utf8.parquet",
+        parquet(text=pa.array([b"\xff"]).view(pa.string()), label=X),
+        "a value cannot be read",
+    ),
     ("cut.parquet", parquet(text=X, label=X)[:-10], "not a readable parquet file"),
-    ("no_rows.parquet", parquet(text=pa.array([], pa.string()), label=pa.array([], pa.string())), "holds no rows"),
+    (
+        "no_rows.parquet",
+        parquet(text=pa.array([], pa.string()), label=pa.array([], pa.string())),
+        "holds no rows",
+    ),
     ("csv.parquet", GOOD, "not a readable parquet file"),
     ("empty.parquet", b"", "the file is empty"),
     ("no_text.parquet", parquet(body=X, label=X), "no column 'text'"),
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "expected"), FILES, ids=[name for name, *_ in FILES])
+@pytest.mark.parametrize(
+    ("name", "content", "expected"), FILES, ids=[name for name, *_ in FILES]
+)
 def test_training_and_prediction_read_the_same_rows_or_refuse_both(
     tmp_path: Path, name: str, content: bytes, expected: Outcome
 ) -> None:
@@ -236,7 +351,9 @@ def test_training_and_prediction_read_the_same_rows_or_refuse_both(
     assert_outcome(again, expected)
 
 
-PREDICTED: list[tuple[str, bytes, Outcome]] = [  # files without labels: training refuses these
+PREDICTED: list[
+    tuple[str, bytes, Outcome]
+] = [  # files without labels: training refuses these
     ("a.txt", b"a\n\nb\n\n", ["a", "", "b", ""]),
     ("a.txt.gz", gzip.compress(b"a\nb"), ["a", "b"]),
     ("json.txt", b'{"text": "a"}\n', ['{"text": "a"}']),
@@ -247,12 +364,18 @@ PREDICTED: list[tuple[str, bytes, Outcome]] = [  # files without labels: trainin
     ("latin1.txt", b"a\n\xe9", "line 2: byte 0xe9"),
     ("empty.txt", b"", "the file is empty"),
     ("one_column.csv", b'text\na\n""\nb\n\n\n', ["a", "", "b"]),
-    ("one_column_blank.csv", b"text\na\n\nb\n", 'line 3: blank; with one column, write "" for an empty text'),
+    (
+        "one_column_blank.csv",
+        b"text\na\n\nb\n",
+        'line 3: blank; with one column, write "" for an empty text',
+    ),
     ("no_label.jsonl", b'{"text": "a"}', ["a"]),
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "expected"), PREDICTED, ids=[name for name, *_ in PREDICTED])
+@pytest.mark.parametrize(
+    ("name", "content", "expected"), PREDICTED, ids=[name for name, *_ in PREDICTED]
+)
 def test_prediction_needs_no_labels_and_training_does(
     tmp_path: Path, name: str, content: bytes, expected: Outcome
 ) -> None:
@@ -282,14 +405,20 @@ STDIN: list[tuple[bytes, Outcome]] = [
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"), STDIN, ids=[f"{number}-{content[:20]!r}" for number, (content, _) in enumerate(STDIN)]
+    ("content", "expected"),
+    STDIN,
+    ids=[f"{number}-{content[:20]!r}" for number, (content, _) in enumerate(STDIN)],
 )
 def test_stdin_is_lines_or_json_lines_or_refused(
     monkeypatch: pytest.MonkeyPatch, content: bytes, expected: Outcome
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content)))
+    )
     sources = open_stdin(Columns("text", None, prefix=""), "input")
-    assert_outcome(outcome(lambda: [text for text, _ in texts(sources, deque())]), expected)
+    assert_outcome(
+        outcome(lambda: [text for text, _ in texts(sources, deque())]), expected
+    )
 
 
 def test_a_closed_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,10 +427,17 @@ def test_a_closed_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         open_stdin(Columns("text", None, prefix=""), "input")
 
 
-def test_plain_lines_are_refused_where_the_model_needs_two_texts(tmp_path: Path) -> None:
+def test_plain_lines_are_refused_where_the_model_needs_two_texts(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.txt").write_text("a\n")
-    sources = open_files(str(tmp_path / "a.txt"), Columns("text", "second", prefix=""), "input")
-    with pytest.raises(UserError, match=r"no column 'second' \(text_pair_column\).*plain lines have one text each"):
+    sources = open_files(
+        str(tmp_path / "a.txt"), Columns("text", "second", prefix=""), "input"
+    )
+    with pytest.raises(
+        UserError,
+        match=r"no column 'second' \(text_pair_column\).*plain lines have one text each",
+    ):
         list(texts(sources, deque()))
 
 
@@ -351,7 +487,9 @@ def test_a_file_name_with_the_characters_of_a_glob_is_a_file(tmp_path: Path) -> 
 
 SINGLE, MULTI, REGRESSION = "single_label", "multi_label", "regression"
 DIGITS = "9" * 5_000
-LABELS: list[tuple[str, str, Any]] = [  # task, label in JSON, its names or value, or a part of the line that refuses it
+LABELS: list[
+    tuple[str, str, Any]
+] = [  # task, label in JSON, its names or value, or a part of the line that refuses it
     (SINGLE, '"x"', ["x"]),
     (SINGLE, '" x "', ["x"]),
     (SINGLE, '"\u00a0x"', ["x"]),
@@ -400,26 +538,49 @@ LABELS: list[tuple[str, str, Any]] = [  # task, label in JSON, its names or valu
 
 
 @pytest.mark.parametrize(
-    ("task", "label", "expected"), LABELS, ids=[f"{task} {label[:20]}" for task, label, _ in LABELS]
+    ("task", "label", "expected"),
+    LABELS,
+    ids=[f"{task} {label[:20]}" for task, label, _ in LABELS],
 )
-def test_a_label_means_one_thing_or_is_refused(tmp_path: Path, task: str, label: str, expected: Any) -> None:
-    (tmp_path / "a.jsonl").write_text(f'{{"text": "a", "label": {label}}}\n', encoding="utf-8")
+def test_a_label_means_one_thing_or_is_refused(
+    tmp_path: Path, task: str, label: str, expected: Any
+) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        f'{{"text": "a", "label": {label}}}\n', encoding="utf-8"
+    )
     if isinstance(expected, str):
         assert_outcome(outcome(train_texts, str(tmp_path / "a.jsonl"), task), expected)
         assert predict_texts(str(tmp_path / "a.jsonl")) == ["a"]
         return
     rows = train_rows(str(tmp_path / "a.jsonl"), task)
-    assert list(rows.labels) == expected if isinstance(expected, list) else rows.targets.tolist() == [expected]
+    assert (
+        list(rows.labels) == expected
+        if isinstance(expected, list)
+        else rows.targets.tolist() == [expected]
+    )
 
 
 def test_a_hole_in_a_column_of_class_numbers_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.parquet").write_bytes(parquet(text=pa.array(["a", "b"]), label=pa.array([2**60 + 1, None])))
-    assert_outcome(outcome(train_texts, str(tmp_path / "a.parquet")), "row 2: the label is missing")
+    (tmp_path / "a.parquet").write_bytes(
+        parquet(text=pa.array(["a", "b"]), label=pa.array([2**60 + 1, None]))
+    )
+    assert_outcome(
+        outcome(train_texts, str(tmp_path / "a.parquet")), "row 2: the label is missing"
+    )
 
 
 def test_numbers_of_any_length_sort_by_size() -> None:
     names = [DIGITS, "1" + "0" * 5_000, "10", "9", "007", "7", "a10", "a9"]
-    assert natural_sorted(names) == ["007", "7", "9", "10", DIGITS, "1" + "0" * 5_000, "a9", "a10"]
+    assert natural_sorted(names) == [
+        "007",
+        "7",
+        "9",
+        "10",
+        DIGITS,
+        "1" + "0" * 5_000,
+        "a9",
+        "a10",
+    ]
 
 
 def test_multi_hot_rows_beyond_32_bit_offsets_go_into_several_chunks() -> None:
@@ -430,18 +591,26 @@ def test_multi_hot_rows_beyond_32_bit_offsets_go_into_several_chunks() -> None:
     assert _list_array(values).num_chunks == 1
 
 
-def test_long_texts_are_stored_in_smaller_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_long_texts_are_stored_in_smaller_batches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("ostinato.data.rows._BATCH_CHARACTERS", 10)
     rows = [f"text {number}" for number in range(7)]
-    (tmp_path / "a.csv").write_bytes(HEAD + "".join(f"{text},x\n" for text in rows).encode())
+    (tmp_path / "a.csv").write_bytes(
+        HEAD + "".join(f"{text},x\n" for text in rows).encode()
+    )
     table = train_rows(str(tmp_path / "a.csv")).table
     assert list(table["text"]) == rows
     assert table.data.column("text").num_chunks == 4
 
 
-def test_the_identity_of_a_job_reads_every_file_that_training_reads(tmp_path: Path) -> None:
+def test_the_identity_of_a_job_reads_every_file_that_training_reads(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "a[1].csv"
-    data = DataConfig(source=Source.files, train_path=str(file), val_path="~nosuchuser/x.csv")
+    data = DataConfig(
+        source=Source.files, train_path=str(file), val_path="~nosuchuser/x.csv"
+    )
     config = RunConfig(model=ModelConfig(name="tiny"), data=data)
     folders = set()
     for content in (GOOD, GOOD + b"c,x\n"):
@@ -452,7 +621,10 @@ def test_the_identity_of_a_job_reads_every_file_that_training_reads(tmp_path: Pa
 
 LOOKALIKES = {
     "case": (["Spam", "spam", "ham"], "the labels 'Spam' and 'spam' look alike"),
-    "Unicode form": (["caf\u00e9", "cafe\u0301"], "look alike and are different classes"),
+    "Unicode form": (
+        ["caf\u00e9", "cafe\u0301"],
+        "look alike and are different classes",
+    ),
     "width": (["a1", "\uff411"], "look alike"),
     "invisible": (["a", "a\u200b"], r"the labels 'a' and 'a\u200b' look alike"),
     "white space": (["a b", "a  b"], "look alike"),
@@ -461,9 +633,14 @@ LOOKALIKES = {
 
 
 @pytest.mark.parametrize("case", LOOKALIKES)
-def test_labels_that_look_alike_are_reported_and_stay_apart(tmp_path: Path, case: str) -> None:
+def test_labels_that_look_alike_are_reported_and_stay_apart(
+    tmp_path: Path, case: str
+) -> None:
     labels, warning = LOOKALIKES[case]
-    rows = [{"text": f"text {number}", "label": labels[number % len(labels)]} for number in range(20)]
+    rows = [
+        {"text": f"text {number}", "label": labels[number % len(labels)]}
+        for number in range(20)
+    ]
     data = load(train_path=write(tmp_path, "a.jsonl", rows))
     assert set(data.labels) == set(labels)
     assert len(data.warnings) == (warning is not None)

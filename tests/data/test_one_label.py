@@ -18,7 +18,13 @@ MULTI = Task.multi_label
 
 
 @settings(max_examples=25)
-@given(st.lists(st.tuples(st.sampled_from([-3, -0.5, 0, 0.25, 2]), st.booleans()), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([-3, -0.5, 0, 0.25, 2]), st.booleans()),
+        min_size=1,
+        max_size=30,
+    )
+)
 def test_metrics_of_one_label_are_those_of_its_positive_class(rows):
     logits = np.array([[value] for value, _ in rows], np.float32)
     labels = np.array([[truth] for _, truth in rows], np.float32)
@@ -36,9 +42,17 @@ def test_metrics_of_one_label_are_those_of_its_positive_class(rows):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one label")
-    rows = [{"text": f"word{i % 7} word{i % 5}", "label": "spam" if i % 3 == 0 else ""} for i in range(120)]
+    rows = [
+        {"text": f"word{i % 7} word{i % 5}", "label": "spam" if i % 3 == 0 else ""}
+        for i in range(120)
+    ]
     path = write(folder, "train.csv", rows)
-    overrides = ["data=files", f"data.train_path={path}", "data.task=multi_label", "data.limit_test=null"]
+    overrides = [
+        "data=files",
+        f"data.train_path={path}",
+        "data.task=multi_label",
+        "data.limit_test=null",
+    ]
     return train_in(folder / "run", *overrides, "data.test_path=null", report=True)
 
 
@@ -52,6 +66,8 @@ def test_a_run_with_one_label_is_complete(run):
 
 def test_predictions_of_one_label_are_probabilities_not_values(run):
     for calibrated in (False, True):
-        row = TextClassifier.load(run.path, calibrated=calibrated).predict(["word1 word2"])[0]
+        row = TextClassifier.load(run.path, calibrated=calibrated).predict(
+            ["word1 word2"]
+        )[0]
         assert set(row) == {"labels", "scores"}
         assert 0 < row["scores"]["spam"] < 1

@@ -39,20 +39,67 @@ JSON = [
         b"[",
         b"]",
     ),
-    *(b":", b",", b"null", b"NaN", b"Infinity", b"true", b"1", b"-", b"1e999", b"\\", b"\\ud800", b"\\u0041", b"[[[["),
+    *(
+        b":",
+        b",",
+        b"null",
+        b"NaN",
+        b"Infinity",
+        b"true",
+        b"1",
+        b"-",
+        b"1e999",
+        b"\\",
+        b"\\ud800",
+        b"\\u0041",
+        b"[[[[",
+    ),
 ]
-ANY = [b"\n", b"\r", b"\r\n", b" ", b"\xef\xbb\xbf", b"\0", b"\xe9", "é\u2028👩".encode(), b"=", b"9" * 20, b"x" * 50]
+ANY = [
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b" ",
+    b"\xef\xbb\xbf",
+    b"\0",
+    b"\xe9",
+    "é\u2028👩".encode(),
+    b"=",
+    b"9" * 20,
+    b"x" * 50,
+]
 BEGINNINGS = {
-    "csv": [b"text,label\n", b"\xef\xbb\xbftext,label\r\n", b"label,text,label2\r", b'"text","label"\n', b""],
+    "csv": [
+        b"text,label\n",
+        b"\xef\xbb\xbftext,label\r\n",
+        b"label,text,label2\r",
+        b'"text","label"\n',
+        b"",
+    ],
     "tsv": [b"text\tlabel\n", b"id\ttext\tlabel\r\n", b""],
-    "json": [b"[", b"\xef\xbb\xbf[", b'[{"text": "a", "label": "x"},', b'[{"text": "a", "label": "x"}]', b""],
+    "json": [
+        b"[",
+        b"\xef\xbb\xbf[",
+        b'[{"text": "a", "label": "x"},',
+        b'[{"text": "a", "label": "x"}]',
+        b"",
+    ],
     "jsonl": [b"", b"\xef\xbb\xbf", b'{"text": "a", "label": "x"}\n'],
 }
 ROWS = {
     "csv": [b"a,x\n", b"b,y\r\n", b'"a ""q""\nb",x\n', b"c,x\r", b"\n"],
     "tsv": [b"a\tx\n", b'"b\tc"\ty\n', b"\n"],
-    "json": [b'{"text": "a", "label": "x"},', b'{"text": "b]", "label": "y"}', b"]", b" \n"],
-    "jsonl": [b'{"text": "a", "label": "x"}\n', b'{"text": "b", "label": "y"}\r', b" \n"],
+    "json": [
+        b'{"text": "a", "label": "x"},',
+        b'{"text": "b]", "label": "y"}',
+        b"]",
+        b" \n",
+    ],
+    "jsonl": [
+        b'{"text": "a", "label": "x"}\n',
+        b'{"text": "b", "label": "y"}\r',
+        b" \n",
+    ],
 }
 
 
@@ -69,7 +116,11 @@ def rows_by_standard_library(suffix: str, content: bytes) -> list[str]:
     """The texts of a file that reads well, read whole and by other code."""
     text = content.decode("utf-8-sig")
     if suffix in ("csv", "tsv"):
-        table = csv.reader(io.StringIO(text, newline=""), delimiter="," if suffix == "csv" else "\t", strict=True)
+        table = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter="," if suffix == "csv" else "\t",
+            strict=True,
+        )
         header, *rows = [fields for fields in table if fields]
         return [fields[header.index("text")] for fields in rows]
     if text.lstrip(" \t\r\n").startswith("["):
@@ -81,7 +132,10 @@ def rows_by_standard_library(suffix: str, content: bytes) -> list[str]:
 def check(folder: Path, suffix: str, content: bytes) -> Outcome:
     path = folder / f"x.{suffix}"
     path.write_bytes(content)
-    trained, predicted = outcome(train_texts, str(path)), outcome(predict_texts, str(path))
+    trained, predicted = (
+        outcome(train_texts, str(path)),
+        outcome(predict_texts, str(path)),
+    )
     if isinstance(predicted, list):
         assert predicted == rows_by_standard_library(suffix, content)
     if isinstance(trained, list):
@@ -94,15 +148,21 @@ def check(folder: Path, suffix: str, content: bytes) -> Outcome:
 @pytest.mark.parametrize("suffix", BEGINNINGS)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_reader_loses_a_row(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
+def test_no_reader_loses_a_row(
+    tmp_path: Path, suffix: str, data: st.DataObject
+) -> None:
     check(tmp_path, suffix, data.draw(files(suffix)))
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("suffix", BEGINNINGS)
-@settings(max_examples=3_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), chunk=st.integers(1, 30))
-def test_no_reader_loses_a_row_in_many_files(tmp_path: Path, suffix: str, data: st.DataObject, chunk: int) -> None:
+def test_no_reader_loses_a_row_in_many_files(
+    tmp_path: Path, suffix: str, data: st.DataObject, chunk: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ostinato.data.json_rows._CHUNK", chunk)
         check(tmp_path, suffix, data.draw(files(suffix)))
@@ -110,9 +170,13 @@ def test_no_reader_loses_a_row_in_many_files(tmp_path: Path, suffix: str, data: 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("suffix", BEGINNINGS)
-@settings(max_examples=1_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=1_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(content=st.binary(max_size=60))
-def test_random_bytes_are_read_or_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_random_bytes_are_read_or_refused(
+    tmp_path: Path, suffix: str, content: bytes
+) -> None:
     check(tmp_path, suffix, content)
 
 
@@ -123,7 +187,10 @@ def test_the_random_files_are_often_readable(tmp_path: Path) -> None:
     @settings(max_examples=40, database=None, derandomize=True)
     @given(data=st.data())
     def draw(data: st.DataObject) -> None:
-        found.extend(isinstance(check(tmp_path, s, data.draw(files(s))), list) for s in ("csv", "jsonl"))
+        found.extend(
+            isinstance(check(tmp_path, s, data.draw(files(s))), list)
+            for s in ("csv", "jsonl")
+        )
 
     draw()
     assert 0.1 < sum(found) / len(found) < 0.95

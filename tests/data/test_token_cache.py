@@ -46,7 +46,9 @@ def test_damaged_tokens_are_made_again(cache, caplog, damage, workers):  # noqa:
     with caplog.at_level(logging.WARNING, "ostinato"):
         again = tokenise(split_of(ROWS), word_tokenizer(), 8, workers)
     assert (again.rows[:], again.sha256) == (expected, sha256)
-    assert ("damaged or changed; the texts are tokenised again" in caplog.text) == (damage != "gone")
+    assert ("damaged or changed; the texts are tokenised again" in caplog.text) == (
+        damage != "gone"
+    )
     caplog.clear()
     assert_equal(tokenise(split_of(ROWS), word_tokenizer(), 8, workers), again)
     assert not caplog.text
@@ -65,12 +67,25 @@ def test_tokens_without_a_record_that_can_be_read_are_made_again(cache, content)
 def test_the_digest_of_tokens_is_one_of_content_and_not_of_chunks():
     def split(ids, sizes):
         parts = np.split(np.arange(len(ids)), np.cumsum(sizes)[:-1])
-        chunks = [pa.array([ids[i] for i in part], pa.list_(pa.int32())) for part in parts]
-        return TokenisedSplit("train", Dataset(pa.table({"input_ids": pa.chunked_array(chunks)})), [], [], 0.0).sha256
+        chunks = [
+            pa.array([ids[i] for i in part], pa.list_(pa.int32())) for part in parts
+        ]
+        return TokenisedSplit(
+            "train",
+            Dataset(pa.table({"input_ids": pa.chunked_array(chunks)})),
+            [],
+            [],
+            0.0,
+        ).sha256
 
     ids = [[1, 2], [3], [4, 5, 6], [7]]
     assert split(ids, [4]) == split(ids, [1, 3]) == split(ids, [2, 0, 2])
-    others = [[[1, 2], [3], [4, 5, 6], [8]], [[1], [2, 3], [4, 5, 6], [7]], ids[::-1], ids[:3]]
+    others = [
+        [[1, 2], [3], [4, 5, 6], [8]],
+        [[1], [2, 3], [4, 5, 6], [7]],
+        ids[::-1],
+        ids[:3],
+    ]
     assert len({split(other, [len(other)]) for other in [ids, *others]}) == 5
 
 
@@ -86,11 +101,16 @@ def test_a_run_that_recorded_tokens_as_earlier_versions_did_stays_comparable(tmp
     assert all(len(sha256) == 64 for sha256 in now["token_ids"].values())
 
     def earlier(record, key):
-        return {name: value for name, value in record.items() if name != "token_ids"} | {"tokens": {"train": key}}
+        return {
+            name: value for name, value in record.items() if name != "token_ids"
+        } | {"tokens": {"train": key}}
 
     assert first_difference(earlier(now, "0" * 32), now) is None
     assert environment_drift(earlier(provenance, "0" * 32), provenance) == []
-    assert first_difference(earlier(now, "0" * 32), earlier(now, "1" * 32)).stream == "tokens"
+    assert (
+        first_difference(earlier(now, "0" * 32), earlier(now, "1" * 32)).stream
+        == "tokens"
+    )
     assert first_difference(now | {"token_ids": {}}, now).stream == "token_ids"
     assert environment_drift(provenance | {"token_ids": {}}, provenance)
 
@@ -112,6 +132,8 @@ def test_a_damaged_asset_that_cannot_be_fetched_is_one_line(index):  # noqa: F81
     (fetch(wheel) / "b.bin").write_bytes(b"other")
     shutil.rmtree(index)
     index.mkdir()
-    with pytest.raises(AssetError, match=r"made-up==1\.0: pip could not download it") as caught:
+    with pytest.raises(
+        AssetError, match=r"made-up==1\.0: pip could not download it"
+    ) as caught:
         fetch(wheel)
     assert "\n" not in str(caught.value)

@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import CanineTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    CanineTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from ostinato.config import DataConfig, SeedsConfig, Source, Task
 from ostinato.data import tokenise as tokenise_module
@@ -27,17 +31,32 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefgh"]
 texts = st.text("abcdefghz ", max_size=24)
 
 
-def word_tokenizer(words: Sequence[str] = WORDS, **options: Any) -> PreTrainedTokenizerFast:
-    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+def word_tokenizer(
+    words: Sequence[str] = WORDS, **options: Any
+) -> PreTrainedTokenizerFast:
+    backend = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]")
+    )
     backend.normalizer = normalizers.BertNormalizer()
-    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Split("", "isolated")])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Split("", "isolated")]
+    )
     backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     names = ["input_ids", "token_type_ids", "attention_mask"]
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **{"model_input_names": names, **special, **options})
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, **{"model_input_names": names, **special, **options}
+    )
 
 
-def split_of(rows: Sequence[str | tuple[str, str]], labels: Sequence[str] | None = None) -> Split:
+def split_of(
+    rows: Sequence[str | tuple[str, str]], labels: Sequence[str] | None = None
+) -> Split:
     with_pair = isinstance(rows[0], tuple)
     source = RowSource(
         "made up",
@@ -70,36 +89,52 @@ def assert_equal(a: TokenisedSplit, b: TokenisedSplit) -> None:
 
 @settings(max_examples=40)
 @given(
-    rows=st.lists(texts, min_size=1, max_size=6) | st.lists(st.tuples(texts, texts), min_size=1, max_size=6),
+    rows=st.lists(texts, min_size=1, max_size=6)
+    | st.lists(st.tuples(texts, texts), min_size=1, max_size=6),
     max_length=st.integers(4, 20),
 )
-def test_rows_are_what_the_tokenizer_makes_of_each(rows: list[Any], max_length: int) -> None:
+def test_rows_are_what_the_tokenizer_makes_of_each(
+    rows: list[Any], max_length: int
+) -> None:
     tokenizer = word_tokenizer()
     made = tokenise(split_of(rows), tokenizer, max_length)
     # Lists of one: called with bare strings, transformers takes an empty second text for none.
-    arguments = [[[text] for text in row] if isinstance(row, tuple) else [[row]] for row in rows]
-    expected = [tokenizer(*texts, truncation=True, max_length=max_length) for texts in arguments]
+    arguments = [
+        [[text] for text in row] if isinstance(row, tuple) else [[row]] for row in rows
+    ]
+    expected = [
+        tokenizer(*texts, truncation=True, max_length=max_length) for texts in arguments
+    ]
     assert made.rows.column_names == ["input_ids", "token_type_ids"]
     for name in made.rows.column_names:
         assert list(made.rows[name]) == [row[name][0] for row in expected]
     assert made.lengths.dtype == np.int32
     assert made.lengths.tolist() == [len(row["input_ids"][0]) for row in expected]
-    assert made.truncated == np.mean([len(tokenizer(*texts)["input_ids"][0]) > max_length for texts in arguments])
+    assert made.truncated == np.mean(
+        [len(tokenizer(*texts)["input_ids"][0]) > max_length for texts in arguments]
+    )
 
 
 def test_pairs_are_true_pairs() -> None:
     made = tokenise(split_of([("a b", "c"), ("a", "b")]), word_tokenizer(), 16)
-    assert made.rows[0] == {"input_ids": [2, 4, 5, 3, 6, 3], "token_type_ids": [0, 0, 0, 0, 1, 1]}
+    assert made.rows[0] == {
+        "input_ids": [2, 4, 5, 3, 6, 3],
+        "token_type_ids": [0, 0, 0, 0, 1, 1],
+    }
     joined = tokenise(split_of(["a b c", "a b"]), word_tokenizer(), 16)
     assert joined.rows[0]["token_type_ids"] == [0] * 5
 
 
 def test_a_tokenizer_without_token_types_gives_none() -> None:
     tokenizer = word_tokenizer(model_input_names=["input_ids", "attention_mask"])
-    assert tokenise(split_of(["a", "b"]), tokenizer, 16).rows.column_names == ["input_ids"]
+    assert tokenise(split_of(["a", "b"]), tokenizer, 16).rows.column_names == [
+        "input_ids"
+    ]
 
 
-def test_the_number_of_processes_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_processes_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     split = split_of([f"{'a b ' * (i % 7)}c" for i in range(50)])
     made = []
     for workers in (1, 2, 3):
@@ -110,7 +145,9 @@ def test_the_number_of_processes_changes_nothing(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("workers", [(1, 1), (1, 2), (2, 1)])
-def test_a_second_start_reads_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch, workers: tuple[int, int]) -> None:
+def test_a_second_start_reads_the_cache(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, workers: tuple[int, int]
+) -> None:
     rows = ["a b", "c", "d e f"]
     first = tokenise(split_of(rows), word_tokenizer(), 8, workers[0])
     stored = {file: file.stat().st_mtime_ns for file in cache.glob("*.arrow")}
@@ -152,7 +189,9 @@ def test_processes_that_start_together_share_one_whole_file(cache: Path) -> None
     split = split_of([f"{'a b ' * (i % 9)}c" for i in range(3000)])
     fork = multiprocessing.get_context("fork")
     queue = fork.Queue()
-    processes = [fork.Process(target=_in_process, args=(split, queue)) for _ in range(4)]
+    processes = [
+        fork.Process(target=_in_process, args=(split, queue)) for _ in range(4)
+    ]
     for process in processes:
         process.start()
     made = [queue.get(timeout=30) for _ in processes]
@@ -160,15 +199,25 @@ def test_processes_that_start_together_share_one_whole_file(cache: Path) -> None
         process.join(timeout=30)
     expected = tokenise(split, word_tokenizer(), 8)
     assert all(rows == expected.rows[:] for rows in made)
-    assert sorted(file.suffix for file in cache.iterdir()) == [".arrow", ".json", ".lock"]
+    assert sorted(file.suffix for file in cache.iterdir()) == [
+        ".arrow",
+        ".json",
+        ".lock",
+    ]
 
 
 @pytest.mark.parametrize(
     ("task", "dtype", "dimensions"),
-    [("single_label", np.int64, 1), ("multi_label", np.float32, 2), ("regression", np.float32, 1)],
+    [
+        ("single_label", np.int64, 1),
+        ("multi_label", np.float32, 2),
+        ("regression", np.float32, 1),
+    ],
 )
 @pytest.mark.parametrize("limit", [None, 40])
-def test_labels_come_as_arrays_in_row_order(task: str, dtype: type, dimensions: int, limit: int | None) -> None:
+def test_labels_come_as_arrays_in_row_order(
+    task: str, dtype: type, dimensions: int, limit: int | None
+) -> None:
     config = DataConfig(source=Source.generated, task=Task(task), limit_train=limit)
     data = load_data(config, Seeds(1, SeedsConfig()))
     made = tokenise(data.train, word_tokenizer(), 8)

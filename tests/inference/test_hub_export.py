@@ -37,7 +37,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
         repository = self.repositories.get(name)
         if repository is None:
             return self.reply({}, 404)
-        return self.reply({"id": name, "private": repository["private"], "siblings": []})
+        return self.reply(
+            {"id": name, "private": repository["private"], "siblings": []}
+        )
 
     def do_POST(self):
         body = self.body()
@@ -49,10 +51,20 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if self.path == "/api/validate-yaml":
             return self.reply({"errors": [], "warnings": []})
         if self.path.endswith("/info/lfs/objects/batch"):
-            return self.reply({"objects": [self.place(entry) for entry in json.loads(body)["objects"]]})
-        name, _, action = self.path.removeprefix("/api/models/").partition("/main")[0].rpartition("/")
+            return self.reply(
+                {
+                    "objects": [
+                        self.place(entry) for entry in json.loads(body)["objects"]
+                    ]
+                }
+            )
+        name, _, action = (
+            self.path.removeprefix("/api/models/").partition("/main")[0].rpartition("/")
+        )
         if action == "preupload":
-            return self.reply({"files": [self.mode(entry) for entry in json.loads(body)["files"]]})
+            return self.reply(
+                {"files": [self.mode(entry) for entry in json.loads(body)["files"]]}
+            )
         assert action == "commit", self.path
         return self.commit(name, [json.loads(line) for line in body.splitlines()])
 
@@ -63,15 +75,23 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def create(self, asked):
         name = f"{asked['organization']}/{asked['name']}"
         status = 409 if name in self.repositories else 200
-        self.repositories.setdefault(name, {"private": asked.get("visibility") == "private", "files": {}})
+        self.repositories.setdefault(
+            name, {"private": asked.get("visibility") == "private", "files": {}}
+        )
         self.reply({"url": f"{self.address()}/{name}", "name": name}, status)
 
     def mode(self, entry):
         lfs = entry["path"].endswith(".safetensors")
-        return {"path": entry["path"], "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False}
+        return {
+            "path": entry["path"],
+            "uploadMode": "lfs" if lfs else "regular",
+            "shouldIgnore": False,
+        }
 
     def place(self, entry):
-        return entry | {"actions": {"upload": {"href": f"{self.address()}/objects/{entry['oid']}"}}}
+        return entry | {
+            "actions": {"upload": {"href": f"{self.address()}/objects/{entry['oid']}"}}
+        }
 
     def commit(self, name, lines):
         files = self.repositories[name]["files"]
@@ -117,7 +137,11 @@ def hub(monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
-    for name, value in {"ENDPOINT": address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+    for name, value in {
+        "ENDPOINT": address,
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_XET": True,
+    }.items():
         monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("no_proxy", "*")
@@ -136,13 +160,21 @@ def run(tmp_path_factory):
 def push(run, *options):
     overrides = [f"run={run.path}", "format=hub", *options]
     with composition.hydra_composition():
-        config = composition.to_config(composition.compose_command("export", overrides), ExportConfig)
+        config = composition.to_config(
+            composition.compose_command("export", overrides), ExportConfig
+        )
     return hub_export.push(config, run)
 
 
 @pytest.mark.slow
 def test_the_hub_holds_best_as_it_is_and_privately(run, hub):
-    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "no_proxy": "*",
+    }
     command = [
         python(environment),
         str(ROOT / "scripts" / "export.py"),
@@ -150,20 +182,34 @@ def test_the_hub_holds_best_as_it_is_and_privately(run, hub):
         "format=hub",
         "repo=org/reuters",
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{hub}/org/reuters/commit/{'0' * 40}"
     repository = Hub.repositories["org/reuters"]
     assert repository["private"] is True
-    assert repository["files"] == {path.name: path.read_bytes() for path in run.best.iterdir()}
-    assert {"README.md", "model.safetensors", "calibration.json"} <= set(repository["files"])
+    assert repository["files"] == {
+        path.name: path.read_bytes() for path in run.best.iterdir()
+    }
+    assert {"README.md", "model.safetensors", "calibration.json"} <= set(
+        repository["files"]
+    )
     assert Hub.tokens <= {f"Bearer {TOKEN}", ""}
     push(run, "repo=org/reuters")  # once more is no error
 
 
 def test_a_public_repository_takes_a_run_only_when_told(run, hub):
     Hub.repositories["org/open"] = {"private": False, "files": {}}
-    with pytest.raises(ConfigError, match="repo=org/open: is there and public; private=false pushes to it"):
+    with pytest.raises(
+        ConfigError,
+        match="repo=org/open: is there and public; private=false pushes to it",
+    ):
         push(run, "repo=org/open")
     assert not Hub.repositories["org/open"]["files"]
     push(run, "repo=org/open", "private=false")
@@ -173,7 +219,9 @@ def test_a_public_repository_takes_a_run_only_when_told(run, hub):
 @pytest.mark.parametrize("repo", ["org/reuters", "org/a/b"])
 def test_what_a_hub_refuses_is_one_line_without_the_token(run, hub, monkeypatch, repo):
     monkeypatch.setattr(Hub, "refusing", True)
-    with pytest.raises(ConfigError, match=f"repo={repo}: could not be pushed to {hub}") as refused:
+    with pytest.raises(
+        ConfigError, match=f"repo={repo}: could not be pushed to {hub}"
+    ) as refused:
         push(run, f"repo={repo}")
     (line,) = refused.value.problems
     assert len(line.splitlines()) == 1
@@ -182,7 +230,9 @@ def test_what_a_hub_refuses_is_one_line_without_the_token(run, hub, monkeypatch,
 
 def test_a_hub_that_is_away_is_one_line(run, hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"could not be pushed to http://127\.0\.0\.1:9"):
+    with pytest.raises(
+        ConfigError, match=r"could not be pushed to http://127\.0\.0\.1:9"
+    ):
         push(run, "repo=org/reuters")
 
 

@@ -48,18 +48,27 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def label(run: str, **config: Any) -> int:
-    return predict(PredictConfig(run=run, **{"input": "in.csv", "output": "out.jsonl", **config}), "text", None)
+    return predict(
+        PredictConfig(run=run, **{"input": "in.csv", "output": "out.jsonl", **config}),
+        "text",
+        None,
+    )
 
 
 def output(name: str = "out.jsonl") -> list[dict[str, Any]]:
     if name.endswith(".csv"):
         with Path(name).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
-    return [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def test_every_format_gives_the_same_predictions(run: str, here: Path) -> None:
-    names = [write(here, f"in.{suffix}", ROWS) for suffix in ("tsv", "json", "jsonl", "parquet")]
+    names = [
+        write(here, f"in.{suffix}", ROWS)
+        for suffix in ("tsv", "json", "jsonl", "parquet")
+    ]
     for name in ["in.csv", "in.jsonl"]:
         (here / f"{name}.gz").write_bytes(gzip.compress((here / name).read_bytes()))
     expected = TextClassifier.load(run).predict([row["text"] for row in ROWS])
@@ -70,10 +79,18 @@ def test_every_format_gives_the_same_predictions(run: str, here: Path) -> None:
     assert label(run, input="in.txt") == 4
 
 
-@pytest.mark.parametrize("link", ["", "symlink_to", "hardlink_to", "glob", "other way of writing"])
-def test_an_output_that_is_the_input_is_refused(run: str, here: Path, link: str) -> None:
+@pytest.mark.parametrize(
+    "link", ["", "symlink_to", "hardlink_to", "glob", "other way of writing"]
+)
+def test_an_output_that_is_the_input_is_refused(
+    run: str, here: Path, link: str
+) -> None:
     before = (here / "in.csv").read_bytes()
-    names = {"": "in.csv", "glob": "in.csv", "other way of writing": f"../{here.name}/./in.csv"}
+    names = {
+        "": "in.csv",
+        "glob": "in.csv",
+        "other way of writing": f"../{here.name}/./in.csv",
+    }
     name = names.get(link, "link.csv")
     if link.endswith("_to"):
         getattr(here / name, link)(here / "in.csv")
@@ -87,7 +104,10 @@ def test_a_redirected_stdin_or_stdout_that_is_the_other_side_is_refused(
 ) -> None:
     write(here, "in.jsonl", ROWS)
     with (here / "in.jsonl").open() as stdin, (here / "in.jsonl").open("a") as stdout:
-        for stream, config in (("stdin", {"input": "-"}), ("stdout", {"input": "in.jsonl", "output": "-"})):
+        for stream, config in (
+            ("stdin", {"input": "-"}),
+            ("stdout", {"input": "in.jsonl", "output": "-"}),
+        ):
             with monkeypatch.context() as patch:
                 patch.setattr(sys, stream, {"stdin": stdin, "stdout": stdout}[stream])
                 with pytest.raises(ConfigError, match="is the same file as input="):
@@ -96,11 +116,15 @@ def test_a_redirected_stdin_or_stdout_that_is_the_other_side_is_refused(
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_row_that_cannot_be_read_leaves_the_output_as_it_was(run: str, here: Path, there: bool) -> None:
+def test_a_row_that_cannot_be_read_leaves_the_output_as_it_was(
+    run: str, here: Path, there: bool
+) -> None:
     if there:
         (here / "out.csv").write_text("mine")
     rows = [f"text {number}\n" for number in range(3_000)]
-    (here / "in.csv").write_text("id,text\n" + "".join(f"{i},{row}" for i, row in enumerate(rows)) + '1,"open\n')
+    (here / "in.csv").write_text(
+        "id,text\n" + "".join(f"{i},{row}" for i, row in enumerate(rows)) + '1,"open\n'
+    )
     before = sorted(os.listdir(here))  # noqa: PTH208
     with pytest.raises(DataError, match=r"in\.csv, line 3002: unexpected end of data"):
         label(run, output="out.csv", batch_size=16)
@@ -128,11 +152,27 @@ def test_kept_columns_come_with_their_rows(run: str, here: Path, name: str) -> N
 @pytest.mark.parametrize(
     ("column", "config", "message"),
     [
-        ("label", {"keep": ["label"]}, "keep: the column 'label' has the name of an output column"),
-        ("score", {"keep": "all"}, "keep: the column 'score' has the name of an output column"),
+        (
+            "label",
+            {"keep": ["label"]},
+            "keep: the column 'label' has the name of an output column",
+        ),
+        (
+            "score",
+            {"keep": "all"},
+            "keep: the column 'score' has the name of an output column",
+        ),
         ("scores", {"keep": "all"}, "keep: the column 'scores' has the name"),
-        ("score_sport", {"keep": "all", "output": "out.csv"}, "keep: the column 'score_sport' has the name"),
-        ("label", {"keep": ["lable"]}, r"no column 'lable' \(keep\).*did you mean keep=label\?"),
+        (
+            "score_sport",
+            {"keep": "all", "output": "out.csv"},
+            "keep: the column 'score_sport' has the name",
+        ),
+        (
+            "label",
+            {"keep": ["lable"]},
+            r"no column 'lable' \(keep\).*did you mean keep=label\?",
+        ),
         ("id", {"keep": "all"}, "column 'id' is there 2 times"),
     ],
 )
@@ -146,7 +186,9 @@ def test_a_column_that_cannot_be_kept_is_refused(
 
 
 def test_kept_rows_of_several_shapes_fit_json_and_not_csv(run: str, here: Path) -> None:
-    (here / "in.jsonl").write_text('{"text": "a"}\n{"text": "b", "more": [1, {"é": null}]}\n', encoding="utf-8")
+    (here / "in.jsonl").write_text(
+        '{"text": "a"}\n{"text": "b", "more": [1, {"é": null}]}\n', encoding="utf-8"
+    )
     label(run, input="in.jsonl", keep="all")
     assert [row.get("more") for row in output()] == [None, [1, {"é": None}]]
     with pytest.raises(DataError, match="a row has other columns than the first"):
@@ -175,8 +217,14 @@ def test_kept_values_of_parquet_keep_their_meaning(run: str, here: Path) -> None
 
 @pytest.mark.parametrize("value", [b"a", float("inf"), "\ud800", {"a": b""}])
 def test_a_kept_value_that_json_cannot_hold_is_refused(value: Any) -> None:
-    with pytest.raises(DataError, match=r"^x, row 1: .*column 'z'|^x, row 1: Out of range"):
-        list(texts([RowSource("x", [Row("row 1", "a", None, None, {"z": value})])], deque()))
+    with pytest.raises(
+        DataError, match=r"^x, row 1: .*column 'z'|^x, row 1: Out of range"
+    ):
+        list(
+            texts(
+                [RowSource("x", [Row("row 1", "a", None, None, {"z": value})])], deque()
+            )
+        )
     with pytest.raises(ValueError, match="half of a surrogate pair"):
         plain("\ud800", 1)
 
@@ -194,7 +242,10 @@ def test_csv_safe_quotes_what_a_spreadsheet_would_compute(run: str, here: Path) 
     [
         ({"output": "none/out.csv"}, "output=none/out.csv: no such folder"),
         ({"output": "folder.csv"}, "output=folder.csv: not a file"),
-        ({"output": "x" * 300 + ".csv"}, r"not a path that can be written \(File name too long\)"),
+        (
+            {"output": "x" * 300 + ".csv"},
+            r"not a path that can be written \(File name too long\)",
+        ),
         ({"output": "a\0b.csv"}, "not a path that can be written"),
         ({"output": "~nosuchuser/x.csv"}, "not a path that can be written"),
     ],
@@ -209,10 +260,20 @@ def test_an_output_that_cannot_be_written_is_refused(
 
 @pytest.mark.parametrize(
     "config",
-    [{"output": "out.txt"}, {"output": "out"}, {"keep": 3}, {"keep": [1]}, {"keep": "id"}, {"csv_safe": True}],
+    [
+        {"output": "out.txt"},
+        {"output": "out"},
+        {"keep": 3},
+        {"keep": [1]},
+        {"keep": "id"},
+        {"csv_safe": True},
+    ],
 )
 def test_an_impossible_configuration_is_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"output=.*give a|keep=.*give a list|csv_safe=true: .*is not csv"):
+    with pytest.raises(
+        ValueError,
+        match=r"output=.*give a|keep=.*give a list|csv_safe=true: .*is not csv",
+    ):
         PredictConfig(run="x", **config)
 
 
@@ -225,9 +286,14 @@ def test_a_label_with_the_separator_is_refused_in_csv(run: str) -> None:
 
 
 def test_an_endless_stream_is_labelled_in_flat_memory(run: str) -> None:
-    endless = (Row(f"line {number}", "a", None, None, {"id": number}) for number in itertools.count(1))
+    endless = (
+        Row(f"line {number}", "a", None, None, {"id": number})
+        for number in itertools.count(1)
+    )
     kept: deque[dict[str, Any]] = deque()
-    found = TextClassifier.load(run).predict_stream(texts([RowSource("stdin", endless)], kept), batch_size=2)
+    found = TextClassifier.load(run).predict_stream(
+        texts([RowSource("stdin", endless)], kept), batch_size=2
+    )
     for number in range(1, 100):
         next(found)
         assert kept.popleft() == {"id": number}
@@ -235,14 +301,22 @@ def test_an_endless_stream_is_labelled_in_flat_memory(run: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_that_stops_early_ends_the_command_quietly(run: str, here: Path) -> None:
+def test_a_reader_that_stops_early_ends_the_command_quietly(
+    run: str, here: Path
+) -> None:
     (here / "in.txt").write_text("the soup simmers\n" * 5_000)
     script = Path(__file__).parents[2] / "scripts" / "predict.py"
     command = [python(), str(script), f"run={run}", "input=in.txt", "batch_size=1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert set(json.loads(process.stdout.readline())) == {"label", "score", "scores"}
+        assert set(json.loads(process.stdout.readline())) == {
+            "label",
+            "score",
+            "scores",
+        }
         process.stdout.close()
         errors = process.stderr.read()
         assert process.wait(timeout=120) == 141

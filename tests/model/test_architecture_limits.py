@@ -25,42 +25,67 @@ def build(name, max_length=16, **changes):
         **NEEDED.get(name, {}),
         **changes.pop("architecture", {}),
     }
-    attention = "eager" if name in ("deberta-v2", "xlnet", "t5", "funnel", "albert", "mpnet") else "sdpa"
-    cfg = ModelConfig(
-        name=name, pretrained=False, architecture=architecture, max_length=max_length, attention=attention, **changes
+    attention = (
+        "eager"
+        if name in ("deberta-v2", "xlnet", "t5", "funnel", "albert", "mpnet")
+        else "sdpa"
     )
-    return build_classifier(cfg, load_tokenizer(cfg, ["a b c"]), ["x", "y"], Task.single_label, 1)
+    cfg = ModelConfig(
+        name=name,
+        pretrained=False,
+        architecture=architecture,
+        max_length=max_length,
+        attention=attention,
+        **changes,
+    )
+    return build_classifier(
+        cfg, load_tokenizer(cfg, ["a b c"]), ["x", "y"], Task.single_label, 1
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_dropout_is_what_the_user_asks_for_everywhere_or_is_refused(name):
     if name in WITHOUT_HIDDEN_DROPOUT:
         with pytest.raises(
-            ConfigError, match=rf"model\.dropout=0\.3: {name} has no such dropout; use model\.dropout=null"
+            ConfigError,
+            match=rf"model\.dropout=0\.3: {name} has no such dropout; use model\.dropout=null",
         ):
             build(name, dropout=0.3)
         return
     model = build(name, dropout=0.3)
     hidden = {
-        module.p for path, module in model.named_modules() if isinstance(module, nn.Dropout) and "att" not in path
+        module.p
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Dropout) and "att" not in path
     }
-    assert 0.3 in hidden | {getattr(module, "dropout", None) for module in model.modules()}
+    assert 0.3 in hidden | {
+        getattr(module, "dropout", None) for module in model.modules()
+    }
     assert hidden <= {0.3, 0.1}
     silent = build(
-        name, dropout=0.0, **({} if name in WITHOUT_ATTENTION_DROPOUT else {"attention_dropout": 0.0})
+        name,
+        dropout=0.0,
+        **({} if name in WITHOUT_ATTENTION_DROPOUT else {"attention_dropout": 0.0}),
     ).train()
-    ids = torch.tensor([[5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6, 7, silent.config.eos_token_id]])
+    ids = torch.tensor(
+        [[5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6, 7, silent.config.eos_token_id]]
+    )
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     torch.manual_seed(0)
     first = silent(**inputs).logits
     torch.manual_seed(1)
-    assert torch.equal(first, silent(**inputs).logits)  # nothing is dropped in training mode
+    assert torch.equal(
+        first, silent(**inputs).logits
+    )  # nothing is dropped in training mode
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_attention_dropout_is_set_or_refused(name):
     if name in WITHOUT_ATTENTION_DROPOUT:
-        with pytest.raises(ConfigError, match=rf"model\.attention_dropout=0\.3: {name} has no such dropout"):
+        with pytest.raises(
+            ConfigError,
+            match=rf"model\.attention_dropout=0\.3: {name} has no such dropout",
+        ):
             build(name, attention_dropout=0.3)
     else:
         assert set(wanted_dropout(family(name), None, 0.3).values()) == {0.3}
@@ -75,12 +100,20 @@ def test_a_dropout_that_ignores_the_config_is_named(monkeypatch):
         return model
 
     monkeypatch.setattr(architecture, "skeleton", with_fixed_dropout)
-    with pytest.raises(ConfigError, match=r"model\.dropout=0\.3: dropout of bert ignores it"):
+    with pytest.raises(
+        ConfigError, match=r"model\.dropout=0\.3: dropout of bert ignores it"
+    ):
         wanted_dropout(family("bert"), 0.3, None)
 
 
 # Positions that the config names, and how many of them a text can use.
-LIMITS = {"bert": (20, 20), "roberta": (20, 18), "mpnet": (20, 18), "electra": (20, 20), "albert": (20, 20)}
+LIMITS = {
+    "bert": (20, 20),
+    "roberta": (20, 18),
+    "mpnet": (20, 18),
+    "electra": (20, 20),
+    "albert": (20, 20),
+}
 LIMITS |= {"distilbert": (20, 20), "bart": (20, 20), "gpt2": (20, 20)}
 
 
@@ -98,7 +131,10 @@ def test_texts_reach_as_far_as_the_positions_and_no_further(name):
     with pytest.raises((IndexError, RuntimeError)):
         model(input_ids=torch.cat([torch.full((1, 1), 5), ids], dim=1))
     sizes = {"max_position_embeddings": named}
-    with pytest.raises(ConfigError, match=r"model\.max_length=21: the model has \d+ positions; take at most"):
+    with pytest.raises(
+        ConfigError,
+        match=r"model\.max_length=21: the model has \d+ positions; take at most",
+    ):
         build(name, max_length=21, architecture=sizes)
 
 

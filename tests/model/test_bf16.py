@@ -31,7 +31,10 @@ for turn in range(8):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(choose(Device.cpu, Precision.auto).precision is Precision.fp32, reason="no bf16 units: emulated")
+@pytest.mark.skipif(
+    choose(Device.cpu, Precision.auto).precision is Precision.fp32,
+    reason="no bf16 units: emulated",
+)
 def test_bf16_products_repeat_between_processes():
     digests = []
     for junk in (0, 3, 5):
@@ -47,4 +50,6 @@ def test_bf16_products_repeat_between_processes():
     assert len(digests) == 24
     if len(set(digests)) > 1:
         # Seen once, in the metrics of one evaluation: see "Metrics" in docs/reproducibility.md.
-        pytest.xfail(f"bf16 gave {len(set(digests))} results in 24 turns on {torch.cpu.get_capabilities()['cpu_name']}")
+        pytest.xfail(
+            f"bf16 gave {len(set(digests))} results in 24 turns on {torch.cpu.get_capabilities()['cpu_name']}"
+        )

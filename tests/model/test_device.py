@@ -20,11 +20,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone is told to keep memory")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="glibc alone is told to keep memory"
+)
 def test_large_blocks_are_not_asked_of_the_kernel_again():
     def faults(keep):
         done = subprocess.run(
-            [sys.executable, "-c", FAULTS.format(keep=keep)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", FAULTS.format(keep=keep)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return int(done.stdout)
 

@@ -9,7 +9,12 @@ from transformers import AutoModelForSequenceClassification
 
 from ostinato.config import ModelConfig, Task
 from ostinato.errors import ConfigError
-from ostinato.model.build import build_classifier, load_tokenizer, locate, save_classifier
+from ostinato.model.build import (
+    build_classifier,
+    load_tokenizer,
+    locate,
+    save_classifier,
+)
 
 ROOT = Path(__file__).parents[2]
 TINY = yaml.safe_load((ROOT / "conf" / "model" / "tiny.yaml").read_text())["model"]
@@ -22,7 +27,10 @@ def build(seed=1, task=Task.single_label, labels=("a", "b"), **changes):
 
 
 def equal(first, second):
-    return all(torch.equal(p, q) for p, q in zip(first.parameters(), second.parameters(), strict=True))
+    return all(
+        torch.equal(p, q)
+        for p, q in zip(first.parameters(), second.parameters(), strict=True)
+    )
 
 
 def test_weights_are_a_function_of_their_seed_whatever_was_drawn_before():
@@ -36,8 +44,14 @@ def test_weights_are_a_function_of_their_seed_whatever_was_drawn_before():
 
 def test_a_pretrained_encoder_gets_a_head_from_its_own_seed(tmp_path):
     cfg = ModelConfig(**TINY)
-    save_classifier(build(labels=("x", "y", "z", "w")), load_tokenizer(cfg, TEXTS), tmp_path / "encoder")
-    weights = AutoModelForSequenceClassification.from_pretrained(tmp_path / "encoder").base_model
+    save_classifier(
+        build(labels=("x", "y", "z", "w")),
+        load_tokenizer(cfg, TEXTS),
+        tmp_path / "encoder",
+    )
+    weights = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "encoder"
+    ).base_model
     weights.save_pretrained(tmp_path / "encoder")
     heads = {}
     for seed in (0, 0, 1):
@@ -50,8 +64,14 @@ def test_a_pretrained_encoder_gets_a_head_from_its_own_seed(tmp_path):
 
 def test_dropout_is_the_models_own_unless_it_is_set():
     own, changed = build(), build(dropout=0.3, attention_dropout=0.0)
-    assert (own.config.hidden_dropout_prob, own.config.attention_probs_dropout_prob) == (0.1, 0.1)
-    assert {m.p for m in changed.modules() if isinstance(m, torch.nn.Dropout)} == {0.3, 0.0}
+    assert (
+        own.config.hidden_dropout_prob,
+        own.config.attention_probs_dropout_prob,
+    ) == (0.1, 0.1)
+    assert {m.p for m in changed.modules() if isinstance(m, torch.nn.Dropout)} == {
+        0.3,
+        0.0,
+    }
 
 
 @pytest.mark.parametrize("task", Task)
@@ -64,7 +84,10 @@ def test_labels_and_task_are_stored_with_the_model(task):
 
 def test_words_are_numbered_by_frequency_and_then_by_alphabet():
     cfg = ModelConfig(**TINY)
-    words = sorted((number, word) for word, number in load_tokenizer(cfg, TEXTS).get_vocab().items())
+    words = sorted(
+        (number, word)
+        for word, number in load_tokenizer(cfg, TEXTS).get_vocab().items()
+    )
     assert [word for _, word in words][5:] == ["rain", "goal", "snow", "a", "b", "c"]
 
 
@@ -73,9 +96,18 @@ def test_words_are_numbered_by_frequency_and_then_by_alphabet():
     [
         ({"max_length": 65}, r"model\.max_length=65: the model has 64 positions"),
         ({"architecture": {"model_type": "nonsense"}}, "model_type=nonsense"),
-        ({"attention": "flash_attention_2"}, r"model\.attention=flash_attention_2: .*; use sdpa or eager$"),
-        ({"architecture": {"model_type": "deberta-v2"}}, r"model\.attention=sdpa: .*; use eager$"),
-        ({"pretrained": True, "name": "./nowhere"}, r"model\.name=\./nowhere: no such folder"),
+        (
+            {"attention": "flash_attention_2"},
+            r"model\.attention=flash_attention_2: .*; use sdpa or eager$",
+        ),
+        (
+            {"architecture": {"model_type": "deberta-v2"}},
+            r"model\.attention=sdpa: .*; use eager$",
+        ),
+        (
+            {"pretrained": True, "name": "./nowhere"},
+            r"model\.name=\./nowhere: no such folder",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_said_in_one_line(changes, said):
@@ -95,5 +127,7 @@ def test_saving_again_replaces_the_folder_and_leaves_nothing_beside_it(tmp_path)
     tokenizer = load_tokenizer(ModelConfig(**TINY), TEXTS)
     for seed in (0, 1):
         save_classifier(build(seed), tokenizer, tmp_path / "best")
-    assert equal(AutoModelForSequenceClassification.from_pretrained(tmp_path / "best"), build(1))
+    assert equal(
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / "best"), build(1)
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["best"]

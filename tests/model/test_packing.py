@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from classifiers import ARCHITECTURES, BERT_SIZES, LONGEST, classifiers, collator, gradients, rows
+from classifiers import (
+    ARCHITECTURES,
+    BERT_SIZES,
+    LONGEST,
+    classifiers,
+    collator,
+    gradients,
+    rows,
+)
 from closeness import assert_all_close, assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +24,9 @@ from ostinato.model.dropout import Dropout, Masks, kept_share, replace_dropout
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("lengths", [[1], [LONGEST], [3, 1, LONGEST, 1, 7, 7, 7, 20, 21]])
+@pytest.mark.parametrize(
+    "lengths", [[1], [LONGEST], [3, 1, LONGEST, 1, 7, 7, 7, 20, 21]]
+)
 @pytest.mark.parametrize("multiple", [1, 16])
 def test_logits_and_gradients_agree_with_padding(name, lengths, multiple):
     padded, (model, collator) = classifiers(name)
@@ -48,7 +58,15 @@ class Flash(torch.autograd.Function):
     @staticmethod
     def forward(ctx, query, key, value, asking, asked, scale, left):
         ctx.save_for_backward(query, key, value)
-        ctx.places = list(zip(asking.tolist(), asking.tolist()[1:], asked.tolist(), asked.tolist()[1:], strict=False))
+        ctx.places = list(
+            zip(
+                asking.tolist(),
+                asking.tolist()[1:],
+                asked.tolist(),
+                asked.tolist()[1:],
+                strict=False,
+            )
+        )
         ctx.options = scale, left
         out = torch.full_like(query, torch.nan)
         for q0, q1, k0, k1 in ctx.places:
@@ -59,7 +77,9 @@ class Flash(torch.autograd.Function):
     def one(q, k, v, scale, left):
         products = torch.einsum("qhd,khd->hqk", q, k) * scale
         if left >= 0:
-            ahead = torch.arange(len(q))[:, None] + len(k) - len(q) - torch.arange(len(k))
+            ahead = (
+                torch.arange(len(q))[:, None] + len(k) - len(q) - torch.arange(len(k))
+            )
             products = products.masked_fill(ahead.abs() > left, -torch.inf)
         return torch.einsum("hqk,khd->qhd", products.softmax(-1), v)
 
@@ -69,10 +89,18 @@ class Flash(torch.autograd.Function):
         found = [torch.full_like(state, torch.nan) for state in states]
         for q0, q1, k0, k1 in ctx.places:
             parts = [slice(q0, q1), slice(k0, k1), slice(k0, k1)]
-            leaves = [s[p].clone().requires_grad_() for s, p in zip(states, parts, strict=True)]
+            leaves = [
+                s[p].clone().requires_grad_()
+                for s, p in zip(states, parts, strict=True)
+            ]
             with torch.enable_grad():
                 read = Flash.one(*leaves, *ctx.options)
-            for whole, part, own in zip(found, parts, torch.autograd.grad(read, leaves, gradient[q0:q1]), strict=True):
+            for whole, part, own in zip(
+                found,
+                parts,
+                torch.autograd.grad(read, leaves, gradient[q0:q1]),
+                strict=True,
+            ):
                 whole[part] = own
         return *found, None, None, None, None
 
@@ -80,8 +108,27 @@ class Flash(torch.autograd.Function):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("multiple", [1, 16])
 def test_the_kernel_of_a_gpu_is_asked_for_the_same(name, multiple, monkeypatch):
-    def kernel(q, k, v, asking, asked, most, longest, dropout, causal, debug, *, scale, window_size_left, **_):
-        assert (asking.dtype, asked.dtype, len(asking)) == (torch.int32, torch.int32, len(asked))
+    def kernel(
+        q,
+        k,
+        v,
+        asking,
+        asked,
+        most,
+        longest,
+        dropout,
+        causal,
+        debug,
+        *,
+        scale,
+        window_size_left,
+        **_,
+    ):
+        assert (asking.dtype, asked.dtype, len(asking)) == (
+            torch.int32,
+            torch.int32,
+            len(asked),
+        )
         assert most >= asking.diff().max()
         assert longest >= asked.diff().max()
         return (Flash.apply(q, k, v, asking, asked, scale, window_size_left),)
@@ -91,17 +138,24 @@ def test_the_kernel_of_a_gpu_is_asked_for_the_same(name, multiple, monkeypatch):
     padded, (model, collator) = classifiers(name)
     columns, weight = rows([3, 1, LONGEST, 1, 7, 20]), torch.randn(6, 3)
     expected, theirs = gradients(*padded, columns, weight)
-    logits, ours = gradients(model, replace(collator, multiple=multiple), columns, weight)
+    logits, ours = gradients(
+        model, replace(collator, multiple=multiple), columns, weight
+    )
     assert_close(logits, expected)
     assert_all_close(ours, theirs)
 
 
-@given(lengths=st.lists(st.integers(1, LONGEST), min_size=1, max_size=20), seed=st.integers(0, 99))
+@given(
+    lengths=st.lists(st.integers(1, LONGEST), min_size=1, max_size=20),
+    seed=st.integers(0, 99),
+)
 @settings(max_examples=30)
 def test_any_lengths_agree_with_padding(lengths, seed):
     columns = rows(lengths, seed)
     with torch.no_grad():
-        expected, logits = (model(**collator.inputs(columns)).logits for model, collator in BERT)
+        expected, logits = (
+            model(**collator.inputs(columns)).logits for model, collator in BERT
+        )
     assert_close(logits, expected)
 
 
@@ -116,7 +170,13 @@ def test_a_text_does_not_see_its_neighbours():
 
 
 def test_attention_dropout_drops_and_keeps_the_mean():
-    config = AutoConfig.for_model("bert", vocab_size=60, num_labels=3, attention_probs_dropout_prob=0.5, **BERT_SIZES)
+    config = AutoConfig.for_model(
+        "bert",
+        vocab_size=60,
+        num_labels=3,
+        attention_probs_dropout_prob=0.5,
+        **BERT_SIZES,
+    )
     config.hidden_dropout_prob = 0.0
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(config).eval()
@@ -126,7 +186,10 @@ def test_attention_dropout_drops_and_keeps_the_mean():
         sure = model(**inputs).logits
         model.train()
         for child in model.modules():
-            if isinstance(child, torch.nn.Dropout) and child is not model.bert.encoder.layer[0].attention.self.dropout:
+            if (
+                isinstance(child, torch.nn.Dropout)
+                and child is not model.bert.encoder.layer[0].attention.self.dropout
+            ):
                 child.p = 0.0
         drawn = []
         for seed in range(300):
@@ -146,9 +209,13 @@ def test_gradients_through_attention_dropout_are_those_of_finite_differences():
 
     def function(query, key, value):
         masks.seed(3)
-        return attend(query, key, value, segments, 0.7, dropout=0.3, masks=masks, window=3)
+        return attend(
+            query, key, value, segments, 0.7, dropout=0.3, masks=masks, window=3
+        )
 
-    states = [torch.randn(12, 2, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    states = [
+        torch.randn(12, 2, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)
+    ]
     assert torch.autograd.gradcheck(function, states)
     asking = torch.randn(4, 2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(function, [asking, *states[1:]])
@@ -160,10 +227,16 @@ def test_masks_are_a_function_of_the_seed_and_drop_the_share_that_is_asked_for(p
     masks.seed(1)
     first = masks.keep(torch.Size([1000, 333]), p, torch.device("cpu"))
     masks.seed(1)
-    assert torch.equal(first, masks.keep(torch.Size([1000, 333]), p, torch.device("cpu")))
+    assert torch.equal(
+        first, masks.keep(torch.Size([1000, 333]), p, torch.device("cpu"))
+    )
     masks.seed(2)
-    assert not torch.equal(first, masks.keep(torch.Size([1000, 333]), p, torch.device("cpu")))
-    assert first.double().mean().item() == pytest.approx(1 - p, abs=5 * (p * (1 - p) / 333_000) ** 0.5)
+    assert not torch.equal(
+        first, masks.keep(torch.Size([1000, 333]), p, torch.device("cpu"))
+    )
+    assert first.double().mean().item() == pytest.approx(
+        1 - p, abs=5 * (p * (1 - p) / 333_000) ** 0.5
+    )
     assert kept_share(p) == pytest.approx(1 - p, abs=2**-17)
 
 

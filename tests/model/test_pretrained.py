@@ -24,7 +24,9 @@ LABELS = ("rain", "goal")
 def build(folder, labels=LABELS, seed=7, **changes):
     """The classifier that a run with these labels starts from."""
     cfg = ModelConfig(name=str(folder), max_length=32, **changes)
-    return build_classifier(cfg, load_tokenizer(cfg, TEXTS), labels, Task.single_label, seed)
+    return build_classifier(
+        cfg, load_tokenizer(cfg, TEXTS), labels, Task.single_label, seed
+    )
 
 
 @pytest.fixture
@@ -32,7 +34,11 @@ def folder(tmp_path):
     """A trained classifier of two labels."""
     cfg = ModelConfig(**TINY)
     tokenizer = load_tokenizer(cfg, TEXTS)
-    save_classifier(build_classifier(cfg, tokenizer, LABELS, Task.single_label, 1), tokenizer, tmp_path / "model")
+    save_classifier(
+        build_classifier(cfg, tokenizer, LABELS, Task.single_label, 1),
+        tokenizer,
+        tmp_path / "model",
+    )
     return tmp_path / "model"
 
 
@@ -42,38 +48,59 @@ def saved_head(folder):
 
 def test_a_head_of_the_same_labels_is_kept(folder):
     for head in (Head.auto, Head.keep):
-        assert torch.equal(build(folder, head=head).classifier.weight, saved_head(folder))
+        assert torch.equal(
+            build(folder, head=head).classifier.weight, saved_head(folder)
+        )
 
 
-@pytest.mark.parametrize("labels", [("goal", "rain"), ("x", "y"), ("rain", "goal", "snow")])
-def test_a_head_of_other_labels_is_new_and_a_function_of_the_head_seed_alone(folder, labels):
+@pytest.mark.parametrize(
+    "labels", [("goal", "rain"), ("x", "y"), ("rain", "goal", "snow")]
+)
+def test_a_head_of_other_labels_is_new_and_a_function_of_the_head_seed_alone(
+    folder, labels
+):
     bare = folder.parent / "bare"
     shutil.copytree(folder, bare)
-    BertForSequenceClassification.from_pretrained(folder).base_model.save_pretrained(bare)
-    first, again, other = build(folder, labels), build(folder, labels), build(folder, labels, seed=8)
+    BertForSequenceClassification.from_pretrained(folder).base_model.save_pretrained(
+        bare
+    )
+    first, again, other = (
+        build(folder, labels),
+        build(folder, labels),
+        build(folder, labels, seed=8),
+    )
     without = build(bare, labels)
     for name, parameter in first.named_parameters():
         assert torch.equal(parameter, again.get_parameter(name))
         assert torch.equal(parameter, without.get_parameter(name)), name
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
-    assert torch.equal(first.base_model.pooler.dense.weight, other.base_model.pooler.dense.weight)
+    assert torch.equal(
+        first.base_model.pooler.dense.weight, other.base_model.pooler.dense.weight
+    )
     with pytest.raises(ConfigError, match=r"^model\.head=keep: .* other labels"):
         build(folder, labels, head=Head.keep)
 
 
 def test_a_new_head_replaces_a_head_of_the_same_labels(folder):
-    assert not torch.equal(build(folder, head=Head.new).classifier.weight, saved_head(folder))
+    assert not torch.equal(
+        build(folder, head=Head.new).classifier.weight, saved_head(folder)
+    )
 
 
 def test_default_label_names_are_not_the_labels_of_a_run(folder):
     config = json.loads((folder / "config.json").read_text())
     names = ("LABEL_0", "LABEL_1")
-    config |= {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+    config |= {
+        "id2label": dict(enumerate(names)),
+        "label2id": {n: i for i, n in enumerate(names)},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     assert not torch.equal(build(folder, names).classifier.weight, saved_head(folder))
 
 
-HOSTILE = "import pathlib\npathlib.Path({marker!r}).write_text('ran')\nclass Mine: pass\n"
+HOSTILE = (
+    "import pathlib\npathlib.Path({marker!r}).write_text('ran')\nclass Mine: pass\n"
+)
 AUTO_MAP = {
     "AutoConfig": "mine.Mine",
     "AutoModelForSequenceClassification": "mine.Mine",
@@ -89,7 +116,11 @@ def test_code_of_a_folder_never_runs(folder, file, known_type, monkeypatch):
     (folder / "mine.py").write_text(HOSTILE.format(marker=str(marker)))
     content = json.loads((folder / file).read_text()) | {"auto_map": AUTO_MAP}
     if not known_type:
-        content |= {"model_type": "mine"} if file == "config.json" else {"tokenizer_class": "Mine"}
+        content |= (
+            {"model_type": "mine"}
+            if file == "config.json"
+            else {"tokenizer_class": "Mine"}
+        )
     (folder / file).write_text(json.dumps(content))
     for attempt in (lambda: build(folder), lambda: TextClassifier.load(folder, "cpu")):
         with suppress(ConfigError):  # a known type loads without the code
@@ -108,8 +139,14 @@ class _Runs:
 def test_a_pickle_runs_no_code(folder):
     (folder / "model.safetensors").unlink()
     marker = folder / "marker"
-    torch.save({"classifier.weight": _Runs(marker)}, folder / "pytorch_model.bin", pickle_module=pickle)
-    with pytest.raises(ConfigError, match=r"^model\.name=.*could not be loaded") as error:
+    torch.save(
+        {"classifier.weight": _Runs(marker)},
+        folder / "pytorch_model.bin",
+        pickle_module=pickle,
+    )
+    with pytest.raises(
+        ConfigError, match=r"^model\.name=.*could not be loaded"
+    ) as error:
         build(folder)
     assert "\n" not in str(error.value)
     assert not marker.exists()
@@ -125,7 +162,10 @@ DAMAGE = {
     "garbage tokenizer": ("tokenizer.json", b"garbage"),
     "tokenizer that is a list": ("tokenizer.json", b"[]"),
     "no config": ("config.json", None),
-    "an adapter": ("adapter_config.json", b'{"base_model_name_or_path": "other/model", "peft_type": "LORA"}'),
+    "an adapter": (
+        "adapter_config.json",
+        b'{"base_model_name_or_path": "other/model", "peft_type": "LORA"}',
+    ),
 }
 
 
@@ -141,9 +181,13 @@ def test_a_damaged_folder_is_one_line(folder, damage):
 
 
 def test_weights_of_another_encoder_are_refused(folder):
-    RobertaForSequenceClassification(family("roberta")).save_pretrained(folder.parent / "other")
+    RobertaForSequenceClassification(family("roberta")).save_pretrained(
+        folder.parent / "other"
+    )
     shutil.copy(folder.parent / "other" / "model.safetensors", folder)
-    with pytest.raises(ConfigError, match=r"^model\.name=.*weights are missing or have another shape"):
+    with pytest.raises(
+        ConfigError, match=r"^model\.name=.*weights are missing or have another shape"
+    ):
         build(folder)
 
 
@@ -167,5 +211,8 @@ def test_an_impossible_architecture_is_one_line(changes):
 
 def test_a_head_cannot_be_kept_from_random_weights():
     cfg = ModelConfig(**TINY, head=Head.keep)
-    with pytest.raises(ConfigError, match=r"^model\.head=keep: model\.pretrained=false has no trained head"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^model\.head=keep: model\.pretrained=false has no trained head",
+    ):
         build_classifier(cfg, load_tokenizer(cfg, TEXTS), LABELS, Task.single_label, 1)

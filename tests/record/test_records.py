@@ -10,7 +10,14 @@ from runs import train_in
 
 from ostinato.cli.command import load_run
 from ostinato.comparison.runs import find_runs
-from ostinato.config import Device, EvaluateConfig, Precision, ReportConfig, ReproduceConfig, Task
+from ostinato.config import (
+    Device,
+    EvaluateConfig,
+    Precision,
+    ReportConfig,
+    ReproduceConfig,
+    Task,
+)
 from ostinato.errors import ConfigError, UserError
 from ostinato.proof.reproduce import reproduce
 from ostinato.record.drift import environment_drift
@@ -24,7 +31,13 @@ from ostinato.scoring.evaluation import Evaluated, describe
 from ostinato.scoring.metrics import score
 from ostinato.storage.atomic import write_json
 
-DAMAGES = ["{}", "[]", '{"steps": 3, "packages": [], "config": 1, "status": {}}', "", '{"status": "finished"}']
+DAMAGES = [
+    "{}",
+    "[]",
+    '{"steps": 3, "packages": [], "config": 1, "status": {}}',
+    "",
+    '{"status": "finished"}',
+]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +52,9 @@ def run(finished, tmp_path):
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("record", ["provenance", "fingerprint", "results"])
-def test_a_damaged_record_is_refused_in_one_line(run, finished, tmp_path, monkeypatch, record, damage):
+def test_a_damaged_record_is_refused_in_one_line(
+    run, finished, tmp_path, monkeypatch, record, damage
+):
     getattr(run, record).write_text(damage)
     cfg = ReproduceConfig(run=str(run.path), output=str(tmp_path / "again"))
     with pytest.raises(UserError) as error:
@@ -49,7 +64,10 @@ def test_a_damaged_record_is_refused_in_one_line(run, finished, tmp_path, monkey
     assert not (tmp_path / "again").exists()
     if record != "results":
         with pytest.raises(UserError, match=record):
-            reproduce(replace(cfg, run=str(finished.path), against=str(run.path)), *load_run(str(finished.path)))
+            reproduce(
+                replace(cfg, run=str(finished.path), against=str(run.path)),
+                *load_run(str(finished.path)),
+            )
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -63,25 +81,41 @@ def test_readers_of_many_runs_go_on_after_a_damaged_record(run, damage):
     assert report(ReportConfig(run=str(run.path)), *load_run(str(run.path))).is_file()
 
 
-@pytest.mark.parametrize("damage", ["{}", '{"files": [], "weights": "a"}', '{"files": {"a": 1}, "weights": "a"}'])
+@pytest.mark.parametrize(
+    "damage",
+    ["{}", '{"files": [], "weights": "a"}', '{"files": {"a": 1}, "weights": "a"}'],
+)
 def test_a_damaged_record_of_an_export_is_refused_in_one_line(tmp_path, damage):
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     from ostinato.inference.onnx_classifier import OnnxClassifier
 
     (tmp_path / "model.onnx").touch()
     (tmp_path / "export.json").write_text(damage)
-    with pytest.raises(ConfigError, match=r"export\.json: damaged \((files|weights)") as error:
+    with pytest.raises(
+        ConfigError, match=r"export\.json: damaged \((files|weights)"
+    ) as error:
         OnnxClassifier.load(tmp_path)
     assert "\n" not in str(error.value)
 
 
-GPU = {"name": "H100", "capability": [9, 0], "count": 1, "cuda": "13.0", "cudnn": 91, "driver": "580.1\n"}
+GPU = {
+    "name": "H100",
+    "capability": [9, 0],
+    "count": 1,
+    "cuda": "13.0",
+    "cudnn": 91,
+    "driver": "580.1\n",
+}
 HERE = {
     "packages": {"torch": "2.13.0"},
     "device": "cuda",
     "gpu": GPU,
     "threads": 4,
-    "environment": {"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "4", "MKL_CBWR": "AVX2"},
+    "environment": {
+        "CUDA_VISIBLE_DEVICES": "0",
+        "OMP_NUM_THREADS": "4",
+        "MKL_CBWR": "AVX2",
+    },
 }
 
 
@@ -90,14 +124,24 @@ HERE = {
     [
         {"environment": HERE["environment"] | {"CUDA_VISIBLE_DEVICES": "3"}},
         {"environment": {"MKL_CBWR": "AVX2"}},
-        {"environment": HERE["environment"] | {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "x", "PYTHONHASHSEED": "1"}},
-        {"environment": HERE["environment"] | {"TOKENIZERS_PARALLELISM": "false", "MKL_NUM_THREADS": "4"}},
+        {
+            "environment": HERE["environment"]
+            | {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "x", "PYTHONHASHSEED": "1"}
+        },
+        {
+            "environment": HERE["environment"]
+            | {"TOKENIZERS_PARALLELISM": "false", "MKL_NUM_THREADS": "4"}
+        },
         {"gpu": GPU | {"count": 8, "driver": "580.1\n580.1\n"}},
         {"device": "cuda:0"},
     ],
 )
 def test_another_equal_gpu_and_settings_without_effect_are_no_drift(change):
-    assert environment_drift(HERE, HERE | change) == environment_drift(HERE | change, HERE) == []
+    assert (
+        environment_drift(HERE, HERE | change)
+        == environment_drift(HERE | change, HERE)
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +152,10 @@ def test_another_equal_gpu_and_settings_without_effect_are_no_drift(change):
         ({"gpu": None}, "gpu: {"),
         ({"device": "cpu"}, "device: cuda -> cpu"),
         ({"threads": 2}, "threads: 4 -> 2"),
-        ({"environment": {"MKL_CBWR": "COMPATIBLE"}}, "environment.MKL_CBWR: AVX2 -> COMPATIBLE"),
+        (
+            {"environment": {"MKL_CBWR": "COMPATIBLE"}},
+            "environment.MKL_CBWR: AVX2 -> COMPATIBLE",
+        ),
         ({"packages": {"torch": "2.14.0"}}, "packages.torch: 2.13.0 -> 2.14.0"),
     ],
 )
@@ -137,8 +184,13 @@ def test_a_run_in_fp16_is_scored_on_a_cpu_in_another_precision(run):
     cfg = EvaluateConfig(run=str(run.path), device=Device.cpu)
     with pytest.raises(ConfigError) as error:
         evaluate(cfg, folder, config)
-    assert error.value.problems == ["precision=fp16: needs a CUDA GPU, not cpu; take precision=fp32"]
-    assert evaluate(replace(cfg, precision=Precision.fp32), folder, config)["num_rows"] == 30
+    assert error.value.problems == [
+        "precision=fp16: needs a CUDA GPU, not cpu; take precision=fp32"
+    ]
+    assert (
+        evaluate(replace(cfg, precision=Precision.fp32), folder, config)["num_rows"]
+        == 30
+    )
 
 
 @pytest.mark.slow
@@ -149,7 +201,9 @@ def test_evaluate_takes_the_precision_that_the_run_computed_in(tmp_path, monkeyp
     assert config.training.precision is Precision.auto
     recorded = read_json(run.results)["test"]["loss"]
     found = {
-        p: evaluate(EvaluateConfig(run=str(run.path), precision=p), folder, config)["loss"]
+        p: evaluate(EvaluateConfig(run=str(run.path), precision=p), folder, config)[
+            "loss"
+        ]
         for p in Precision
         if p != "fp16"
     }
@@ -174,16 +228,24 @@ def test_two_thousand_labels_make_small_results(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_labels_make_a_report_of_confusions_without_a_picture(tmp_path, monkeypatch):
+def test_many_labels_make_a_report_of_confusions_without_a_picture(
+    tmp_path, monkeypatch
+):
     count = plots.MAX_CLASSES + 1
     rows = "".join(
-        json.dumps({"text": f"text {n} of {n % count}", "label": f"label {n % count}"}) + "\n" for n in range(2 * count)
+        json.dumps({"text": f"text {n} of {n % count}", "label": f"label {n % count}"})
+        + "\n"
+        for n in range(2 * count)
     )
     (tmp_path / "rows.jsonl").write_text(rows)
-    paths = [f"data.{split}_path={tmp_path}/rows.jsonl" for split in ("train", "val", "test")]
+    paths = [
+        f"data.{split}_path={tmp_path}/rows.jsonl" for split in ("train", "val", "test")
+    ]
     limits = [f"data.limit_{split}=null" for split in ("train", "val", "test")]
     drawn = []
-    monkeypatch.setattr(run_module.plots, "confusion_matrix", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(
+        run_module.plots, "confusion_matrix", lambda *arguments: drawn.append(arguments)
+    )
     run = train_in(
         tmp_path / "run",
         "data.source=files",

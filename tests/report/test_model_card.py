@@ -35,15 +35,31 @@ def test_the_hub_reads_every_metric_from_the_metadata(run):
     found = {}
     for entry in card.data.eval_results:
         split = {"validation": "val"}.get(entry.dataset_split, entry.dataset_split)
-        found[split, entry.metric_type, json.dumps(entry.metric_args)] = entry.metric_value
-    metrics = [value for split in ("val", "test") for value in results[split].values() if isinstance(value, float)]
+        found[split, entry.metric_type, json.dumps(entry.metric_args)] = (
+            entry.metric_value
+        )
+    metrics = [
+        value
+        for split in ("val", "test")
+        for value in results[split].values()
+        if isinstance(value, float)
+    ]
     assert sorted(found.values()) == sorted(metrics)
-    macro = {"single_label": '{"average": "macro"}', "multi_label": '{"average": "macro"}', "regression": None}
+    macro = {
+        "single_label": '{"average": "macro"}',
+        "multi_label": '{"average": "macro"}',
+        "regression": None,
+    }
     key = macro[results["config"]["data"]["task"]]
     name, metric = ("macro_f1", "f1") if key else ("mse", "mse")
     assert found["test", metric, key or "null"] == results["test"][name]
-    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "text-classification")
-    name, entries = model_index_to_eval_results(yaml.safe_load(card.content.split("---")[1])["model-index"])
+    assert (card.data.library_name, card.data.pipeline_tag) == (
+        "transformers",
+        "text-classification",
+    )
+    name, entries = model_index_to_eval_results(
+        yaml.safe_load(card.content.split("---")[1])["model-index"]
+    )
     assert (name, len(entries)) == ("debug", len(metrics))
 
 
@@ -74,9 +90,18 @@ def test_nothing_of_this_machine_stands_in_the_card(run, place, tmp_path):
     record = run.path / ".hydra" / "overrides.yaml"
     record.parent.mkdir(exist_ok=True)
     folder = tmp_path / "private"
-    typed = ["seed=1", f"data.train_path={folder}/train.csv", f"hydra.run.dir={run.path}", "tracker=mlflow"]
+    typed = [
+        "seed=1",
+        f"data.train_path={folder}/train.csv",
+        f"hydra.run.dir={run.path}",
+        "tracker=mlflow",
+    ]
     record.write_text(yaml.safe_dump(typed))
-    config, _ = configure(f"data.train_path={folder}/train.csv", "data.source=files", f"model.name={folder}/bert")
+    config, _ = configure(
+        f"data.train_path={folder}/train.csv",
+        "data.source=files",
+        f"model.name={folder}/bert",
+    )
     text = model_card(run, config, *facts(run))
     assert "python scripts/train.py seed=1 data.train_path=.../train.csv\n" in text
     assert "tracker" not in text.split("## Do it again")[1]
@@ -92,7 +117,9 @@ def test_labels_cannot_break_the_card(run):
     odd = ["a|b", "<script>", "c`d"]
     rows = dict(zip(odd, results["test"]["per_class"].values(), strict=True))
     results = results | {"labels": odd, "test": results["test"] | {"per_class": rows}}
-    config, _ = configure(f"data.task={results['config']['data']['task']}", "name='---\n: odd'")
+    config, _ = configure(
+        f"data.task={results['config']['data']['task']}", "name='---\n: odd'"
+    )
     text = model_card(run, config, results, provenance, fingerprint)
     assert ModelCard(text).data.eval_results
     assert "| a\\|b |" in text
@@ -100,7 +127,12 @@ def test_labels_cannot_break_the_card(run):
 
 
 def test_a_hub_model_and_data_set_are_linked(run):
-    config, _ = configure("data.source=hub", "data.name=org/texts", "model.name=org/encoder", "data.revision=v1")
+    config, _ = configure(
+        "data.source=hub",
+        "data.name=org/texts",
+        "model.name=org/encoder",
+        "data.revision=v1",
+    )
     data = ModelCard(model_card(run, config, *facts(run))).data
     assert (data.base_model, data.datasets) == ("org/encoder", ["org/texts"])
     assert {entry.dataset_revision for entry in data.eval_results} == {"v1"}

@@ -81,18 +81,33 @@ def hostile(tmp_path_factory):
             for i in range(size)
         ]
         write_rows(folder / f"{split}.csv", rows)
-    paths = [f"data.{split}_path={folder}/{split}.csv" for split in ("train", "val", "test")]
-    return train_in(folder / "run", "data=files", *paths, "report.slices=[source]", f"name='{SCRIPT}'", report=True)
+    paths = [
+        f"data.{split}_path={folder}/{split}.csv" for split in ("train", "val", "test")
+    ]
+    return train_in(
+        folder / "run",
+        "data=files",
+        *paths,
+        "report.slices=[source]",
+        f"name='{SCRIPT}'",
+        report=True,
+    )
 
 
 @pytest.fixture(scope="module", params=TASKS)
 def run(request, tmp_path_factory):
-    return train_in(tmp_path_factory.mktemp(request.param) / "run", f"data.task={request.param}", report=True)
+    return train_in(
+        tmp_path_factory.mktemp(request.param) / "run",
+        f"data.task={request.param}",
+        report=True,
+    )
 
 
 def anew(run, **options):
     resolved = read_json(run.results)["config"] if run.results.is_file() else {}
-    config, _ = configure(f"data.task={resolved.get('data', {}).get('task', 'single_label')}")
+    config, _ = configure(
+        f"data.task={resolved.get('data', {}).get('task', 'single_label')}"
+    )
     report(ReportConfig(run=str(run.path), **options), run, config)
     return page(run)
 
@@ -126,12 +141,16 @@ def assert_asks_nobody(run):
         if name in ("href", "xlink:href"):
             assert value.startswith("#"), value
         if name == "style" or "url(" in (value or ""):
-            assert all(url.startswith("#") for url in re.findall(r"url\(['\"]?([^)]*)", value))
+            assert all(
+                url.startswith("#") for url in re.findall(r"url\(['\"]?([^)]*)", value)
+            )
         assert not name.startswith("on"), name
     style = "".join(re.findall(r"<style.*?</style>", text, re.DOTALL))
     assert "url(" not in style
     assert "@import" not in style
-    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(found.tags)
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(
+        found.tags
+    )
     assert "default-src 'none'" in text
 
 
@@ -164,9 +183,17 @@ def test_the_report_says_what_the_run_found(run):
 
 
 def test_the_report_changes_nothing_else(run):
-    before = {path: digest_file(path) for path in run.path.rglob("*") if path.is_file() and path != run.report}
+    before = {
+        path: digest_file(path)
+        for path in run.path.rglob("*")
+        if path.is_file() and path != run.report
+    }
     anew(run)
-    assert {path: digest_file(path) for path in run.path.rglob("*") if path.is_file() and path != run.report} == before
+    assert {
+        path: digest_file(path)
+        for path in run.path.rglob("*")
+        if path.is_file() and path != run.report
+    } == before
     assert digest_file(run.best_weights) == read_json(run.fingerprint)["best_weights"]
 
 
@@ -176,8 +203,13 @@ def test_a_run_without_predictions_is_scored_again_and_says_so(run, tmp_path):
     shutil.rmtree(old.path / "predictions")
     old.calibration.unlink(missing_ok=True)
     shown = anew(old).shown
-    assert "test: no predictions were kept; for this report its rows were scored again\n" in shown
-    metrics = whole.shown[whole.shown.index("Final metrics") : whole.shown.index("Curves")]
+    assert (
+        "test: no predictions were kept; for this report its rows were scored again\n"
+        in shown
+    )
+    metrics = whole.shown[
+        whole.shown.index("Final metrics") : whole.shown.index("Curves")
+    ]
     assert metrics in shown
 
 
@@ -201,10 +233,19 @@ def test_an_unfinished_run_is_shown_and_not_scored(run, tmp_path):
 @pytest.mark.slow
 def test_texts_of_changed_or_lost_data_are_not_shown(hostile, tmp_path):
     run = copy(hostile, tmp_path / "run")
-    paths = {f"{split}_path": str(hostile.path.parent / f"{split}.csv") for split in ("train", "val")}
+    paths = {
+        f"{split}_path": str(hostile.path.parent / f"{split}.csv")
+        for split in ("train", "val")
+    }
     changed = write_rows(tmp_path / "other.csv", [["another text", f"{SCRIPT} 0", "x"]])
-    for path, told in ((changed, "the data has changed since the run (test)"), ("lost.csv", "lost.csv: no such file")):
-        overrides = [f"data.{key}={value}" for key, value in (paths | {"test_path": str(path)}).items()]
+    for path, told in (
+        (changed, "the data has changed since the run (test)"),
+        ("lost.csv", "lost.csv: no such file"),
+    ):
+        overrides = [
+            f"data.{key}={value}"
+            for key, value in (paths | {"test_path": str(path)}).items()
+        ]
         config, _ = configure("data=files", *overrides)
         report(ReportConfig(run=str(run.path)), run, config)
         shown = page(run).shown
@@ -214,14 +255,18 @@ def test_texts_of_changed_or_lost_data_are_not_shown(hostile, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_failing_report_leaves_the_run_finished_with_one_warning(tmp_path, monkeypatch, caplog):
+def test_a_failing_report_leaves_the_run_finished_with_one_warning(
+    tmp_path, monkeypatch, caplog
+):
     def broken(*arguments):
         raise RuntimeError("no\nink")
 
     monkeypatch.setattr(run_end, "write_report", broken)
     with caplog.at_level(logging.WARNING):
         run = train_in(tmp_path / "run", "training.epochs=1", report=True)
-    assert [record.message for record in caplog.records] == ["the report could not be written: RuntimeError: no ink"]
+    assert [record.message for record in caplog.records] == [
+        "the report could not be written: RuntimeError: no ink"
+    ]
     assert read_json(run.results)["status"] == "finished"
     assert run.fingerprint.is_file()
     assert not run.report.exists()
@@ -231,18 +276,32 @@ def test_a_failing_report_leaves_the_run_finished_with_one_warning(tmp_path, mon
 def test_a_misspelt_slice_is_told_with_the_metrics(hostile, tmp_path):
     run = copy(hostile, tmp_path / "run")
     config, _ = configure(
-        "data=files", *(f"data.{s}_path={hostile.path.parent}/{s}.csv" for s in ("train", "val", "test"))
+        "data=files",
+        *(
+            f"data.{s}_path={hostile.path.parent}/{s}.csv"
+            for s in ("train", "val", "test")
+        ),
     )
     report(ReportConfig(run=str(run.path), slices=["sorce"]), run, config)
     assert "no column 'sorce' (report.slices)" in html.unescape(page(run).shown)
 
 
 def test_a_misspelt_slice_stops_the_run_before_it_trains(tmp_path):
-    file = write_rows(tmp_path / "all.csv", [[f"text {i}", "ab"[i % 2], "s"] for i in range(20)])
+    file = write_rows(
+        tmp_path / "all.csv", [[f"text {i}", "ab"[i % 2], "s"] for i in range(20)]
+    )
     with pytest.raises(DataError, match=r"no column 'sorce' \(report.slices\)"):
-        train_in(tmp_path / "run", "data=files", f"data.train_path={file}", "report.slices=[sorce]")
+        train_in(
+            tmp_path / "run",
+            "data=files",
+            f"data.train_path={file}",
+            "report.slices=[sorce]",
+        )
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
-    with pytest.raises(DataError, match=r"report.slices=\[source\]: data.source=generated has no further columns"):
+    with pytest.raises(
+        DataError,
+        match=r"report.slices=\[source\]: data.source=generated has no further columns",
+    ):
         train_in(tmp_path / "run", "report.slices=[source]")
 
 
@@ -250,28 +309,46 @@ def test_slices_follow_their_rows_and_admit_what_cannot_be_told(tmp_path):
     from files import load
 
     rows = [[f"text {i}", "ab"[i % 2], f"s{i % 3}"] for i in range(60)]
-    rows += [["twice", "a", "s0"], ["twice", "a", "s1"], ["double", "b", "s2"], ["double", "b", "s2"]]
+    rows += [
+        ["twice", "a", "s0"],
+        ["twice", "a", "s1"],
+        ["double", "b", "s2"],
+        ["double", "b", "s2"],
+    ]
     file = write_rows(tmp_path / "all.csv", rows)
     other = write_rows(tmp_path / "test.csv", rows)
     data = load(train_path=str(file), test_path=str(other), limit_test=50)
-    config, _ = configure("data=files", f"data.train_path={file}", f"data.test_path={other}")
+    config, _ = configure(
+        "data=files", f"data.train_path={file}", f"data.test_path={other}"
+    )
     truth = {text: source for text, _, source in rows} | {"twice": None}
     for split in (data.val, data.test):  # one cut from train, one a random subset
-        assert slice_values(config.data, split, "source") == [truth[text] for text in split.rows["text"]]
+        assert slice_values(config.data, split, "source") == [
+            truth[text] for text in split.rows["text"]
+        ]
 
 
 @pytest.mark.parametrize("task", list(Task))
 @pytest.mark.parametrize("num_rows", [1, 7, 300])
 def test_estimates_are_the_metrics_and_lie_within_their_intervals(task, num_rows):
     random = np.random.default_rng(num_rows)
-    logits = random.normal(size=(num_rows, 1 if task is Task.regression else 4)).astype(np.float32)
+    logits = random.normal(size=(num_rows, 1 if task is Task.regression else 4)).astype(
+        np.float32
+    )
     labels = {
         Task.single_label: random.integers(0, 3, num_rows),
         Task.multi_label: (random.random((num_rows, 4)) < 0.4).astype(np.float32),
-        Task.regression: (logits[:, 0] + random.normal(size=num_rows)).astype(np.float32),
+        Task.regression: (logits[:, 0] + random.normal(size=num_rows)).astype(
+            np.float32
+        ),
     }[task]
-    metrics, found = score(task, logits, labels, list("abcd")).metrics, estimate(task, logits, labels)
-    assert {name: e.value for name, e in found.items()} == pytest.approx({name: metrics[name] for name in found})
+    metrics, found = (
+        score(task, logits, labels, list("abcd")).metrics,
+        estimate(task, logits, labels),
+    )
+    assert {name: e.value for name, e in found.items()} == pytest.approx(
+        {name: metrics[name] for name in found}
+    )
     assert set(metrics) - set(found) <= {"auroc", "map", "spearman"}
     assert found == estimate(task, logits, labels)
     if num_rows == 300:
@@ -280,10 +357,15 @@ def test_estimates_are_the_metrics_and_lie_within_their_intervals(task, num_rows
 
 
 def test_intervals_agree_with_the_formula_where_there_is_one():
-    labels, logits = np.repeat([0, 1], [700, 300]), np.tile(np.array([[1, 0]], np.float32), (1000, 1))
+    labels, logits = (
+        np.repeat([0, 1], [700, 300]),
+        np.tile(np.array([[1, 0]], np.float32), (1000, 1)),
+    )
     accuracy = estimate(Task.single_label, logits, labels)["accuracy"]
     half = 1.96 * np.sqrt(0.7 * 0.3 / 1000)
-    assert (accuracy.low, accuracy.high) == pytest.approx((0.7 - half, 0.7 + half), abs=0.004)
+    assert (accuracy.low, accuracy.high) == pytest.approx(
+        (0.7 - half, 0.7 + half), abs=0.004
+    )
 
 
 def test_large_splits_are_drawn_in_bounded_memory(monkeypatch):
@@ -295,7 +377,10 @@ def test_large_splits_are_drawn_in_bounded_memory(monkeypatch):
 
 
 def test_a_matrix_of_77_classes_keeps_names_apart_and_draws_only_what_is_there():
-    drawn = matrix(np.eye(77, dtype=np.int64) * 40, [f"a_rather_long_name_of_an_intent_{i}" for i in range(77)])
+    drawn = matrix(
+        np.eye(77, dtype=np.int64) * 40,
+        [f"a_rather_long_name_of_an_intent_{i}" for i in range(77)],
+    )
     assert len(drawn.cells) == 77
     assert drawn.side >= drawn.font
     assert drawn.size < 1180  # fits a desktop without scrolling

@@ -21,17 +21,28 @@ from ostinato.sweep.jobs import run_once
 from ostinato.training import loop
 
 ROOT = Path(__file__).parents[2]
-ROWS = [{"text": f"{'rain tomorrow' if n % 2 else 'the goal'} {n}", "label": "ab"[n % 2]} for n in range(60)]
+ROWS = [
+    {"text": f"{'rain tomorrow' if n % 2 else 'the goal'} {n}", "label": "ab"[n % 2]}
+    for n in range(60)
+]
 HOLD = "import sys, time\nfrom ostinato.run_dir import RunDir\nfrom ostinato.run.session import session\n"
 HOLD += "with session(RunDir(sys.argv[1])):\n    print('locked', flush=True)\n    time.sleep(60)\n"
 
 
 def content(run):
-    return {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file() and p.name != ".lock"}
+    return {
+        p: p.read_bytes()
+        for p in run.path.rglob("*")
+        if p.is_file() and p.name != ".lock"
+    }
 
 
 def options_of(folder):
-    return ["data.source=files", f"data.train_path={folder}/train.jsonl", "training.checkpoint_every=2"]
+    return [
+        "data.source=files",
+        f"data.train_path={folder}/train.jsonl",
+        "training.checkpoint_every=2",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +68,10 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def copies(trained, tmp_path):
     finished, stopped, place = trained
-    return tuple(RunDir(shutil.copytree(run.path, tmp_path / run.path.name)) for run in (finished, stopped)), place
+    return tuple(
+        RunDir(shutil.copytree(run.path, tmp_path / run.path.name))
+        for run in (finished, stopped)
+    ), place
 
 
 @pytest.fixture
@@ -69,7 +83,9 @@ def without_data(copies):
 
 
 @pytest.mark.slow
-def test_resuming_a_finished_run_changes_nothing_and_needs_no_data(without_data, caplog):
+def test_resuming_a_finished_run_changes_nothing_and_needs_no_data(
+    without_data, caplog
+):
     finished, _, place = without_data
     before = content(finished)
     with caplog.at_level(logging.INFO):
@@ -78,7 +94,9 @@ def test_resuming_a_finished_run_changes_nothing_and_needs_no_data(without_data,
     assert f"finished already: {finished.path}" in caplog.text
 
 
-def test_a_resumed_run_that_fails_before_its_first_step_leaves_the_earlier_status(without_data):
+def test_a_resumed_run_that_fails_before_its_first_step_leaves_the_earlier_status(
+    without_data,
+):
     _, stopped, place = without_data
     before = content(stopped)
     with pytest.raises(UserError, match=r"train\.jsonl"):
@@ -89,9 +107,17 @@ def test_a_resumed_run_that_fails_before_its_first_step_leaves_the_earlier_statu
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1], ids=["finished", "stopped"])
-def test_a_first_step_that_fails_leaves_the_records_of_the_earlier_session(copies, monkeypatch, which):
+def test_a_first_step_that_fails_leaves_the_records_of_the_earlier_session(
+    copies, monkeypatch, which
+):
     run, place = copies[0][which], copies[1]
-    records = (run.config, run.provenance, run.results, run.fingerprint, run.best_weights)
+    records = (
+        run.config,
+        run.provenance,
+        run.results,
+        run.fingerprint,
+        run.best_weights,
+    )
     before = [path.read_bytes() if path.is_file() else None for path in records]
 
     def out_of_memory(*arguments):
@@ -105,9 +131,16 @@ def test_a_first_step_that_fails_leaves_the_records_of_the_earlier_session(copie
 
 
 @pytest.mark.slow
-def test_a_finished_run_that_is_killed_while_it_trains_further_is_not_finished_already(copies, monkeypatch):
+def test_a_finished_run_that_is_killed_while_it_trains_further_is_not_finished_already(
+    copies, monkeypatch
+):
     (run, _), place = copies
-    more = [*options_of(place), "training.epochs=4", f"resume.run={run.path}", "resume.allow_drift=true"]
+    more = [
+        *options_of(place),
+        "training.epochs=4",
+        f"resume.run={run.path}",
+        "resume.allow_drift=true",
+    ]
     step = loop.Training._step
 
     class Killed(BaseException):
@@ -120,7 +153,9 @@ def test_a_finished_run_that_is_killed_while_it_trains_further_is_not_finished_a
 
     with monkeypatch.context() as patched:
         patched.setattr(loop.Training, "_step", killed)
-        patched.setattr("ostinato.run.outcome._write", lambda *arguments: None)  # a killed process writes no results
+        patched.setattr(
+            "ostinato.run.outcome._write", lambda *arguments: None
+        )  # a killed process writes no results
         with pytest.raises(Killed):
             train_in(run.path, *more)
     assert read_json(run.results)["status"] == "unfinished"
@@ -135,7 +170,9 @@ def test_a_finished_run_with_another_config_is_refused(copies):
     (run, _), place = copies
     before = content(run)
     with pytest.raises(ResumeRefused, match=r"training\.epochs: 2\.0 -> 5\.0"):
-        train_in(run.path, *options_of(place), "training.epochs=5", f"resume.run={run.path}")
+        train_in(
+            run.path, *options_of(place), "training.epochs=5", f"resume.run={run.path}"
+        )
     assert content(run) == before
 
 
@@ -143,14 +180,18 @@ def test_a_finished_run_with_another_config_is_refused(copies):
 def locked(copies):
     """The stopped run, which another process has locked; and that process."""
     run = copies[0][1]
-    process = subprocess.Popen([sys.executable, "-c", HOLD, run.path], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, run.path], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "locked\n"
     yield run, process, copies[1]
     process.kill()
     process.wait()
 
 
-def test_a_second_resume_is_refused_in_one_line_and_the_lock_ends_with_its_process(locked, trained):
+def test_a_second_resume_is_refused_in_one_line_and_the_lock_ends_with_its_process(
+    locked, trained
+):
     run, process, place = locked
     before = content(run)
     resume = [*options_of(place), f"resume.run={run.path}"]
@@ -168,7 +209,9 @@ def test_a_second_resume_is_refused_in_one_line_and_the_lock_ends_with_its_proce
 def test_the_command_ends_with_exit_code_2_while_another_process_trains(locked):
     run, _, _ = locked
     (run.path / ".hydra").mkdir()
-    (run.path / ".hydra" / "overrides.yaml").write_text(json.dumps([*DEBUG, "tracker=jsonl"]))
+    (run.path / ".hydra" / "overrides.yaml").write_text(
+        json.dumps([*DEBUG, "tracker=jsonl"])
+    )
     done = subprocess.run(
         [python(), ROOT / "scripts" / "train.py", f"resume={run.path}"],
         capture_output=True,
@@ -196,7 +239,12 @@ def test_a_job_goes_on_without_losing_what_an_interrupted_session_logged(copies)
 
     def main(config, folder, resolved):
         seen["resume"] = config.resume.run
-        train_in(folder.path, *options_of(place), f"resume.run={folder.path}", "tracker=tensorboard")
+        train_in(
+            folder.path,
+            *options_of(place),
+            f"resume.run={folder.path}",
+            "tracker=tensorboard",
+        )
 
     run_once(main, configure(*options_of(place))[0], run, {})
     assert seen == {"resume": "auto"}
@@ -206,28 +254,41 @@ def test_a_job_goes_on_without_losing_what_an_interrupted_session_logged(copies)
 def test_a_new_run_is_refused_in_a_folder_that_holds_a_run(copies):
     (run, _), place = copies
     before = content(run)
-    with pytest.raises(ResumeRefused, match=r"hydra\.run\.dir=.*already holds a run; resume="):
+    with pytest.raises(
+        ResumeRefused, match=r"hydra\.run\.dir=.*already holds a run; resume="
+    ):
         train_in(run.path, *options_of(place), "training.lr=0.5")
     assert content(run) == before
 
 
 @pytest.mark.parametrize("holds", ["files", "a run"])
-def test_the_command_refuses_a_foreign_folder_before_anything_is_written(copies, tmp_path, holds):
+def test_the_command_refuses_a_foreign_folder_before_anything_is_written(
+    copies, tmp_path, holds
+):
     folder = copies[0][0].path
     if holds == "files":
         folder = tmp_path / "mine"
         folder.mkdir()
         (folder / "notes.txt").write_text("mine")
     before = content(RunDir(folder))
-    command = [python(), ROOT / "scripts" / "train.py", *DEBUG, f"hydra.run.dir={folder}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    command = [
+        python(),
+        ROOT / "scripts" / "train.py",
+        *DEBUG,
+        f"hydra.run.dir={folder}",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert f"hydra.run.dir={folder}" in done.stderr
     assert content(RunDir(folder)) == before
 
 
-def test_a_folder_that_is_empty_missing_or_left_by_a_run_without_a_step_is_taken(tmp_path):
+def test_a_folder_that_is_empty_missing_or_left_by_a_run_without_a_step_is_taken(
+    tmp_path,
+):
     check_new(tmp_path)
     check_new(tmp_path / "missing")
     (tmp_path / ".hydra").mkdir()

@@ -16,11 +16,21 @@ from ostinato.config import Task
 from ostinato.errors import ConfigError
 from ostinato.record.digests import digest_file
 from ostinato.run_dir import read_json
-from ostinato.scoring.calibration import calibrate, fit_temperature, load_calibration, tune_thresholds
+from ostinato.scoring.calibration import (
+    calibrate,
+    fit_temperature,
+    load_calibration,
+    tune_thresholds,
+)
 from ostinato.scoring.metrics import probabilities, row_losses
 
 SINGLE, MULTI = Task.single_label, Task.multi_label
-TEXTS = ["the soup simmers at noon", "the wind returns", "our coach loses the recipe", "x"]
+TEXTS = [
+    "the soup simmers at noon",
+    "the wind returns",
+    "our coach loses the recipe",
+    "x",
+]
 few = settings(max_examples=25)
 
 
@@ -28,7 +38,9 @@ def noisy(seed, overconfidence, num_rows=400, num_classes=5):
     """Labels drawn from the model's own probabilities, then logits stretched: the true temperature is the stretch."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(num_rows, num_classes)) * 2
-    labels = np.array([random.choice(num_classes, p=row) for row in probabilities(SINGLE, logits)])
+    labels = np.array(
+        [random.choice(num_classes, p=row) for row in probabilities(SINGLE, logits)]
+    )
     return (logits * overconfidence).astype(np.float32), labels
 
 
@@ -38,16 +50,25 @@ def test_temperature_agrees_with_a_direct_minimisation(seed, overconfidence):
     logits, labels = noisy(seed, overconfidence)
 
     def loss(inverse):
-        return -log_softmax(logits.astype(np.float64) * inverse[0], axis=1)[np.arange(len(labels)), labels].mean()
+        return -log_softmax(logits.astype(np.float64) * inverse[0], axis=1)[
+            np.arange(len(labels)), labels
+        ].mean()
 
-    direct = 1 / minimize(loss, [1.0], method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-14}).x[0]
+    direct = (
+        1
+        / minimize(
+            loss, [1.0], method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-14}
+        ).x[0]
+    )
     assert fit_temperature(SINGLE, logits, labels) == pytest.approx(direct, rel=1e-4)
 
 
 @pytest.mark.parametrize("overconfidence", [0.4, 1, 3])
 def test_temperature_finds_how_overconfident_a_model_is(overconfidence):
     logits, labels = noisy(0, overconfidence, num_rows=20_000)
-    assert fit_temperature(SINGLE, logits, labels) == pytest.approx(overconfidence, rel=0.05)
+    assert fit_temperature(SINGLE, logits, labels) == pytest.approx(
+        overconfidence, rel=0.05
+    )
     before, after = calibrate(SINGLE, logits, labels, list("abcde")).ece
     assert after < 0.02
     assert overconfidence == 1 or after < before / 3
@@ -55,9 +76,15 @@ def test_temperature_finds_how_overconfident_a_model_is(overconfidence):
 
 def test_temperature_stays_one_when_the_rows_decide_none():
     labels = np.arange(5)
-    assert fit_temperature(SINGLE, np.eye(5, dtype=np.float32), labels) == 1  # no error: the colder the better
-    assert fit_temperature(SINGLE, np.zeros((5, 5), np.float32), labels) == 1  # nothing said
-    assert fit_temperature(SINGLE, -np.eye(5, dtype=np.float32), labels) == 1  # all wrong: the hotter the better
+    assert (
+        fit_temperature(SINGLE, np.eye(5, dtype=np.float32), labels) == 1
+    )  # no error: the colder the better
+    assert (
+        fit_temperature(SINGLE, np.zeros((5, 5), np.float32), labels) == 1
+    )  # nothing said
+    assert (
+        fit_temperature(SINGLE, -np.eye(5, dtype=np.float32), labels) == 1
+    )  # all wrong: the hotter the better
 
 
 @few
@@ -73,8 +100,14 @@ def test_no_threshold_has_a_better_f1_than_the_tuned_one(seed, num_rows):
             assert threshold == 0.5
             continue
         cuts = np.linspace(0, 1, 41)[:, None]
-        best = (2 * ((column > cuts) & (truth > 0)).sum(axis=1) / ((column > cuts).sum(axis=1) + truth.sum())).max()
-        assert f1_score(truth, column > threshold, zero_division=0) == pytest.approx(best)
+        best = (
+            2
+            * ((column > cuts) & (truth > 0)).sum(axis=1)
+            / ((column > cuts).sum(axis=1) + truth.sum())
+        ).max()
+        assert f1_score(truth, column > threshold, zero_division=0) == pytest.approx(
+            best
+        )
 
 
 def test_multi_label_temperature_lowers_the_loss():
@@ -84,7 +117,10 @@ def test_multi_label_temperature_lowers_the_loss():
     stretched = logits * np.float32(3)
     calibration = calibrate(MULTI, stretched, labels, list("abcd"))
     assert calibration.temperature == pytest.approx(3, rel=0.1)
-    before, after = (row_losses(MULTI, side, labels).mean() for side in (stretched, calibration.scaled(stretched)))
+    before, after = (
+        row_losses(MULTI, side, labels).mean()
+        for side in (stretched, calibration.scaled(stretched))
+    )
     assert calibration.loss == (before, after)
     assert after < before
 
@@ -103,23 +139,34 @@ def run(request, tmp_path_factory):
 @pytest.mark.slow
 def test_predictions_use_the_calibration_only_when_asked(run):
     kept = json.loads(run.calibration.read_text())
-    before, after = (TextClassifier.load(run.path, calibrated=asked) for asked in (False, True))
+    before, after = (
+        TextClassifier.load(run.path, calibrated=asked) for asked in (False, True)
+    )
     logits = after._logits([(text, None) for text in TEXTS], 64).astype(np.float64)
     expected = probabilities(after.task, logits / kept["temperature"])
     assert kept["temperature"] != 1
-    for plain, scaled, values in zip(before.predict(TEXTS), after.predict(TEXTS), expected, strict=True):
-        assert list(scaled["scores"].values()) == values.tolist() != list(plain["scores"].values())
+    for plain, scaled, values in zip(
+        before.predict(TEXTS), after.predict(TEXTS), expected, strict=True
+    ):
+        assert (
+            list(scaled["scores"].values())
+            == values.tolist()
+            != list(plain["scores"].values())
+        )
         if after.task is SINGLE:
             assert scaled["label"] == plain["label"]
         else:
             pairs = zip(after.labels, values, kept["thresholds"], strict=True)
-            assert scaled["labels"] == [label for label, value, cut in pairs if value > cut]
+            assert scaled["labels"] == [
+                label for label, value, cut in pairs if value > cut
+            ]
 
 
 def test_calibration_leaves_weights_and_fingerprint_as_they_were(run):
     assert digest_file(run.best_weights) == read_json(run.fingerprint)["best_weights"]
     assert (
-        read_json(run.results)["calibration"]["temperature"] == json.loads(run.calibration.read_text())["temperature"]
+        read_json(run.results)["calibration"]["temperature"]
+        == json.loads(run.calibration.read_text())["temperature"]
     )
 
 
@@ -144,5 +191,7 @@ def test_a_calibration_that_does_not_fit_is_refused(run, tmp_path, change, told)
     with pytest.raises(ConfigError, match=told):
         load_calibration(tmp_path, task, labels)
     path.unlink()
-    with pytest.raises(ConfigError, match=r"calibrated=true: .*calibration\.json is missing"):
+    with pytest.raises(
+        ConfigError, match=r"calibrated=true: .*calibration\.json is missing"
+    ):
         load_calibration(tmp_path, task, labels)

@@ -41,7 +41,13 @@ def single_label(draw):
     logits = draw(hnp.arrays(np.float32, (num_rows, num_classes), elements=FINITE))
     if draw(st.booleans()):
         logits[:, draw(st.integers(0, num_classes - 1))] += np.float32(100)
-    labels = draw(hnp.arrays(np.int64, num_rows, elements=st.integers(0, draw(st.integers(0, num_classes - 1)))))
+    labels = draw(
+        hnp.arrays(
+            np.int64,
+            num_rows,
+            elements=st.integers(0, draw(st.integers(0, num_classes - 1))),
+        )
+    )
     return logits, labels
 
 
@@ -67,7 +73,10 @@ def multi_label(draw):
 def regression(draw):
     num_rows = draw(st.integers(1, 25))
     elements = st.one_of(FINITE, st.just(1.5))
-    return tuple(draw(hnp.arrays(np.float32, num_rows, elements=elements, fill=st.just(0.1))) for _ in range(2))
+    return tuple(
+        draw(hnp.arrays(np.float32, num_rows, elements=elements, fill=st.just(0.1)))
+        for _ in range(2)
+    )
 
 
 CASES = st.one_of(
@@ -86,14 +95,18 @@ def width(logits):
 def test_every_metric_is_a_finite_number_or_named_as_undefined(case):
     task, (logits, labels) = case
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a library that warns of an undefined metric was asked for one
+        warnings.simplefilter(
+            "error"
+        )  # a library that warns of an undefined metric was asked for one
         scores = score(task, logits, labels, names_of(width(logits)))
     numbers = [
         *scores.metrics.values(),
         *scores.majority.values(),
         *(v for r in scores.per_class.values() for v in r.values()),
     ]
-    assert all(type(number) in (float, int) and math.isfinite(number) for number in numbers)
+    assert all(
+        type(number) in (float, int) and math.isfinite(number) for number in numbers
+    )
     assert [*scores.metrics, *scores.undefined] == sorted(
         METRICS[task], key=lambda n: (n in scores.undefined, METRICS[task].index(n))
     )
@@ -110,23 +123,36 @@ def test_single_label_metrics_agree_with_scikit_learn(case):
     predicted = values.argmax(axis=1)
     scores = score(Task.single_label, logits, labels, names_of(num_classes))
     classes = range(num_classes)
-    loss = functional.cross_entropy(torch.tensor(logits).double(), torch.tensor(labels))  # scikit-learn's clips
+    loss = functional.cross_entropy(
+        torch.tensor(logits).double(), torch.tensor(labels)
+    )  # scikit-learn's clips
     assert scores.metrics["loss"] == pytest.approx(loss.item(), **CLOSE)
     assert scores.metrics["accuracy"] == sk.accuracy_score(labels, predicted)
     for average in ("macro", "micro", "weighted"):
-        assert scores.metrics[f"{average}_f1"] == sk.f1_score(labels, predicted, average=average, zero_division=0)
+        assert scores.metrics[f"{average}_f1"] == sk.f1_score(
+            labels, predicted, average=average, zero_division=0
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert scores.metrics["mcc"] == sk.matthews_corrcoef(labels, predicted)
-    assert np.array_equal(scores.confusion, sk.confusion_matrix(labels, predicted, labels=classes))
-    columns = sk.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    assert np.array_equal(
+        scores.confusion, sk.confusion_matrix(labels, predicted, labels=classes)
+    )
+    columns = sk.precision_recall_fscore_support(
+        labels, predicted, labels=classes, zero_division=0
+    )
     for name, *row in zip(names_of(num_classes), *columns, strict=True):
-        assert [scores.per_class[name][key] for key in ("precision", "recall", "f1", "support")] == row
+        assert [
+            scores.per_class[name][key]
+            for key in ("precision", "recall", "f1", "support")
+        ] == row
 
 
 @few
 @given(single_label())
-def test_auroc_is_scikit_learns_where_all_classes_occur_and_averages_the_defined_ones_where_not(case):
+def test_auroc_is_scikit_learns_where_all_classes_occur_and_averages_the_defined_ones_where_not(
+    case,
+):
     logits, labels = case
     num_classes = logits.shape[1]
     values = probabilities(Task.single_label, logits)
@@ -141,7 +167,9 @@ def test_auroc_is_scikit_learns_where_all_classes_occur_and_averages_the_defined
         expected = sk.roc_auc_score(labels, values, multi_class="ovr")
         assert scores.metrics["auroc"] == pytest.approx(expected, **CLOSE)
     else:
-        expected = np.mean([sk.roc_auc_score(labels == c, values[:, c]) for c in occurring])
+        expected = np.mean(
+            [sk.roc_auc_score(labels == c, values[:, c]) for c in occurring]
+        )
         assert scores.metrics["auroc"] == pytest.approx(expected, **CLOSE)
 
 
@@ -151,15 +179,23 @@ def test_multi_label_metrics_agree_with_scikit_learn(case, threshold):
     logits, labels = case
     values = 1 / (1 + np.exp(-logits.astype(np.float64)))
     predicted = values > threshold
-    scores = score(Task.multi_label, logits, labels, names_of(logits.shape[1]), threshold)
-    loss = functional.binary_cross_entropy_with_logits(torch.tensor(logits).double(), torch.tensor(labels).double())
+    scores = score(
+        Task.multi_label, logits, labels, names_of(logits.shape[1]), threshold
+    )
+    loss = functional.binary_cross_entropy_with_logits(
+        torch.tensor(logits).double(), torch.tensor(labels).double()
+    )
     assert scores.metrics["loss"] == pytest.approx(loss.item(), **CLOSE)
     for average in ("macro", "micro"):
-        assert scores.metrics[f"{average}_f1"] == sk.f1_score(labels, predicted, average=average, zero_division=0)
+        assert scores.metrics[f"{average}_f1"] == sk.f1_score(
+            labels, predicted, average=average, zero_division=0
+        )
     assert scores.metrics["subset_accuracy"] == sk.accuracy_score(labels, predicted)
     occurring = np.flatnonzero(labels.any(axis=0))
     if len(occurring):
-        expected = sk.average_precision_score(labels[:, occurring], logits[:, occurring], average="macro")
+        expected = sk.average_precision_score(
+            labels[:, occurring], logits[:, occurring], average="macro"
+        )
         assert scores.metrics["map"] == pytest.approx(expected, **CLOSE)
     else:
         assert scores.undefined == ("map",)
@@ -171,14 +207,18 @@ def test_regression_metrics_agree_with_scikit_learn_and_scipy(case):
     predicted, labels = case
     scores = score(Task.regression, predicted[:, None], labels, ())
     a, b = labels.astype(np.float64), predicted.astype(np.float64)
-    assert scores.metrics["loss"] == scores.metrics["mse"] == sk.mean_squared_error(a, b)
+    assert (
+        scores.metrics["loss"] == scores.metrics["mse"] == sk.mean_squared_error(a, b)
+    )
     assert scores.metrics["mae"] == sk.mean_absolute_error(a, b)
     if len(set(a)) == 1 or len(set(b)) == 1:
         assert scores.undefined == ("pearson", "spearman")
     else:
         assert scores.metrics["pearson"] == pearsonr(a, b).statistic
         assert scores.metrics["spearman"] == spearmanr(a, b).statistic
-    assert scores.majority["mse"] == pytest.approx(sk.mean_squared_error(a, np.full_like(a, a.mean())), **CLOSE)
+    assert scores.majority["mse"] == pytest.approx(
+        sk.mean_squared_error(a, np.full_like(a, a.mean())), **CLOSE
+    )
 
 
 def slow_ece(confidence, correct, num_bins):
@@ -194,13 +234,25 @@ def slow_ece(confidence, correct, num_bins):
 
 
 @few
-@given(st.lists(st.tuples(st.one_of(st.floats(0.01, 1), st.sampled_from([0.5, 1.0])), st.booleans()), min_size=1))
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.floats(0.01, 1), st.sampled_from([0.5, 1.0])), st.booleans()
+        ),
+        min_size=1,
+    )
+)
 def test_ece_is_the_definition_spelt_out(rows):
     confidence, correct = np.array([c for c, _ in rows]), np.array([r for _, r in rows])
     for num_bins in (1, 4, 15):
-        if not np.isin(confidence * num_bins % 1, 0).any() or num_bins in (1, 4):  # fifteenths are no exact floats
+        if not np.isin(confidence * num_bins % 1, 0).any() or num_bins in (
+            1,
+            4,
+        ):  # fifteenths are no exact floats
             expected = slow_ece(confidence.tolist(), correct.tolist(), num_bins)
-            assert expected_calibration_error(confidence, correct, num_bins) == pytest.approx(expected, **CLOSE)
+            assert expected_calibration_error(
+                confidence, correct, num_bins
+            ) == pytest.approx(expected, **CLOSE)
 
 
 @few
@@ -211,7 +263,9 @@ def test_brier_is_the_squared_distance_from_the_one_hot_label(case):
     for row, label in zip(logits.astype(float).tolist(), labels.tolist(), strict=True):
         exps = [math.exp(x - max(row)) for x in row]
         total += sum((e / sum(exps) - (c == label)) ** 2 for c, e in enumerate(exps))
-    metrics = score(Task.single_label, logits, labels, names_of(logits.shape[1])).metrics
+    metrics = score(
+        Task.single_label, logits, labels, names_of(logits.shape[1])
+    ).metrics
     assert metrics["brier"] == pytest.approx(total / len(labels), **CLOSE)
 
 
@@ -221,7 +275,10 @@ def test_the_order_of_rows_is_nothing(case, random):
     task, (logits, labels) = case
     order = random.sample(range(len(labels)), len(labels))
     names = names_of(width(logits))
-    one, other = score(task, logits, labels, names), score(task, logits[order], labels[order], names)
+    one, other = (
+        score(task, logits, labels, names),
+        score(task, logits[order], labels[order], names),
+    )
     assert other.metrics == pytest.approx(one.metrics, **CLOSE)
     assert other.undefined == one.undefined
     assert other.majority == pytest.approx(one.majority, **CLOSE)
@@ -239,7 +296,9 @@ def test_the_order_of_labels_is_nothing(case, random):
     names = names_of(num_classes)
     one = score(Task.single_label, logits, labels, names)
     new_ids = np.argsort(order)
-    other = score(Task.single_label, logits[:, order], new_ids[labels], [names[i] for i in order])
+    other = score(
+        Task.single_label, logits[:, order], new_ids[labels], [names[i] for i in order]
+    )
     assert other.metrics == pytest.approx(one.metrics, **CLOSE)
     assert other.majority == pytest.approx(one.majority, **CLOSE)
     for name, row in one.per_class.items():
@@ -251,18 +310,27 @@ def test_the_order_of_labels_is_nothing(case, random):
 @given(single_label())
 def test_the_majority_line_is_the_best_constant_accuracy(case):
     logits, labels = case
-    majority = score(Task.single_label, logits, labels, names_of(logits.shape[1])).majority
-    assert majority["accuracy"] == max(np.mean(labels == c) for c in range(logits.shape[1]))
+    majority = score(
+        Task.single_label, logits, labels, names_of(logits.shape[1])
+    ).majority
+    assert majority["accuracy"] == max(
+        np.mean(labels == c) for c in range(logits.shape[1])
+    )
 
 
 def test_a_confidently_wrong_row_keeps_its_whole_loss():
     logits = np.array([[500.0, 0.0]], dtype=np.float32)
-    assert score(Task.single_label, logits, np.array([1]), ["a", "b"]).metrics["loss"] == 500
+    assert (
+        score(Task.single_label, logits, np.array([1]), ["a", "b"]).metrics["loss"]
+        == 500
+    )
 
 
 def test_the_majority_of_multi_label_rows_is_their_commonest_set():
     labels = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 1]], dtype=np.float32)
-    majority = score(Task.multi_label, np.zeros((3, 3), np.float32), labels, names_of(3)).majority
+    majority = score(
+        Task.multi_label, np.zeros((3, 3), np.float32), labels, names_of(3)
+    ).majority
     assert majority["micro_f1"] == pytest.approx(2 * 2 / (3 + 4))
 
 
@@ -271,7 +339,9 @@ def test_the_majority_of_multi_label_rows_is_their_commonest_set():
 def test_probabilities_of_a_row_do_not_depend_on_the_rows_beside_it(case):
     task, (logits, _) = case
     whole = probabilities(task, logits)
-    alone = np.concatenate([probabilities(task, logits[i : i + 1]) for i in range(len(logits))])
+    alone = np.concatenate(
+        [probabilities(task, logits[i : i + 1]) for i in range(len(logits))]
+    )
     assert np.array_equal(whole, alone)
 
 
@@ -287,5 +357,7 @@ def test_probabilities_of_a_row_do_not_depend_on_the_rows_beside_it(case):
         ("mse", math.nan, 0.8, 0.0, False),
     ],
 )
-def test_better_is_by_at_least_min_delta_in_the_metrics_own_direction(name, new, old, min_delta, better):
+def test_better_is_by_at_least_min_delta_in_the_metrics_own_direction(
+    name, new, old, min_delta, better
+):
     assert is_better(name, new, old, min_delta) is better

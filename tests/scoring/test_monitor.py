@@ -19,7 +19,11 @@ from ostinato.scoring.metrics import score, undefined
 
 def test_an_unknown_monitor_is_reported_with_the_other_mistakes():
     register_schemas()
-    problems = find_problems("train", ["training.monitor=nosuch", "training.nosuch=1", "data.task=regression"], False)
+    problems = find_problems(
+        "train",
+        ["training.monitor=nosuch", "training.nosuch=1", "data.task=regression"],
+        False,
+    )
     line = "training.monitor=nosuch: no metric of data.task=regression; take loss, mse, mae, pearson, spearman"
     assert len(problems) == 2
     assert any(line in problem for problem in problems)
@@ -36,41 +40,81 @@ def test_each_metric_of_the_task_can_be_the_monitor(task):
 
 def test_each_value_of_a_sweep_is_checked():
     register_schemas()
-    problems = find_problems("train", ["training.monitor=loss,nosuch,mse"], multirun=True)
+    problems = find_problems(
+        "train", ["training.monitor=loss,nosuch,mse"], multirun=True
+    )
     assert len(problems) == 2
     assert all("training.monitor=" in problem for problem in problems)
 
 
 @settings(max_examples=20)
-@given(st.sampled_from(Task), st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 3))
+@given(
+    st.sampled_from(Task), st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 3)
+)
 def test_labels_alone_tell_which_metrics_are_undefined(task, seed, num_rows, spread):
     random = np.random.default_rng(seed)
-    labels = random.integers(0, spread, (num_rows, 3) if task is Task.multi_label else num_rows)
+    labels = random.integers(
+        0, spread, (num_rows, 3) if task is Task.multi_label else num_rows
+    )
     labels = np.minimum(labels, 1) if task is Task.multi_label else labels
-    logits = random.normal(size=(num_rows, 1 if task is Task.regression else 3)).astype(np.float32)
-    assert score(task, logits, labels, ["a", "b", "c"]).undefined == undefined(task, labels)
+    logits = random.normal(size=(num_rows, 1 if task is Task.regression else 3)).astype(
+        np.float32
+    )
+    assert score(task, logits, labels, ["a", "b", "c"]).undefined == undefined(
+        task, labels
+    )
 
 
-def test_a_monitor_that_the_validation_labels_do_not_define_is_refused_before_training(tmp_path):
-    train = write(tmp_path, "train.csv", [{"text": f"word{i}", "label": i % 5} for i in range(40)])
-    val = write(tmp_path, "val.csv", [{"text": f"other{i}", "label": 2} for i in range(10)])
-    overrides = ["data=files", f"data.train_path={train}", f"data.val_path={val}", "data.task=regression"]
-    with pytest.raises(ConfigError, match=r"training\.monitor=pearson: these validation labels do not define it"):
+def test_a_monitor_that_the_validation_labels_do_not_define_is_refused_before_training(
+    tmp_path,
+):
+    train = write(
+        tmp_path, "train.csv", [{"text": f"word{i}", "label": i % 5} for i in range(40)]
+    )
+    val = write(
+        tmp_path, "val.csv", [{"text": f"other{i}", "label": 2} for i in range(10)]
+    )
+    overrides = [
+        "data=files",
+        f"data.train_path={train}",
+        f"data.val_path={val}",
+        "data.task=regression",
+    ]
+    with pytest.raises(
+        ConfigError,
+        match=r"training\.monitor=pearson: these validation labels do not define it",
+    ):
         train_in(tmp_path / "run", *overrides, "training.monitor=pearson")
     assert not (tmp_path / "run" / "steps.jsonl").exists()
 
 
-def test_an_evaluation_that_does_not_define_the_monitor_counts_as_worse(tmp_path, monkeypatch):
+def test_an_evaluation_that_does_not_define_the_monitor_counts_as_worse(
+    tmp_path, monkeypatch
+):
     seen = []
 
     def constant_at_first(task, logits, labels, names, threshold=0.5):
         seen.append(len(seen))
-        return score(task, np.zeros_like(logits) if len(seen) in (1, 3) else logits, labels, names, threshold)
+        return score(
+            task,
+            np.zeros_like(logits) if len(seen) in (1, 3) else logits,
+            labels,
+            names,
+            threshold,
+        )
 
     monkeypatch.setattr("ostinato.scoring.evaluation.score", constant_at_first)
-    options = ["data.task=regression", "training.monitor=pearson", "training.eval_every=2"]
+    options = [
+        "data.task=regression",
+        "training.monitor=pearson",
+        "training.eval_every=2",
+    ]
     run = train_in(tmp_path / "run", *options)
     results = read_json(run.results)
-    defined = [evaluation["step"] for evaluation in results["validation"] if "pearson" in evaluation]
+    defined = [
+        evaluation["step"]
+        for evaluation in results["validation"]
+        if "pearson" in evaluation
+    ]
     assert len(defined) == len(results["validation"]) - 2
     assert results["best_step"] in defined

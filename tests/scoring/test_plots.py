@@ -33,7 +33,9 @@ def test_names_are_shown_as_they_are():
     figure = pr_curves(scores, labels, AWKWARD)
     drawn(figure)
     drawn(confusion_matrix(np.eye(5, dtype=np.int64), AWKWARD))
-    shown = " ".join(text.get_text().replace(r"\$", "$") for text in figure.legends[0].get_texts())
+    shown = " ".join(
+        text.get_text().replace(r"\$", "$") for text in figure.legends[0].get_texts()
+    )
     assert all(name in shown for name in AWKWARD)
 
 
@@ -41,7 +43,10 @@ def test_the_legend_gives_scikit_learns_average_precision():
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(0, 3, 50), rng.random((50, 3)).round(1)  # with ties
     expected = [average_precision_score(labels == c, scores[:, c]) for c in range(3)]
-    texts = [text.get_text() for text in pr_curves(scores, labels, ["a", "b", "c"]).legends[0].get_texts()]
+    texts = [
+        text.get_text()
+        for text in pr_curves(scores, labels, ["a", "b", "c"]).legends[0].get_texts()
+    ]
     assert texts == [
         *(f"{e:.3f}  {n}" for e, n in zip(expected, "abc", strict=True)),
         f"{np.mean(expected):.3f}  mean of 3",

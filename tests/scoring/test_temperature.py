@@ -21,18 +21,24 @@ def rows(task, seed, noise=1.0, num_rows=200, num_classes=4):
         labels = random.integers(0, num_classes, num_rows)
         truth = np.eye(num_classes)[labels]
     else:
-        truth = labels = random.integers(0, 2, (num_rows, num_classes)).astype(np.float32)
+        truth = labels = random.integers(0, 2, (num_rows, num_classes)).astype(
+            np.float32
+        )
     logits = 2 * (truth - 0.5) + noise * random.normal(size=(num_rows, num_classes))
     return logits.astype(np.float32), labels
 
 
 @few
 @given(TASKS, st.integers(0, 10**6), st.floats(0.8, 3))
-def test_no_other_temperature_has_a_smaller_loss_and_the_loss_rises_on_both_sides(task, seed, noise):
+def test_no_other_temperature_has_a_smaller_loss_and_the_loss_rises_on_both_sides(
+    task, seed, noise
+):
     logits, labels = rows(task, seed, noise)
     fitted = fit_temperature(task, logits, labels)
     grid = fitted * np.geomspace(0.1, 10, 201)  # the fitted one is in the middle
-    losses = np.array([row_losses(task, logits / np.float64(t), labels).mean() for t in grid])
+    losses = np.array(
+        [row_losses(task, logits / np.float64(t), labels).mean() for t in grid]
+    )
     assert (np.diff(losses[:101]) <= 0).all()
     assert (np.diff(losses[100:]) >= 0).all()
 
@@ -42,7 +48,9 @@ def test_no_other_temperature_has_a_smaller_loss_and_the_loss_rises_on_both_side
 def test_the_temperature_scales_with_the_logits(task, seed, power):
     logits, labels = rows(task, seed)
     scaled = fit_temperature(task, logits * np.float32(2.0**power), labels)
-    assert scaled == pytest.approx(fit_temperature(task, logits, labels) * 2.0**power, rel=1e-8)
+    assert scaled == pytest.approx(
+        fit_temperature(task, logits, labels) * 2.0**power, rel=1e-8
+    )
 
 
 @few
@@ -57,7 +65,10 @@ def test_ties_are_no_errors(task):
     labels = np.array([0, 1, 0, 1])
     logits = np.array([[4, 0], [0, 4], [1, 1], [0, 0]], np.float32)
     if task is MULTI:
-        logits, labels = logits - np.float32(0), np.array([[1, 1], [1, 1], [1, 1], [0, 1]])
+        logits, labels = (
+            logits - np.float32(0),
+            np.array([[1, 1], [1, 1], [1, 1], [0, 1]]),
+        )
     assert fit_temperature(task, logits, labels) == 1
 
 
@@ -65,7 +76,10 @@ def test_ties_are_no_errors(task):
 def test_a_few_errors_do_not_sharpen(num_errors):
     labels = np.zeros(500, int)
     logits = np.tile(np.array([3, 0], np.float32), (500, 1))
-    logits[:num_errors] = [0, 0.01]  # near misses: alone they allow a very low temperature
+    logits[:num_errors] = [
+        0,
+        0.01,
+    ]  # near misses: alone they allow a very low temperature
     fitted = fit_temperature(SINGLE, logits, labels)
     assert (fitted == 1) if num_errors < MIN_ERRORS else (fitted < 0.9)
 
@@ -98,9 +112,16 @@ def test_a_small_loss_does_not_round_to_zero():
 def test_rounding_of_logits_changes_no_label_that_a_threshold_decides(seed, num_rows):
     random = np.random.default_rng(seed)
     # Many logits that are nearly equal, as the same text gets in batches of another size.
-    logits = np.round(random.normal(size=(num_rows, 3)), 1) + 1e-7 * random.normal(size=(num_rows, 3))
+    logits = np.round(random.normal(size=(num_rows, 3)), 1) + 1e-7 * random.normal(
+        size=(num_rows, 3)
+    )
     labels = random.integers(0, 2, (num_rows, 3))
-    labels[:2] = [[0, 0, 0], [1, 1, 1]]  # a constant label has the threshold 0.5, whatever the logits
+    labels[:2] = [
+        [0, 0, 0],
+        [1, 1, 1],
+    ]  # a constant label has the threshold 0.5, whatever the logits
     cuts = np.array(tune_thresholds(probabilities(MULTI, logits), labels))
     moved = logits + 1e-6 * random.uniform(-1, 1, logits.shape)
-    assert ((probabilities(MULTI, logits) > cuts) == (probabilities(MULTI, moved) > cuts)).all()
+    assert (
+        (probabilities(MULTI, logits) > cuts) == (probabilities(MULTI, moved) > cuts)
+    ).all()

@@ -13,7 +13,12 @@ from runs import DEBUG, fingerprint, train_in
 
 from ostinato.errors import StorageError, UserError
 from ostinato.run_dir import RunDir, read_json
-from ostinato.storage.atomic import atomic_folder, remove_leftovers, storage_errors, write_text
+from ostinato.storage.atomic import (
+    atomic_folder,
+    remove_leftovers,
+    storage_errors,
+    write_text,
+)
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("training.checkpoint_every=3", "tracker=[jsonl,tensorboard]")
@@ -56,15 +61,27 @@ def refusal(run):
 
 
 def num_bytes(folder):
-    return sum(-(-p.stat().st_size // PAGE) * PAGE for p in folder.rglob("*") if p.is_file())
+    return sum(
+        -(-p.stat().st_size // PAGE) * PAGE for p in folder.rglob("*") if p.is_file()
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "share",
-    [0.02, 0.3, 0.6, *(pytest.param(n, marks=pytest.mark.proof) for n in (0.1, 0.2, 0.4, 0.5, 0.7, 0.8, 0.9, 1.0))],
+    [
+        0.02,
+        0.3,
+        0.6,
+        *(
+            pytest.param(n, marks=pytest.mark.proof)
+            for n in (0.1, 0.2, 0.4, 0.5, 0.7, 0.8, 0.9, 1.0)
+        ),
+    ],
 )
-def test_a_disk_that_is_full_at_any_write_ends_in_one_line_and_the_run_goes_on(whole, disk, share):
+def test_a_disk_that_is_full_at_any_write_ends_in_one_line_and_the_run_goes_on(
+    whole, disk, share
+):
     run = disk(int(num_bytes(whole.path) * share))
     message = refusal(run)
     if message or share < 0.8:
@@ -74,13 +91,17 @@ def test_a_disk_that_is_full_at_any_write_ends_in_one_line_and_the_run_goes_on(w
         assert not run.results.is_file() or read_json(run.results)["status"] == "failed"
     assert not list(run.path.rglob(".*.tmp"))
     disk("100m")
-    assert fingerprint(train_in(run.path, *OPTIONS, "resume.run=auto")) == fingerprint(whole)
+    assert fingerprint(train_in(run.path, *OPTIONS, "resume.run=auto")) == fingerprint(
+        whole
+    )
     assert read_json(run.results)["status"] == "finished"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [100, 40_000, 160_000])
-def test_a_limit_on_the_size_of_files_ends_in_one_line_and_the_run_goes_on(whole, tmp_path, limit):
+def test_a_limit_on_the_size_of_files_ends_in_one_line_and_the_run_goes_on(
+    whole, tmp_path, limit
+):
     run = RunDir(tmp_path / "run")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
@@ -91,14 +112,24 @@ def test_a_limit_on_the_size_of_files_ends_in_one_line_and_the_run_goes_on(whole
     assert "\n" not in message
     assert "File too large" in message
     assert f"resume={run.path}" in message
-    assert fingerprint(train_in(run.path, *OPTIONS, "resume.run=auto")) == fingerprint(whole)
+    assert fingerprint(train_in(run.path, *OPTIONS, "resume.run=auto")) == fingerprint(
+        whole
+    )
 
 
 @pytest.mark.slow
 def test_the_command_ends_with_exit_code_2_and_no_traceback(disk, whole):
     run = disk(num_bytes(whole.path) // 3)
-    command = [python(), ROOT / "scripts" / "train.py", *DEBUG, *OPTIONS, f"hydra.run.dir={run.path}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=run.path.parent)
+    command = [
+        python(),
+        ROOT / "scripts" / "train.py",
+        *DEBUG,
+        *OPTIONS,
+        f"hydra.run.dir={run.path}",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=run.path.parent
+    )
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "No space left on device" in done.stdout + done.stderr
@@ -142,7 +173,9 @@ def test_a_run_that_was_killed_while_best_was_replaced_goes_on(whole, tmp_path):
     run.best.rename(run.path / ".best.old.1.tmp")
     (run.path / ".results.json.1.tmp").write_text("{")
     (run.path / ".best.1.tmp").mkdir()
-    assert fingerprint(train_in(run.path, *OPTIONS, f"resume.run={run.path}")) == fingerprint(whole)
+    assert fingerprint(
+        train_in(run.path, *OPTIONS, f"resume.run={run.path}")
+    ) == fingerprint(whole)
     assert not list(run.path.rglob(".*.tmp"))
 
 
@@ -155,6 +188,10 @@ def test_an_error_names_the_file_and_not_the_temporary_name(tmp_path):
 def test_other_errors_are_left_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError), storage_errors(tmp_path, "remedy"):
         (tmp_path / "missing").read_text()
-    expected = pytest.raises(StorageError, match=r"cannot be written \(No space left on device\); remedy")
+    expected = pytest.raises(
+        StorageError, match=r"cannot be written \(No space left on device\); remedy"
+    )
     with expected, storage_errors(tmp_path, "remedy"):
-        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise RuntimeError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )

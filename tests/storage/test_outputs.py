@@ -29,25 +29,43 @@ def run(tmp_path_factory):
 
 def refused(output, function, *arguments):
     """Checks that one line names the output, and that nothing in it changed."""
-    before = {path: path.read_bytes() for path in [output, *output.rglob("*")] if path.is_file()}
+    before = {
+        path: path.read_bytes()
+        for path in [output, *output.rglob("*")]
+        if path.is_file()
+    }
     with pytest.raises(ConfigError) as error:
         function(*arguments)
     assert len(error.value.problems) == 1
     assert str(output) in str(error.value)
-    assert {path: path.read_bytes() for path in [output, *output.rglob("*")] if path.is_file()} == before
+    assert {
+        path: path.read_bytes()
+        for path in [output, *output.rglob("*")]
+        if path.is_file()
+    } == before
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "notes.html"])
 def test_a_report_replaces_no_file_that_is_not_a_report(run, tmp_path, name):
     (tmp_path / name).write_text("<html>mine</html>")
     output = tmp_path / name
-    refused(output, report, ReportConfig(run=str(run.path), output=str(output)), run, configure()[0])
+    refused(
+        output,
+        report,
+        ReportConfig(run=str(run.path), output=str(output)),
+        run,
+        configure()[0],
+    )
 
 
 @pytest.mark.slow
 def test_a_report_replaces_an_earlier_report(run, tmp_path):
     cfg = ReportConfig(run=str(run.path), output=str(tmp_path / "r.html"))
-    assert report(cfg, run, configure()[0]) == report(cfg, run, configure()[0]) == tmp_path / "r.html"
+    assert (
+        report(cfg, run, configure()[0])
+        == report(cfg, run, configure()[0])
+        == tmp_path / "r.html"
+    )
 
 
 def test_a_crash_test_empties_only_its_own_folder(tmp_path):
@@ -73,14 +91,24 @@ def test_a_crash_test_keeps_other_files_in_its_own_folder(tmp_path):
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("content", ["mine", "[]", '{"name": "package", "version": "1"}'])
+@pytest.mark.parametrize(
+    "content", ["mine", "[]", '{"name": "package", "version": "1"}']
+)
 def test_metrics_replace_no_file_of_another_kind(tmp_path, content):
     output = tmp_path / "package.json"
     output.write_text(content)
     refused(output, check_output, output, ".json", holds("num_rows", "majority"))
-    refused(tmp_path / "f.txt", check_output, tmp_path / "f.txt", ".json", holds("num_rows"))
+    refused(
+        tmp_path / "f.txt", check_output, tmp_path / "f.txt", ".json", holds("num_rows")
+    )
     (tmp_path / "folder.json").mkdir()
-    refused(tmp_path / "folder.json", check_output, tmp_path / "folder.json", ".json", holds("num_rows"))
+    refused(
+        tmp_path / "folder.json",
+        check_output,
+        tmp_path / "folder.json",
+        ".json",
+        holds("num_rows"),
+    )
     output.write_text('{"num_rows": 3, "majority": {}}')
     check_output(output, ".json", holds("num_rows", "majority"))
     check_output(tmp_path / "new.json", ".json", holds("num_rows"))
@@ -110,13 +138,18 @@ def test_a_search_replaces_no_preset_of_another_origin(tmp_path, monkeypatch, ca
 
 @pytest.mark.slow
 def test_an_output_that_cannot_be_written_costs_no_metrics(run, tmp_path):
-    script, output = ROOT / "scripts" / "evaluate.py", tmp_path / "missing" / "metrics.json"
+    script, output = (
+        ROOT / "scripts" / "evaluate.py",
+        tmp_path / "missing" / "metrics.json",
+    )
     command = [python(), script, f"run={run.path}", f"output={output}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert json.loads(done.stdout)["num_rows"] == 30
     assert "Traceback" not in done.stderr
-    assert f"output={output}: cannot be written (No such file or directory)" in done.stderr
+    assert (
+        f"output={output}: cannot be written (No such file or directory)" in done.stderr
+    )
 
 
 def test_an_export_replaces_only_an_export(run, tmp_path):

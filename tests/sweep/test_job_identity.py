@@ -6,8 +6,20 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from ostinato.cli.composition import compose_command, hydra_composition, job_folder, register_schemas
-from ostinato.config import ComparisonConfig, DataConfig, ModelConfig, RunConfig, Source, TrainingConfig
+from ostinato.cli.composition import (
+    compose_command,
+    hydra_composition,
+    job_folder,
+    register_schemas,
+)
+from ostinato.config import (
+    ComparisonConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    Source,
+    TrainingConfig,
+)
 from ostinato.sweep import jobs
 
 NOWHERE = Path("/nowhere")
@@ -31,7 +43,9 @@ def test_what_only_observes_is_no_other_job(tmp_path):
         assert key(same) == key(PLAIN)
     assert key(replace(PLAIN, training=TrainingConfig(lr=2e-3))) != key(PLAIN)
     (tmp_path / key(PLAIN)).mkdir()
-    assert jobs.job_folder(tmp_path, "7", PLAIN) == key(PLAIN), "another number, the same job"
+    assert jobs.job_folder(tmp_path, "7", PLAIN) == key(PLAIN), (
+        "another number, the same job"
+    )
 
 
 def test_another_value_of_an_environment_variable_is_another_job(tmp_path, monkeypatch):
@@ -40,7 +54,9 @@ def test_another_value_of_an_environment_variable_is_another_job(tmp_path, monke
     def folder(place):
         monkeypatch.setenv("DATA", str(place))
         with hydra_composition():
-            cfg = compose_command("train", ["data=files", "data.train_path=${oc.env:DATA}/train.csv"])
+            cfg = compose_command(
+                "train", ["data=files", "data.train_path=${oc.env:DATA}/train.csv"]
+            )
             OmegaConf.set_struct(cfg, False)
             cfg.hydra = {"sweep": {"dir": str(NOWHERE)}}
             return job_folder("0", _root_=cfg)
@@ -61,7 +77,9 @@ def test_another_value_of_an_environment_variable_is_another_job(tmp_path, monke
         ("sub/train.csv", "**/*.csv"),
     ],
 )
-def test_other_content_of_the_file_that_the_run_opens_is_another_job(file, path, tmp_path):
+def test_other_content_of_the_file_that_the_run_opens_is_another_job(
+    file, path, tmp_path
+):
     data = tmp_path / file
     data.parent.mkdir(exist_ok=True)
     data.write_text("text,label\na,b\n")
@@ -74,11 +92,15 @@ def test_other_content_of_the_file_that_the_run_opens_is_another_job(file, path,
 def test_a_file_that_the_run_does_not_open_changes_nothing(tmp_path):
     (tmp_path / "train[1].csv").write_text("text,label\na,b\n")
     before = key(with_files(tmp_path / "train[1].csv"))
-    (tmp_path / "train1.csv").write_text("text,label\na,c\n")  # what the name means as a glob
+    (tmp_path / "train1.csv").write_text(
+        "text,label\na,c\n"
+    )  # what the name means as a glob
     assert key(with_files(tmp_path / "train[1].csv")) == before
 
 
-@pytest.mark.parametrize("changed", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "changed", ["config.json", "model.safetensors", "tokenizer.json"]
+)
 def test_other_files_of_a_local_model_are_another_job(changed, tmp_path):
     for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
         (tmp_path / name).write_text(name)

@@ -17,7 +17,13 @@ from ostinato.sweep.worker import train_apart
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    *("experiment=debug", "tracker=jsonl", "data.limit_train=60", "data.limit_val=30", "data.limit_test=30"),
+    *(
+        "experiment=debug",
+        "tracker=jsonl",
+        "data.limit_train=60",
+        "data.limit_val=30",
+        "data.limit_test=30",
+    ),
     *("training.epochs=1", "training.checkpoint_every=1"),
 ]
 PLUGINS = {
@@ -30,9 +36,19 @@ PLUGINS = {
 
 def start(folder, *arguments, **environment):
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    env = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+    env = {
+        name: value
+        for name, value in {**os.environ, **environment}.items()
+        if value is not None
+    }
     return subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
 
 
@@ -40,8 +56,11 @@ def trainer_of(job: Path) -> int | None:
     """The process that trains a job: forked from the server, with the job's log open."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if b"multiprocessing.forkserver" in (process / "cmdline").read_bytes() and any(
-                file.readlink() == job / "train.log" for file in (process / "fd").iterdir()
+            if b"multiprocessing.forkserver" in (
+                process / "cmdline"
+            ).read_bytes() and any(
+                file.readlink() == job / "train.log"
+                for file in (process / "fd").iterdir()
             ):
                 return int(process.name)
         except OSError:
@@ -50,17 +69,33 @@ def trainer_of(job: Path) -> int | None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="finds the process to kill in /proc")
-@pytest.mark.parametrize(
-    "launcher", [name if name == "joblib" else pytest.param(name, marks=pytest.mark.proof) for name in PLUGINS]
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="finds the process to kill in /proc"
 )
-def test_of_six_jobs_one_fails_and_one_is_killed_and_four_are_in_the_table(launcher, tmp_path):
-    if find_spec(PLUGINS[launcher].split(".")[0]) is None or find_spec(PLUGINS[launcher]) is None:
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        name if name == "joblib" else pytest.param(name, marks=pytest.mark.proof)
+        for name in PLUGINS
+    ],
+)
+def test_of_six_jobs_one_fails_and_one_is_killed_and_four_are_in_the_table(
+    launcher, tmp_path
+):
+    if (
+        find_spec(PLUGINS[launcher].split(".")[0]) is None
+        or find_spec(PLUGINS[launcher]) is None
+    ):
         pytest.skip(f"{PLUGINS[launcher]} is not installed")
     threads = None if launcher == "joblib" else "1"
     sweep = start(
         tmp_path,
-        *("-m", f"launcher={launcher}", *SMALL, "training.lr=1e-2,2e-2,1e38,3e-2,4e-2,5e-2"),
+        *(
+            "-m",
+            f"launcher={launcher}",
+            *SMALL,
+            "training.lr=1e-2,2e-2,1e38,3e-2,4e-2,5e-2",
+        ),
         OSTINATO_CACHE=str(tmp_path / "cache"),
         OMP_NUM_THREADS=threads,
     )
@@ -75,18 +110,32 @@ def test_of_six_jobs_one_fails_and_one_is_killed_and_four_are_in_the_table(launc
 
     assert sweep.returncode == 1, output
     assert "2 of 6 jobs did not finish" in output
-    results = {path.parent.name[0]: read_json(path) for path in tmp_path.glob("outputs/*/*/*/results.json")}
-    failed = {number: result["error"] for number, result in results.items() if result["status"] != "finished"}
+    results = {
+        path.parent.name[0]: read_json(path)
+        for path in tmp_path.glob("outputs/*/*/*/results.json")
+    }
+    failed = {
+        number: result["error"]
+        for number, result in results.items()
+        if result["status"] != "finished"
+    }
     assert sorted(results) == list("012345")
     assert sorted(failed) == ["2", "3"]
     assert "lower training.lr" in failed["2"]
     assert failed["3"].startswith("killed by SIGKILL")
-    assert len(list((tmp_path / "cache" / "tokens").glob("*.arrow"))) == 3, "three splits, tokenised once for all jobs"
+    assert len(list((tmp_path / "cache" / "tokens").glob("*.arrow"))) == 3, (
+        "three splits, tokenised once for all jobs"
+    )
     if launcher == "joblib":
         import joblib
 
-        used = {read_json(path)["threads"] for path in tmp_path.glob("outputs/*/*/*/provenance.json")}
-        assert used == {max(joblib.cpu_count() // 2, 1)}, "two jobs at once share the cores"
+        used = {
+            read_json(path)["threads"]
+            for path in tmp_path.glob("outputs/*/*/*/provenance.json")
+        }
+        assert used == {max(joblib.cpu_count() // 2, 1)}, (
+            "two jobs at once share the cores"
+        )
 
 
 def apart(folder: Path, *overrides: str) -> RunDir:
@@ -99,7 +148,12 @@ def apart(folder: Path, *overrides: str) -> RunDir:
 @pytest.mark.slow
 def test_a_job_computes_what_a_single_run_computes_whatever_ran_before_it(tmp_path):
     alone = fingerprint(train_in(tmp_path / "alone", "training.epochs=1"))
-    apart(tmp_path / "before", "training.epochs=1", "seed=7", "training.label_smoothing=0.1")
+    apart(
+        tmp_path / "before",
+        "training.epochs=1",
+        "seed=7",
+        "training.label_smoothing=0.1",
+    )
     assert fingerprint(apart(tmp_path / "job", "training.epochs=1")) == alone
 
 
@@ -122,9 +176,19 @@ def test_a_failure_is_told_by_the_job_and_not_taken_for_a_kill(tmp_path):
     assert "lower training.lr" in read_json(failed.results)["error"]
 
 
-@pytest.mark.parametrize(("group", "option"), [("launcher", "joblib"), ("launcher", "slurm"), ("search", "optuna")])
-def test_a_plugin_that_is_not_installed_is_named_with_its_extra(monkeypatch, group, option):
+@pytest.mark.parametrize(
+    ("group", "option"),
+    [("launcher", "joblib"), ("launcher", "slurm"), ("search", "optuna")],
+)
+def test_a_plugin_that_is_not_installed_is_named_with_its_extra(
+    monkeypatch, group, option
+):
     assert plugins.missing_plugin(group, "basic") is None
-    monkeypatch.setattr(plugins, "find_spec", lambda name: None)  # an environment without it
-    assert plugins.missing_plugin(group, option) == f"{group}={option}: needs pip install 'ostinato[{option}]'"
+    monkeypatch.setattr(
+        plugins, "find_spec", lambda name: None
+    )  # an environment without it
+    assert (
+        plugins.missing_plugin(group, option)
+        == f"{group}={option}: needs pip install 'ostinato[{option}]'"
+    )
     assert plugins.missing_plugin("model", option) is None

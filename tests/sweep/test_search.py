@@ -21,7 +21,13 @@ from ostinato.sweep import search
 ROOT = Path(__file__).parents[2]
 SEARCH = [
     *("-m", "search=optuna", "search.num_seeds=2", "hydra.sweeper.n_trials=4"),
-    *("experiment=debug", "tracker=jsonl", "data.limit_train=60", "data.limit_val=30", "data.limit_test=30"),
+    *(
+        "experiment=debug",
+        "tracker=jsonl",
+        "data.limit_train=60",
+        "data.limit_val=30",
+        "data.limit_test=30",
+    ),
     *("training.lr=1e-2,1e38", "training.weight_decay=interval(0.0,0.1)"),
 ]
 
@@ -58,11 +64,15 @@ def whole(project):
 
 def finished(folder):
     runs = {path.parent: read_json(path) for path in folder.glob("*/results.json")}
-    return {path: result for path, result in runs.items() if result["status"] == "finished"}
+    return {
+        path: result for path, result in runs.items() if result["status"] == "finished"
+    }
 
 
 def validation(result):
-    return next(e for e in result["validation"] if e["step"] == result["best_step"])[result["monitor"]]
+    return next(e for e in result["validation"] if e["step"] == result["best_step"])[
+        result["monitor"]
+    ]
 
 
 @pytest.mark.slow
@@ -71,10 +81,18 @@ def test_the_best_trial_has_the_best_mean_over_its_seeds(whole):
     trials = {}
     for result in finished(folder).values():
         training = result["config"]["training"]
-        trials.setdefault((training["lr"], training["weight_decay"]), {})[training["seed"]] = validation(result)
-    means = [sum(scores.values()) / 2 for scores in trials.values() if set(scores) == {42, 43}]
+        trials.setdefault((training["lr"], training["weight_decay"]), {})[
+            training["seed"]
+        ] = validation(result)
+    means = [
+        sum(scores.values()) / 2
+        for scores in trials.values()
+        if set(scores) == {42, 43}
+    ]
     assert len(means) == len(trials)
-    assert yaml.safe_load((folder / "optimization_results.yaml").read_text())["best_value"] == max(means)
+    assert yaml.safe_load((folder / "optimization_results.yaml").read_text())[
+        "best_value"
+    ] == max(means)
     found = search.best_trial(folder, 2)
     assert found.value == max(means)
     assert found.trials == len(trials)
@@ -84,7 +102,11 @@ def test_the_best_trial_has_the_best_mean_over_its_seeds(whole):
 @pytest.mark.slow
 def test_a_failing_trial_is_told_to_the_study_and_the_search_goes_on(whole):
     folder, output = whole
-    failed = [path for path in folder.glob("*/results.json") if path.parent not in finished(folder)]
+    failed = [
+        path
+        for path in folder.glob("*/results.json")
+        if path.parent not in finished(folder)
+    ]
     assert failed, "choose ranges in which a trial fails"
     assert all("lower training.lr" in read_json(path)["error"] for path in failed)
     assert "Traceback" not in output
@@ -92,21 +114,30 @@ def test_a_failing_trial_is_told_to_the_study_and_the_search_goes_on(whole):
 
 
 @pytest.mark.slow
-def test_the_preset_of_the_best_trial_runs_by_name_and_gives_its_metric_to_the_last_digit(project, whole):
+def test_the_preset_of_the_best_trial_runs_by_name_and_gives_its_metric_to_the_last_digit(
+    project, whole
+):
     folder, _ = whole
     first = RunDir(search.best_trial(folder, 2).runs[0].folder.path)
-    shutil.copy(folder / "best_experiment.yaml", project / "conf" / "experiment" / "found.yaml")
+    shutil.copy(
+        folder / "best_experiment.yaml", project / "conf" / "experiment" / "found.yaml"
+    )
     process = start(project, "experiment=found", "hydra.run.dir=again")
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
     again, before = RunDir(project / "again"), first
     assert read_json(again.results)["val"] == read_json(before.results)["val"]
-    assert read_json(again.fingerprint)["best_weights"] == read_json(before.fingerprint)["best_weights"]
+    assert (
+        read_json(again.fingerprint)["best_weights"]
+        == read_json(before.fingerprint)["best_weights"]
+    )
     assert read_json(again.results)["name"] == "found"
 
 
 @pytest.mark.slow
-def test_a_killed_search_is_completed_by_the_same_command_and_finds_the_same(project, whole):
+def test_a_killed_search_is_completed_by_the_same_command_and_finds_the_same(
+    project, whole
+):
     process = start(project, *SEARCH, "hydra.sweep.dir=cut")
     while len(list(project.glob("cut/*/results.json"))) < 3:
         assert process.poll() is None, process.stdout.read()
@@ -117,9 +148,13 @@ def test_a_killed_search_is_completed_by_the_same_command_and_finds_the_same(pro
     process = start(project, *SEARCH, "hydra.sweep.dir=cut")
     output, _ = process.communicate(timeout=200)
     assert "finished already" in output
-    assert {path.name for path in finished(project / "cut")} == {path.name for path in finished(whole[0])}
+    assert {path.name for path in finished(project / "cut")} == {
+        path.name for path in finished(whole[0])
+    }
     for path in before:
-        assert (path / "train.log").read_text().count("majority class") == 2, "a finished run ran twice"
+        assert (path / "train.log").read_text().count("majority class") == 2, (
+            "a finished run ran twice"
+        )
     for name in ("optimization_results.yaml", "best_experiment.yaml", "sweep.json"):
         assert (project / "cut" / name).read_text() == (whole[0] / name).read_text()
 
@@ -130,12 +165,19 @@ def test_seeds_run_beside_each_other_and_a_failure_ends_the_trial(tmp_path):
     first = RunDir(tmp_path / "0_debug_0123456789")
     hydra = first.path / ".hydra"
     hydra.mkdir(parents=True)
-    (hydra / "hydra.yaml").write_text("hydra: {mode: MULTIRUN, runtime: {choices: {model: tiny}}}")
+    (hydra / "hydra.yaml").write_text(
+        "hydra: {mode: MULTIRUN, runtime: {choices: {model: tiny}}}"
+    )
     (hydra / "overrides.yaml").write_text("[a=1]")
     seen = []
 
     def job(config, run, resolved):
-        assert resolved["seed"] == resolved["training"]["seed"] == config.seed == config.training.seed
+        assert (
+            resolved["seed"]
+            == resolved["training"]["seed"]
+            == config.seed
+            == config.training.seed
+        )
         seen.append(run)
         return None if config.seed == failing else float(config.seed)
 
@@ -143,9 +185,14 @@ def test_seeds_run_beside_each_other_and_a_failure_ends_the_trial(tmp_path):
     assert search.run_trial(job, config, first, resolved) == 6.0
     assert seen[0].path == first.path
     assert len({run.path for run in seen}) == 3
-    assert all(run.path.parent == tmp_path and run.sweep.path == tmp_path for run in seen)
+    assert all(
+        run.path.parent == tmp_path and run.sweep.path == tmp_path for run in seen
+    )
     assert seen[1].choices == {"model": "tiny"}
-    assert yaml.safe_load((seen[1].path / ".hydra" / "overrides.yaml").read_text()) == ["a=1", "training.seed=6"]
+    assert yaml.safe_load((seen[1].path / ".hydra" / "overrides.yaml").read_text()) == [
+        "a=1",
+        "training.seed=6",
+    ]
     failing = 6
     seen.clear()
     assert search.run_trial(job, config, first, resolved) is None
@@ -166,10 +213,22 @@ def test_a_metric_is_searched_in_its_own_direction():
         (["search=optuna", "seed=1,2"], True, "search.num_seeds"),
         (["search=optuna", "training.lr=interval(-1,1)"], True, "greater than 0"),
         (["search=optuna", "training.lr=tag(log,interval(1e-5,nan))"], True, "finite"),
-        (["search=optna", "training.lr=interval(1e-5,1)"], True, "did you mean optuna?"),
+        (
+            ["search=optna", "training.lr=interval(1e-5,1)"],
+            True,
+            "did you mean optuna?",
+        ),
         (["search.num_seeds=2"], False, "add search=optuna"),
         (["search=optuna", "training.epochs=range(0,3)"], True, "greater than 0"),
-        (["search=optuna", "training.lr=tag(log,interval(1e-5,1e-3))", "search.num_seeds=0"], True, "greater than 0"),
+        (
+            [
+                "search=optuna",
+                "training.lr=tag(log,interval(1e-5,1e-3))",
+                "search.num_seeds=0",
+            ],
+            True,
+            "greater than 0",
+        ),
     ],
 )
 def test_a_mistake_in_a_search_is_one_line(overrides, multirun, problem):

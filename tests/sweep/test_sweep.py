@@ -17,7 +17,14 @@ from ostinato.sweep import sweep
 ROOT = Path(__file__).parents[2]
 # Two jobs of four diverge. The first step is saved, so that a job killed later has something to go on from.
 JOBS = [
-    *("-m", "experiment=debug", "tracker=jsonl", "data.limit_train=60", "data.limit_val=30", "data.limit_test=30"),
+    *(
+        "-m",
+        "experiment=debug",
+        "tracker=jsonl",
+        "data.limit_train=60",
+        "data.limit_val=30",
+        "data.limit_test=30",
+    ),
     *("training.eval_every=4", "training.checkpoint_every=1", "training.log_every=1"),
     *("training.lr=1e-2,1e38", "seed=1,2"),
 ]
@@ -27,7 +34,9 @@ pytestmark = pytest.mark.slow
 
 def start(folder, *arguments):
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def run(folder, *arguments):
@@ -51,18 +60,28 @@ def whole(tmp_path_factory):
     other = start(place, *JOBS, "training.epochs=1", "training.lr=1e-2", "seed=1")
     code, output = run(place, *JOBS)
     assert other.wait(200) == 0, other.stdout.read()
-    folders = sorted((place / "outputs" / "multirun").iterdir(), key=lambda path: len(jobs_in(path)))
-    assert [len(jobs_in(folder)) for folder in folders] == [1, 4], "two sweeps, two folders"
+    folders = sorted(
+        (place / "outputs" / "multirun").iterdir(), key=lambda path: len(jobs_in(path))
+    )
+    assert [len(jobs_in(folder)) for folder in folders] == [1, 4], (
+        "two sweeps, two folders"
+    )
     return folders[1], code, output
 
 
 @pytest.mark.slow
-def test_a_failing_job_lets_the_others_finish_and_is_listed_and_told_by_the_exit_code(whole):
+def test_a_failing_job_lets_the_others_finish_and_is_listed_and_told_by_the_exit_code(
+    whole,
+):
     folder, code, output = whole
     assert code == 1, output
     statuses = [read_json(RunDir(job).results)["status"] for job in jobs_in(folder)]
     assert sorted(statuses) == ["failed", "failed", "finished", "finished"]
-    failed = [job for job in jobs_in(folder) if read_json(RunDir(job).results)["status"] == "failed"]
+    failed = [
+        job
+        for job in jobs_in(folder)
+        if read_json(RunDir(job).results)["status"] == "failed"
+    ]
     for job in failed:
         assert f"failed: {job.name} (training.lr=1e+38" in output
         assert "lower training.lr" in RunDir(job).log.read_text()
@@ -73,10 +92,14 @@ def test_a_failing_job_lets_the_others_finish_and_is_listed_and_told_by_the_exit
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_table(whole, tmp_path):
+def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_table(
+    whole, tmp_path
+):
     process = start(tmp_path, *JOBS)
     deadline = time.monotonic() + 120
-    while not (half_way := [*tmp_path.glob("outputs/multirun/*/1_*/checkpoints/step_*")]):
+    while not (
+        half_way := [*tmp_path.glob("outputs/multirun/*/1_*/checkpoints/step_*")]
+    ):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -90,8 +113,12 @@ def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_tabl
     code, output = run(tmp_path, "sweep=resume")
 
     assert code == 1, output  # the two that diverge
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "a folder of its own"
-    assert RunDir(first).results.stat().st_mtime_ns == before, "the finished job ran twice"
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], (
+        "a folder of its own"
+    )
+    assert RunDir(first).results.stat().st_mtime_ns == before, (
+        "the finished job ran twice"
+    )
     assert "finished already" in output
     assert "going on at step" in RunDir(killed).log.read_text()
     assert table(folder) == table(whole[0])
@@ -101,14 +128,30 @@ def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_tabl
 @pytest.mark.proof
 def test_a_changed_config_is_a_new_job_and_the_old_one_stays(whole):
     folder = whole[0]
-    before = {job.name: RunDir(job).results.stat().st_mtime_ns for job in jobs_in(folder)}
-    finished = [name for name in before if read_json(RunDir(folder / name).results)["status"] == "finished"]
+    before = {
+        job.name: RunDir(job).results.stat().st_mtime_ns for job in jobs_in(folder)
+    }
+    finished = [
+        name
+        for name in before
+        if read_json(RunDir(folder / name).results)["status"] == "finished"
+    ]
     changed = [argument for argument in JOBS if not argument.startswith("training.lr")]
-    code, output = run(folder.parents[2], *changed, "training.lr=2e-2,1e-2", f"hydra.sweep.dir={folder}")
+    code, output = run(
+        folder.parents[2],
+        *changed,
+        "training.lr=2e-2,1e-2",
+        f"hydra.sweep.dir={folder}",
+    )
     assert "finished already" in output
     new = [job for job in jobs_in(folder) if job.name not in before]
-    assert [read_json(RunDir(job).results)["config"]["training"]["lr"] for job in new] == [2e-2, 2e-2]
-    assert all(RunDir(folder / name).results.stat().st_mtime_ns == before[name] for name in finished)
+    assert [
+        read_json(RunDir(job).results)["config"]["training"]["lr"] for job in new
+    ] == [2e-2, 2e-2]
+    assert all(
+        RunDir(folder / name).results.stat().st_mtime_ns == before[name]
+        for name in finished
+    )
     assert code == 1, "the two that failed before are still among the jobs"
     assert len(table(folder)["configurations"]) == 3
 
@@ -117,10 +160,21 @@ def test_the_newest_sweep_is_resumed_by_its_recorded_command_or_the_typed_one(tm
     for age, name in ((100, "old"), (1, "new"), (50, "middle")):
         record = tmp_path / name / "multirun.yaml"
         record.parent.mkdir()
-        record.write_text(f"hydra: {{overrides: {{task: ['seed=1,2', 'name={name}'], hydra: [hydra.mode=MULTIRUN]}}}}")
+        record.write_text(
+            f"hydra: {{overrides: {{task: ['seed=1,2', 'name={name}'], hydra: [hydra.mode=MULTIRUN]}}}}"
+        )
         os.utime(record, (time.time() - age,) * 2)
     where = f"hydra.sweep.dir={tmp_path / 'new'}"
-    assert sweep.resumed(["sweep=resume"], tmp_path) == ["-m", "seed=1,2", "name=new", where]
-    assert sweep.resumed(["-m", "seed=1", "sweep=resume"], tmp_path) == ["-m", "seed=1", where]
+    assert sweep.resumed(["sweep=resume"], tmp_path) == [
+        "-m",
+        "seed=1,2",
+        "name=new",
+        where,
+    ]
+    assert sweep.resumed(["-m", "seed=1", "sweep=resume"], tmp_path) == [
+        "-m",
+        "seed=1",
+        where,
+    ]
     with pytest.raises(ConfigError, match="holds no sweep"):
         sweep.resumed(["sweep=resume"], tmp_path / "nothing")

@@ -15,7 +15,9 @@ CHOSEN = ("tracker=[jsonl,dvclive]", "training.log_every=1")
 
 
 @pytest.mark.slow
-def test_a_resumed_run_leaves_the_tables_of_one_that_never_stopped(tmp_path, monkeypatch):
+def test_a_resumed_run_leaves_the_tables_of_one_that_never_stopped(
+    tmp_path, monkeypatch
+):
     options = (*CHOSEN, "training.checkpoint_every=4")
     train_until_killed(monkeypatch, 6, tmp_path, *options)
     run = train_in(tmp_path, *options, f"resume.run={tmp_path}")
@@ -30,7 +32,9 @@ def test_a_resumed_run_leaves_the_tables_of_one_that_never_stopped(tmp_path, mon
 @pytest.mark.slow
 def test_a_new_run_in_a_used_folder_starts_new_tables(tmp_path):
     train_in(tmp_path, *CHOSEN)
-    (tmp_path / "config.yaml").unlink()  # else the second run is refused in a folder that holds a run
+    (
+        tmp_path / "config.yaml"
+    ).unlink()  # else the second run is refused in a folder that holds a run
     run = train_in(tmp_path, *CHOSEN)
     assert from_dvclive(run) == from_jsonl(run)
 
@@ -38,20 +42,32 @@ def test_a_new_run_in_a_used_folder_starts_new_tables(tmp_path):
 @pytest.mark.slow
 def test_config_last_values_and_pictures_are_files(tmp_path):
     run = train_in(tmp_path, *CHOSEN)
-    params = YAML(typ="safe").load(run.dvclive / "params.yaml")  # YAML 1.2, as DVC reads it: 1e-08 is a number
+    params = YAML(typ="safe").load(
+        run.dvclive / "params.yaml"
+    )  # YAML 1.2, as DVC reads it: 1e-08 is a number
     assert params["training"] == read_config(run)["training"]
     last = read_json(run.dvclive / "metrics.json")
     values = from_jsonl(run)
     assert last["test"]["accuracy"] == values["test/accuracy", last["step"]][-1]
-    assert (run.dvclive / "plots" / "images" / "val" / "confusion_matrix.png").read_bytes()[:4] == b"\x89PNG"
+    assert (
+        run.dvclive / "plots" / "images" / "val" / "confusion_matrix.png"
+    ).read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.slow
 def test_the_users_git_is_left_alone(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text("outputs/\n")
-    monkeypatch.chdir(tmp_path)  # DVCLive looks for a repository here, and would make one
+    monkeypatch.chdir(
+        tmp_path
+    )  # DVCLive looks for a repository here, and would make one
     train_in(tmp_path / "outputs" / "run", *CHOSEN)
-    status = subprocess.run(["git", "status", "--short"], check=True, capture_output=True, text=True).stdout
+    status = subprocess.run(
+        ["git", "status", "--short"], check=True, capture_output=True, text=True
+    ).stdout
     assert status == "?? .gitignore\n"
-    assert {path.name for path in tmp_path.iterdir()} == {".git", ".gitignore", "outputs"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".git",
+        ".gitignore",
+        "outputs",
+    }

@@ -28,23 +28,43 @@ ALL = TrackerConfig(tensorboard=TensorboardConfig(), jsonl=JsonlConfig())
 
 
 def tell_everything(trackers: Trackers, steps=range(1, 4)) -> None:
-    trackers.start({"training": {"lr": 1e-4, "seed": 0}, "name": "x", "flag": True, "nothing": None}, {"git": "abc"})
+    trackers.start(
+        {
+            "training": {"lr": 1e-4, "seed": 0},
+            "name": "x",
+            "flag": True,
+            "nothing": None,
+        },
+        {"git": "abc"},
+    )
     for step in steps:
         trackers.log(step, {"train/loss": 1 / step, "train/lr": 1e-4})
-    trackers.plot(3, "val/confusion_matrix", confusion_matrix(np.eye(2, dtype=np.int64), ["a", "b"]))
-    trackers.pr_curves(3, "val", np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 0]), ["a", "b"])
+    trackers.plot(
+        3,
+        "val/confusion_matrix",
+        confusion_matrix(np.eye(2, dtype=np.int64), ["a", "b"]),
+    )
+    trackers.pr_curves(
+        3, "val", np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 0]), ["a", "b"]
+    )
     trackers.artefact(Path(__file__))
     trackers.finish("finished", {"test/accuracy": 0.5})
 
 
 def logged(run: RunDir) -> list[tuple[int, str, float]]:
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    assert all(set(line) == {"step", "time", "name", "value", "crc32"} for line in lines)
+    assert all(
+        set(line) == {"step", "time", "name", "value", "crc32"} for line in lines
+    )
     return [(line["step"], line["name"], line["value"]) for line in lines]
 
 
 def expected(steps) -> list[tuple[int, str, float]]:
-    return [entry for step in steps for entry in ((step, "train/loss", 1 / step), (step, "train/lr", 1e-4))]
+    return [
+        entry
+        for step in steps
+        for entry in ((step, "train/loss", 1 / step), (step, "train/lr", 1e-4))
+    ]
 
 
 class Failing:
@@ -74,13 +94,24 @@ def test_no_tracker_is_fine():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_tracker_that_fails_is_named_once_and_left_out_while_the_others_go_on(caplog, method):
+def test_a_tracker_that_fails_is_named_once_and_left_out_while_the_others_go_on(
+    caplog, method
+):
     bad, good = Failing(method), Failing("none")
     with caplog.at_level(logging.WARNING):
         tell_everything(Trackers({"bad": lambda: bad, "good": lambda: good}))
     assert bad.told.count(method) == 1
     assert bad.told[-1] == method
-    assert good.told == ["start", "log", "log", "log", "plot", "pr_curves", "artefact", "finish"]
+    assert good.told == [
+        "start",
+        "log",
+        "log",
+        "log",
+        "plot",
+        "pr_curves",
+        "artefact",
+        "finish",
+    ]
     (record,) = caplog.records
     assert "bad" in record.getMessage()
     assert "No space left on device" in record.getMessage()
@@ -96,13 +127,25 @@ def test_a_tracker_that_hangs_is_waited_for_once(caplog, method, monkeypatch):
     assert bad.told[-1] == method
     assert len(good.told) == 8
     (record,) = caplog.records
-    assert "tracker bad failed and is left out from here on: no answer within" in record.getMessage()
+    assert (
+        "tracker bad failed and is left out from here on: no answer within"
+        in record.getMessage()
+    )
 
 
 def test_a_slow_tracker_is_told_everything_in_order(caplog):
     slow = Failing("log", lambda: time.sleep(0.1))
     tell_everything(Trackers({"slow": lambda: slow}, timeout=30))
-    assert slow.told == ["start", "log", "log", "log", "plot", "pr_curves", "artefact", "finish"]
+    assert slow.told == [
+        "start",
+        "log",
+        "log",
+        "log",
+        "plot",
+        "pr_curves",
+        "artefact",
+        "finish",
+    ]
     assert not caplog.records
 
 
@@ -118,7 +161,13 @@ trackers = Trackers({{"bad": make}}, timeout=0.1)
 trackers.start({{}}, {{}})
 trackers.finish("finished", {{}})
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stderr.count("tracker bad failed") == 1
 
 
@@ -134,10 +183,16 @@ def test_a_tracker_that_cannot_be_made_is_left_out(caplog, error):
 
 def test_a_password_in_an_address_is_not_repeated(caplog):
     def refused():
-        raise ConnectionError("no route\nto http://me:secret@host/api")  # pragma: allowlist secret
+        raise ConnectionError(
+            "no route\nto http://me:secret@host/api"
+        )  # pragma: allowlist secret
 
     tell_everything(Trackers({"bad": lambda: Failing("log", refused)}))
-    assert caplog.records[0].getMessage().endswith("ConnectionError: no route to http://***@host/api")
+    assert (
+        caplog.records[0]
+        .getMessage()
+        .endswith("ConnectionError: no route to http://***@host/api")
+    )
 
 
 def test_a_folder_that_cannot_be_written_stops_no_run(tmp_path, caplog):
@@ -193,7 +248,9 @@ def test_a_value_is_on_disk_as_soon_as_it_is_logged(tmp_path):
     assert logged(run) == expected([1])
 
 
-@pytest.mark.parametrize("torn", ["", "\n", '\n{"step": 4, "ti', '\n{"step": "x"}\n', "\n[1]\n"])
+@pytest.mark.parametrize(
+    "torn", ["", "\n", '\n{"step": 4, "ti', '\n{"step": "x"}\n', "\n[1]\n"]
+)
 def test_a_run_that_goes_on_leaves_the_lines_of_one_that_never_stopped(tmp_path, torn):
     run = RunDir(tmp_path)
     tell_everything(build(ALL, run), range(1, 6))
@@ -214,13 +271,21 @@ def test_a_value_that_is_no_number_is_never_written_as_broken_json(tmp_path, cap
 @pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["[]", "[jsonl]"])
 @pytest.mark.parametrize("killed", [False, True])
-def test_results_hold_the_history_of_every_metric_whatever_trackers_are_on(tmp_path, monkeypatch, chosen, killed):
-    options = [f"tracker={chosen}", "training.log_every=1", "training.checkpoint_every=4"]
+def test_results_hold_the_history_of_every_metric_whatever_trackers_are_on(
+    tmp_path, monkeypatch, chosen, killed
+):
+    options = [
+        f"tracker={chosen}",
+        "training.log_every=1",
+        "training.checkpoint_every=4",
+    ]
     if killed:
         train_until_killed(monkeypatch, 6, tmp_path / "run", *options)
         options.append(f"resume.run={tmp_path / 'run'}")
     run = train_in(tmp_path / "run", *options)
-    whole = from_jsonl(train_in(tmp_path / "whole", "tracker=[jsonl]", "training.log_every=1"))
+    whole = from_jsonl(
+        train_in(tmp_path / "whole", "tracker=[jsonl]", "training.log_every=1")
+    )
     history = from_results(run)
     assert {at: v for at, v in history.items() if not at[0].endswith("_per_s")} == {
         at: v for at, v in whole.items() if not at[0].endswith("_per_s")
@@ -229,7 +294,10 @@ def test_results_hold_the_history_of_every_metric_whatever_trackers_are_on(tmp_p
     results = read_json(run.results)
     assert results["name"] == "debug"
     assert results["config"] == read_config(run)
-    times = [[point["timestamp"] for point in points] for points in results["metrics"].values()]
+    times = [
+        [point["timestamp"] for point in points]
+        for points in results["metrics"].values()
+    ]
     assert all(points == sorted(points) for points in times)
 
 
@@ -237,7 +305,10 @@ def test_results_read_into_pandas_in_three_lines(tmp_path):
     pd = pytest.importorskip("pandas")
     run = train_in(tmp_path, "tracker=[]", "training.log_every=1")
     metrics = json.loads(run.results.read_text())["metrics"]
-    frame = pd.concat({name: pd.DataFrame(points) for name, points in metrics.items()}, names=["metric"])
+    frame = pd.concat(
+        {name: pd.DataFrame(points) for name, points in metrics.items()},
+        names=["metric"],
+    )
     table = frame.pivot_table(index="step", columns="metric", values="value")
     assert table.loc[4, "val/loss"] == from_results(run)["val/loss", 4][0]
 
@@ -258,5 +329,7 @@ def test_a_key_of_a_tracker_that_was_not_chosen_is_said():
     said = "tracker.mlflow.uri=x: there is no mlflow to set it for; add it to tracker=[...]"
     typed = ["tracker.mlflow.uri=x", "tracker.tensorboard.flush_secs=5"]
     assert find_problems("train", typed, multirun=False) == [said]
-    beside, again = find_problems("train", [*typed, "training.epochs=many"], multirun=False)
+    beside, again = find_problems(
+        "train", [*typed, "training.epochs=many"], multirun=False
+    )
     assert (beside.split(":")[0], again) == ("training.epochs=many", said)

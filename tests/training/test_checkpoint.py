@@ -68,8 +68,12 @@ DAMAGES = [truncate, empty, flip, remove, swap, folder]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(run, finished, damage, name, caplog):
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "state.json"]
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+    run, finished, damage, name, caplog
+):
     caplog.set_level("INFO")
     newest, before = sorted(run.checkpoints.glob("step_*"), reverse=True)
     damage(newest / name)
@@ -85,7 +89,9 @@ def test_without_a_whole_checkpoint_the_run_starts_again(run, finished, caplog):
     for step in run.checkpoints.glob("step_*"):
         flip(step / "model.safetensors")
     run.results.unlink()
-    assert fingerprint(train_in(run.path, *KEPT, f"resume.run={run.path}")) == fingerprint(finished)
+    assert fingerprint(
+        train_in(run.path, *KEPT, f"resume.run={run.path}")
+    ) == fingerprint(finished)
     assert "starting at step 0" in caplog.text
 
 
@@ -104,7 +110,10 @@ def test_a_damaged_record_is_named_in_one_line(run, damage, name):
     damage(run.path / name)
     if name == "config.yaml" and damage is truncate:
         run.config.write_text("name: [")
-    read = {"config.yaml": lambda: load_run(str(run.path)), "provenance.json": lambda: read_json(run.provenance)}
+    read = {
+        "config.yaml": lambda: load_run(str(run.path)),
+        "provenance.json": lambda: read_json(run.provenance),
+    }
     with pytest.raises(UserError, match=name) as error:
         read[name]()
     assert "\n" not in str(error.value)
@@ -117,7 +126,10 @@ def test_a_config_that_lacks_or_invents_keys_is_named(run):
 
 
 def test_only_the_newest_checkpoints_stay(run):
-    assert [p.name for p in sorted(run.checkpoints.iterdir())] == ["step_00000006", "step_00000008"]
+    assert [p.name for p in sorted(run.checkpoints.iterdir())] == [
+        "step_00000006",
+        "step_00000008",
+    ]
 
 
 @pytest.fixture
@@ -128,7 +140,9 @@ def small_disk(tmp_path):
     checkpoints = RunDir(tmp_path / "run").checkpoints
     checkpoints.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", checkpoints], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", checkpoints],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode != 0:
         pytest.skip("needs the right to mount a small file system")
@@ -177,7 +191,9 @@ def parts(run):
     return model, build_optimizer(model, config.training)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "."])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "state.json", "."]
+)
 def test_a_checkpoint_that_may_not_be_read_is_passed_over(public, name, caplog):
     model, optimizer = parts(public)
     with forbidden(public.checkpoint(8) / name):
@@ -187,7 +203,10 @@ def test_a_checkpoint_that_may_not_be_read_is_passed_over(public, name, caplog):
 
 
 def test_weights_and_records_that_may_not_be_read_are_named(public):
-    with forbidden(public.best_weights), pytest.raises(UserError, match=r"model\.safetensors"):
+    with (
+        forbidden(public.best_weights),
+        pytest.raises(UserError, match=r"model\.safetensors"),
+    ):
         TextClassifier.load(public.path)
     for path in (public.results, public.provenance, public.fingerprint):
         with forbidden(path), pytest.raises(UserError, match=path.name):
@@ -196,8 +215,19 @@ def test_weights_and_records_that_may_not_be_read_are_named(public):
         load_run(str(public.path))
 
 
-def test_a_loss_that_is_no_number_stops_with_step_and_rate_and_keeps_the_last_good_checkpoint(tmp_path):
-    with pytest.raises(UserError, match=r"loss is (nan|inf) at step \d+ with learning rate") as error:
-        train_in(tmp_path, "training.lr=1e30", "training.checkpoint_every=1", "training.log_every=1")
+def test_a_loss_that_is_no_number_stops_with_step_and_rate_and_keeps_the_last_good_checkpoint(
+    tmp_path,
+):
+    with pytest.raises(
+        UserError, match=r"loss is (nan|inf) at step \d+ with learning rate"
+    ) as error:
+        train_in(
+            tmp_path,
+            "training.lr=1e30",
+            "training.checkpoint_every=1",
+            "training.log_every=1",
+        )
     step = int(str(error.value).split("at step ")[1].split()[0])
-    assert [p.name for p in RunDir(tmp_path).checkpoints.iterdir()] == [f"step_{step - 1:08d}"]
+    assert [p.name for p in RunDir(tmp_path).checkpoints.iterdir()] == [
+        f"step_{step - 1:08d}"
+    ]

@@ -24,12 +24,18 @@ def _nothing_compiled():
     torch.compiler.reset()
 
 
-needs_compiler = pytest.mark.skipif(not compiling.has_compiler(), reason="no C++ compiler, or no Python headers")
+needs_compiler = pytest.mark.skipif(
+    not compiling.has_compiler(), reason="no C++ compiler, or no Python headers"
+)
 CPU = Compute(torch.device("cpu"), Precision.fp32)
 
 
 def batch(collator, lengths):
-    return Batch(collator.inputs(rows(lengths)), torch.zeros(len(lengths), dtype=torch.long), sum(lengths))
+    return Batch(
+        collator.inputs(rows(lengths)),
+        torch.zeros(len(lengths), dtype=torch.long),
+        sum(lengths),
+    )
 
 
 @pytest.mark.slow
@@ -37,11 +43,16 @@ def batch(collator, lengths):
 def test_logits_and_gradients_agree_with_those_of_the_plain_model(caplog):
     plain, (model, collator) = classifiers("bert")[1], classifiers("bert")[1]
     compiling.compile_training(model, collator, TrainingConfig(compile=True), CPU)
-    first = [batch(collator, lengths) for lengths in ([3, 1, 40, 1], [9, 1, 2])]  # as many rows as heads, at first
+    first = [
+        batch(collator, lengths) for lengths in ([3, 1, 40, 1], [9, 1, 2])
+    ]  # as many rows as heads, at first
     with compiling.compiled(model, Loss(Task.single_label), first, CPU):
         assert "training.compile" not in caplog.text
         assert all(parameter.grad is None for parameter in model.parameters())
-        for lengths, stance in (([7, 7, 20, 21, 30], "fail_on_recompile"), ([1], "eager_on_recompile")):
+        for lengths, stance in (
+            ([7, 7, 20, 21, 30], "fail_on_recompile"),
+            ([1], "eager_on_recompile"),
+        ):
             columns, weight = rows(lengths), torch.randn(len(lengths), 3)
             expected, theirs = gradients(*plain, columns, weight)
             with torch.compiler.set_stance(stance):
@@ -59,14 +70,19 @@ def test_a_first_batch_like_no_other_is_told(caplog):
     model.compile(dynamic=True, backend="eager")  # soon done, with the same guards
     first = [batch(collator, lengths) for lengths in ([5], [3, 1, 40, 1])]
     with compiling.compiled(model, Loss(Task.single_label), first, CPU):
-        assert "training.compile=true: batches that differ from the first run uncompiled (" in caplog.text
+        assert (
+            "training.compile=true: batches that differ from the first run uncompiled ("
+            in caplog.text
+        )
 
 
 def test_the_cache_of_torch_is_asked_for_kernels_of_this_first_batch():
     _, (model, collator) = classifiers("bert")
     tags = set()
     for lengths in ([3, 1], [3, 2], [3, 1, 1]):
-        with compiling.compiled(model, Loss(Task.single_label), [batch(collator, lengths)], CPU):
+        with compiling.compiled(
+            model, Loss(Task.single_label), [batch(collator, lengths)], CPU
+        ):
             tags.add(torch.compiler.config.cache_key_tag)
     assert len(tags) == 3
 
@@ -74,14 +90,23 @@ def test_the_cache_of_torch_is_asked_for_kernels_of_this_first_batch():
 def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(
-        ConfigError, match=r"training\.compile=true: torch needs a C\+\+ compiler .*; install them, or take false$"
+        ConfigError,
+        match=r"training\.compile=true: torch needs a C\+\+ compiler .*; install them, or take false$",
     ):
-        compiling.compile_training(*classifiers("bert")[1], TrainingConfig(compile=True), CPU)
+        compiling.compile_training(
+            *classifiers("bert")[1], TrainingConfig(compile=True), CPU
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [a if a in ("bert", "modernbert mean") else pytest.param(a, marks=pytest.mark.proof) for a in ARCHITECTURES]
+    "name",
+    [
+        a
+        if a in ("bert", "modernbert mean")
+        else pytest.param(a, marks=pytest.mark.proof)
+        for a in ARCHITECTURES
+    ],
 )
 def test_on_a_gpu_a_model_is_one_graph_whatever_the_lengths(name, monkeypatch):
     """Shapes alone, on torch's meta device: no GPU here, but the path that one takes."""
@@ -93,7 +118,12 @@ def test_on_a_gpu_a_model_is_one_graph_whatever_the_lengths(name, monkeypatch):
     collator = replace(collator, multiple=16)
 
     def backend(graph, _):
-        graphs.append(sum("_flash_attention_forward" in str(node.target) for node in graph.graph.nodes))
+        graphs.append(
+            sum(
+                "_flash_attention_forward" in str(node.target)
+                for node in graph.graph.nodes
+            )
+        )
         return graph.forward
 
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=backend)

@@ -13,13 +13,20 @@ from ostinato.training.optim import build_optimizer, lr_factor, set_lr
 
 def tiny():
     config = BertConfig(
-        vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, num_labels=3
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        num_labels=3,
     )
     return BertForSequenceClassification(config)
 
 
 @given(st.integers(1, 300), st.floats(0, 0.99), st.sampled_from(Schedule))
-def test_the_factor_stays_within_its_bounds_and_peaks_at_the_end_of_the_warmup(total, ratio, schedule):
+def test_the_factor_stays_within_its_bounds_and_peaks_at_the_end_of_the_warmup(
+    total, ratio, schedule
+):
     factors = [lr_factor(step, total, ratio, schedule) for step in range(total)]
     assert all(0 < f <= 1 for f in factors)
     peak = factors.index(max(factors))
@@ -35,7 +42,9 @@ def test_after_the_warmup_the_schedule_is_the_one_of_transformers(schedule):
     reference = get_scheduler(name, optimizer, warmup, total)
     for step in range(total):
         if step >= warmup:
-            assert lr_factor(step, total, 0.2, schedule) == pytest.approx(reference.get_last_lr()[0], abs=1e-12)
+            assert lr_factor(step, total, 0.2, schedule) == pytest.approx(
+                reference.get_last_lr()[0], abs=1e-12
+            )
         optimizer.step()
         reference.step()
 
@@ -54,7 +63,9 @@ def test_layers_learn_slower_the_further_they_lie_below_the_head():
     model = tiny()
     optimizer = build_optimizer(model, TrainingConfig(lr=1.0, layer_lr_decay=0.5))
     set_lr(optimizer, 0.1)
-    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    rates = {
+        id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]
+    }
     by_name = {name: rates[id(p)] for name, p in model.named_parameters()}
     assert by_name["classifier.weight"] == pytest.approx(0.1)
     assert by_name["bert.encoder.layer.2.output.dense.weight"] == pytest.approx(0.05)
@@ -64,9 +75,19 @@ def test_layers_learn_slower_the_further_they_lie_below_the_head():
 
 def test_the_head_learns_at_its_own_rate_where_it_has_one():
     model = tiny()
-    optimizer = build_optimizer(model, TrainingConfig(lr=1.0, head_lr=10.0, layer_lr_decay=0.5))
-    rates = {id(p): group["peak_lr"] for group in optimizer.param_groups for p in group["params"]}
+    optimizer = build_optimizer(
+        model, TrainingConfig(lr=1.0, head_lr=10.0, layer_lr_decay=0.5)
+    )
+    rates = {
+        id(p): group["peak_lr"]
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
     by_name = {name: rates[id(p)] for name, p in model.named_parameters()}
-    head = {f"{layer}.{kind}" for layer in ("bert.pooler.dense", "classifier") for kind in ("weight", "bias")}
+    head = {
+        f"{layer}.{kind}"
+        for layer in ("bert.pooler.dense", "classifier")
+        for kind in ("weight", "bias")
+    }
     assert {name for name, rate in by_name.items() if rate == 10.0} == head
     assert by_name["bert.embeddings.LayerNorm.weight"] == 0.0625

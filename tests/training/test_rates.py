@@ -33,8 +33,14 @@ OUTSIDE_LAYERS = {
     "distilbert": {"distilbert.embeddings.LayerNorm.weight": 4},
     "electra": {"electra.embeddings_project.weight": 4},
     "mpnet": {"mpnet.encoder.relative_attention_bias.weight": 4},
-    "deberta-v2": {"deberta.encoder.rel_embeddings.weight": 4, "deberta.encoder.LayerNorm.weight": 1},
-    "modernbert": {"model.embeddings.tok_embeddings.weight": 4, "model.final_norm.weight": 1},
+    "deberta-v2": {
+        "deberta.encoder.rel_embeddings.weight": 4,
+        "deberta.encoder.LayerNorm.weight": 1,
+    },
+    "modernbert": {
+        "model.embeddings.tok_embeddings.weight": 4,
+        "model.final_norm.weight": 1,
+    },
     "xlnet": {"transformer.word_embedding.weight": 4},
     "gpt2": {"transformer.wte.weight": 4, "transformer.ln_f.weight": 1},
     "llama": {"model.embed_tokens.weight": 4, "model.norm.weight": 1},
@@ -46,7 +52,9 @@ OUTSIDE_LAYERS = {
 def rates(name, **settings):
     model = skeleton(family(name))
     groups = build_optimizer(model, TrainingConfig(lr=1.0, **settings)).param_groups
-    by_parameter = {id(p): group["peak_lr"] for group in groups for p in group["params"]}
+    by_parameter = {
+        id(p): group["peak_lr"] for group in groups for p in group["params"]
+    }
     assert len(by_parameter) == len(list(model.parameters()))
     return {parameter: by_parameter[id(p)] for parameter, p in model.named_parameters()}
 
@@ -55,7 +63,9 @@ def rates(name, **settings):
 def test_the_rate_of_the_head_reaches_the_head_and_the_pooler_alone(name):
     found = rates(name, head_lr=10.0)
     head = {parameter for parameter, rate in found.items() if rate == 10.0}
-    assert head == {parameter for parameter in found if parameter.startswith(HEADS[name])}
+    assert head == {
+        parameter for parameter in found if parameter.startswith(HEADS[name])
+    }
     assert {rate for parameter, rate in found.items() if parameter not in head} == {1.0}
 
 
@@ -74,7 +84,8 @@ def test_each_layer_learns_at_a_multiple_of_the_layer_above_it(name):
 @pytest.mark.parametrize("name", sorted(FAMILIES.keys() - OUTSIDE_LAYERS.keys()))
 def test_layers_that_share_weights_or_are_not_one_list_are_refused(name):
     with pytest.raises(
-        ConfigError, match=rf"training\.layer_lr_decay=0\.5: {name} is not one list .*; use layer_lr_decay=1"
+        ConfigError,
+        match=rf"training\.layer_lr_decay=0\.5: {name} is not one list .*; use layer_lr_decay=1",
     ):
         rates(name, layer_lr_decay=0.5)
     assert set(rates(name).values()) == {1.0}

@@ -47,7 +47,9 @@ def batch(task, num_rows=6, seed=0):
     ids = [rng.integers(5, 50, rng.integers(1, 12)).tolist() for _ in range(num_rows)]
     labels = {
         Task.single_label: torch.from_numpy(rng.integers(0, 3, num_rows)),
-        Task.multi_label: torch.from_numpy(rng.integers(0, 2, (num_rows, 3)).astype(np.float32)),
+        Task.multi_label: torch.from_numpy(
+            rng.integers(0, 2, (num_rows, 3)).astype(np.float32)
+        ),
         Task.regression: torch.from_numpy(rng.normal(size=num_rows).astype(np.float32)),
     }[task]
     return Batch(Collator(0).inputs({"input_ids": ids}), labels, sum(map(len, ids)))
@@ -55,14 +57,26 @@ def batch(task, num_rows=6, seed=0):
 
 def cut(whole, pieces):
     parts = np.array_split(np.arange(whole.num_rows), pieces)
-    return [Batch({k: v[p] for k, v in whole.inputs.items()}, whole.labels[p], 0) for p in parts]
+    return [
+        Batch({k: v[p] for k, v in whole.inputs.items()}, whole.labels[p], 0)
+        for p in parts
+    ]
 
 
 def step(model, loss, batches, clip=None, seed=0, cfg=CFG):
     optimizer = build_optimizer(model, cfg)
     set_lr(optimizer, 1.0)
     scaler, masks = torch.amp.GradScaler("cpu", enabled=False), Masks()
-    return train_step(model, optimizer, loss, batches, CPU, clip, scaler, lambda number: masks.seed(seed + number))
+    return train_step(
+        model,
+        optimizer,
+        loss,
+        batches,
+        CPU,
+        clip,
+        scaler,
+        lambda number: masks.seed(seed + number),
+    )
 
 
 @pytest.mark.parametrize("task", Task)
@@ -83,7 +97,10 @@ def test_loss_gradient_norm_and_update_are_those_of_plain_transformers(task):
 
 def updates(before, after):
     """What a step added to each parameter."""
-    return {name: p.detach() - before.get_parameter(name).detach() for name, p in after.named_parameters()}
+    return {
+        name: p.detach() - before.get_parameter(name).detach()
+        for name, p in after.named_parameters()
+    }
 
 
 @pytest.mark.parametrize("task", Task)
@@ -93,7 +110,10 @@ def test_unequal_micro_batches_have_the_gradient_of_the_whole(task, weights):
         return
     whole, loss = batch(task, 7), Loss(task, class_weights=weights)
     one, many = tiny(task), tiny(task)
-    first, second = step(one, loss, [whole], cfg=SMOOTH), step(many, loss, cut(whole, 3), cfg=SMOOTH)
+    first, second = (
+        step(one, loss, [whole], cfg=SMOOTH),
+        step(many, loss, cut(whole, 3), cfg=SMOOTH),
+    )
     assert_close(second.loss, first.loss)
     assert_close(second.grad_norm, first.grad_norm)
     assert_all_close(updates(tiny(task), many), updates(tiny(task), one), 1e-4)
@@ -105,7 +125,9 @@ def test_balanced_weights_and_smoothing_are_torchs():
     loss = build_loss(Task.single_label, cfg, labels, ["a", "b", "c"])
     logits, targets = torch.randn(6, 3), torch.from_numpy(labels)
     weights = torch.tensor([0.5, 2.0, 2.0])
-    expected = torch.nn.functional.cross_entropy(logits, targets, weights, label_smoothing=0.1)
+    expected = torch.nn.functional.cross_entropy(
+        logits, targets, weights, label_smoothing=0.1
+    )
     assert_close(loss.total(logits, targets) / loss.weight(targets), expected)
 
 
@@ -132,7 +154,9 @@ def test_clipping_bounds_the_gradient_that_is_applied_and_reports_the_norm_befor
 
 
 def test_padding_on_the_right_is_masked_and_filled_with_the_pad_token():
-    inputs = Collator(9).inputs({"input_ids": [[5], [6, 7, 8]], "token_type_ids": [[1], [0, 1, 1]]})
+    inputs = Collator(9).inputs(
+        {"input_ids": [[5], [6, 7, 8]], "token_type_ids": [[1], [0, 1, 1]]}
+    )
     assert inputs["input_ids"].tolist() == [[5, 9, 9], [6, 7, 8]]
     assert inputs["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
     assert inputs["token_type_ids"].tolist() == [[1, 0, 0], [0, 1, 1]]

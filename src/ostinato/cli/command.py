@@ -66,16 +66,27 @@ def command(name: str) -> Callable[[Callable[..., float | None]], Callable[[], N
 
     def decorate(main: Callable[..., float | None]) -> Callable[[], None]:
         def entry() -> None:
-            atexit.register(gc.freeze)  # else a second goes into looking for garbage in what ends anyway
+            atexit.register(
+                gc.freeze
+            )  # else a second goes into looking for garbage in what ends anyway
             with quiet_streams(), one_line_errors():
                 _load_environment()
                 register_schemas()
-                argv = _with_overrides(sys.argv[1:], [_as_typed(text) for text in _arguments(sys.argv[1:]).overrides])
-                sys.argv[1:] = _with_own_recipe(_resumed(_resumed_sweep(argv))) if name == "train" else argv
+                argv = _with_overrides(
+                    sys.argv[1:],
+                    [_as_typed(text) for text in _arguments(sys.argv[1:]).overrides],
+                )
+                sys.argv[1:] = (
+                    _with_own_recipe(_resumed(_resumed_sweep(argv)))
+                    if name == "train"
+                    else argv
+                )
                 _check(name, sys.argv[1:])
                 if name == "train" and not _is_sweep(sys.argv[1:]):
                     _check_folder(sys.argv[1:])
-                run = hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(_Job(name, main))
+                run = hydra.main(
+                    config_path=str(CONF), config_name=name, version_base="1.3"
+                )(_Job(name, main))
                 if name == "train" and _is_sweep(sys.argv[1:]):
                     _sweep(run)
                 else:
@@ -91,7 +102,11 @@ def _load_environment() -> None:
     try:
         load_dotenv(file)
     except (OSError, ValueError) as error:
-        raise ConfigError([f"{file}: cannot be read ({error}); make it a text file in UTF-8, or remove it"]) from None
+        raise ConfigError(
+            [
+                f"{file}: cannot be read ({error}); make it a text file in UTF-8, or remove it"
+            ]
+        ) from None
 
 
 def _check(name: str, argv: list[str]) -> None:
@@ -104,7 +119,9 @@ def _check(name: str, argv: list[str]) -> None:
         mask_environment()
     if arguments.hydra_help or arguments.shell_completion:
         return
-    problems = find_problems(name, arguments.overrides, arguments.multirun, values=not shows)
+    problems = find_problems(
+        name, arguments.overrides, arguments.multirun, values=not shows
+    )
     if problems:
         sys.stderr.write("".join(f"{shown(problem)}\n" for problem in problems))
         sys.exit(2)
@@ -117,7 +134,10 @@ def _check_folder(argv: list[str]) -> None:
         ConfigError: the folder holds something else.
     """
     arguments = _arguments(argv)
-    typed = next((text for text in arguments.overrides if text.startswith("hydra.run.dir=")), None)
+    typed = next(
+        (text for text in arguments.overrides if text.startswith("hydra.run.dir=")),
+        None,
+    )
     resumes = any(o.startswith("resume.run=") and o != "resume.run=null" for o in argv)
     if typed is None or arguments.cfg or arguments.info or arguments.hydra_help:
         return
@@ -127,17 +147,40 @@ def _check_folder(argv: list[str]) -> None:
 
 
 # Keys whose value is a path; one that exists may be typed as it is, whatever characters it holds.
-_PATHS = {"run", "resume", "resume.run", "against", "path", "input", "output", "table", "folder", "model.name"}
-_PATHS |= {"data.train_path", "data.val_path", "data.test_path", "hydra.run.dir", "hydra.sweep.dir"}
+_PATHS = {
+    "run",
+    "resume",
+    "resume.run",
+    "against",
+    "path",
+    "input",
+    "output",
+    "table",
+    "folder",
+    "model.name",
+}
+_PATHS |= {
+    "data.train_path",
+    "data.val_path",
+    "data.test_path",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+}
 
 
 def _as_typed(argument: str) -> str:
     key, _, value = argument.partition("=")
-    return override(key, value) if key in _PATHS and value and os.path.lexists(value) else argument
+    return (
+        override(key, value)
+        if key in _PATHS and value and os.path.lexists(value)
+        else argument
+    )
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
-    return get_args_parser().parse_intermixed_args(argv)  # flags may be anywhere among the overrides
+    return get_args_parser().parse_intermixed_args(
+        argv
+    )  # flags may be anywhere among the overrides
 
 
 def _with_overrides(argv: list[str], overrides: list[str]) -> list[str]:
@@ -150,12 +193,17 @@ def _with_overrides(argv: list[str], overrides: list[str]) -> list[str]:
 
 def _resumed(argv: list[str]) -> list[str]:
     """`resume=FOLDER` stands for that run's own command line, in its own folder; `resume=auto` for this one's."""
-    typed = [f"resume.run={a.removeprefix('resume=')}" if a.startswith("resume=") else a for a in argv]
+    typed = [
+        f"resume.run={a.removeprefix('resume=')}" if a.startswith("resume=") else a
+        for a in argv
+    ]
     asked = next((a for a in typed if a.startswith("resume.run=")), "resume.run=auto")
     try:
         folder = str(OverridesParser.create().parse_override(asked).value())
     except (HydraException, ValueError, RecursionError):
-        folder = asked.partition("=")[2]  # a folder that does not exist, with characters that Hydra does not read
+        folder = asked.partition("=")[
+            2
+        ]  # a folder that does not exist, with characters that Hydra does not read
     if folder == "None":  # resume.run=null, as nothing typed
         return typed
     if folder == "auto":
@@ -179,7 +227,11 @@ def _into_own_folder(argv: list[str]) -> list[str]:
 
 
 def _resumed_sweep(argv: list[str]) -> list[str]:
-    return sweep.resumed(argv, first_of_sweep([])[0].parent) if "sweep=resume" in argv else argv
+    return (
+        sweep.resumed(argv, first_of_sweep([])[0].parent)
+        if "sweep=resume" in argv
+        else argv
+    )
 
 
 def _with_own_recipe(argv: list[str]) -> list[str]:
@@ -187,7 +239,11 @@ def _with_own_recipe(argv: list[str]) -> list[str]:
     added = own_recipe(_arguments(argv).overrides)
     if not added:
         return argv
-    place = next(number for number, text in enumerate(argv) if text.lstrip("+").startswith("model.name="))
+    place = next(
+        number
+        for number, text in enumerate(argv)
+        if text.lstrip("+").startswith("model.name=")
+    )
     sys.stderr.write(
         f"{shown(argv[place])}: the preset was tuned for other weights; defaults are used: {' '.join(added)}\n"
     )
@@ -196,7 +252,9 @@ def _with_own_recipe(argv: list[str]) -> list[str]:
 
 def _is_sweep(argv: list[str]) -> bool:
     arguments = _arguments(argv)
-    return bool(arguments.multirun) and not (arguments.cfg or arguments.info or arguments.hydra_help)
+    return bool(arguments.multirun) and not (
+        arguments.cfg or arguments.info or arguments.hydra_help
+    )
 
 
 def _sweep(run: Callable[[], None]) -> None:
@@ -205,7 +263,9 @@ def _sweep(run: Callable[[], None]) -> None:
     if not any(argument.startswith("hydra.sweep.dir=") for argument in sys.argv):
         # Hydra would take the time again.
         typed = _arguments(sys.argv[1:]).overrides
-        sys.argv[1:] = _with_overrides(sys.argv[1:], [*typed, override("hydra.sweep.dir", str(folder))])
+        sys.argv[1:] = _with_overrides(
+            sys.argv[1:], [*typed, override("hydra.sweep.dir", str(folder))]
+        )
     if first.search:
         from ostinato.sweep import search
 
@@ -216,8 +276,12 @@ def _sweep(run: Callable[[], None]) -> None:
             run()
     except SystemExit as stop:
         code = stop.code
-    except Exception:  # of a launcher or a sweeper: the jobs that finished are compared all the same
-        log.exception("the sweep was stopped by an error of the program or of a library")
+    except (
+        Exception
+    ):  # of a launcher or a sweeper: the jobs that finished are compared all the same
+        log.exception(
+            "the sweep was stopped by an error of the program or of a library"
+        )
         code = 1
     except KeyboardInterrupt:
         code = 130
@@ -235,7 +299,9 @@ class _Job:
         self._main = main
 
     def __call__(self, cfg: DictConfig) -> float | None:
-        logging.raiseExceptions = False  # on a full disk, each line for train.log would print a traceback
+        logging.raiseExceptions = (
+            False  # on a full disk, each line for train.log would print a traceback
+        )
         try:
             config: Any = to_config(cfg, SCHEMAS[self._name])
             if self._name != "train":
@@ -275,17 +341,31 @@ def _record_overrides(run: RunDir, resolved: dict[str, Any]) -> None:
         recorded, trained = run.overrides(), read_config(run)
     except ConfigError:
         return  # a new run, whose command line Hydra records, or a damaged record
-    own = [text for text in HydraConfig.get().overrides.task if not text.lstrip("+").startswith("resume")]
+    own = [
+        text
+        for text in HydraConfig.get().overrides.task
+        if not text.lstrip("+").startswith("resume")
+    ]
     if own != recorded and trained == resolved:
         run.record_overrides(own)
 
 
 def _run_job(config: RunConfig, run: RunDir, resolved: dict[str, Any]) -> float | None:
-    from ostinato.sweep import search, worker  # torch loads only when there is something to train
+    from ostinato.sweep import (
+        search,
+        worker,
+    )  # torch loads only when there is something to train
 
-    logs = cast(dict[str, Any], OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True))
+    logs = cast(
+        dict[str, Any],
+        OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True),
+    )
     job = partial(jobs.run_once, partial(worker.train_apart, logs=logs))
-    return search.run_trial(job, config, run, resolved) if config.search else job(config, run, resolved)
+    return (
+        search.run_trial(job, config, run, resolved)
+        if config.search
+        else job(config, run, resolved)
+    )
 
 
 def compose_run(overrides: list[str]) -> RunConfig:
@@ -314,5 +394,9 @@ def load_run(path: str) -> tuple[RunDir, RunConfig]:
     try:
         cfg = OmegaConf.merge(OmegaConf.structured(RunConfig), read_config(run))
     except OmegaConfBaseException as error:
-        raise ConfigError([f"{run.config}: not a config of this version ({str(error).splitlines()[0]})"]) from None
+        raise ConfigError(
+            [
+                f"{run.config}: not a config of this version ({str(error).splitlines()[0]})"
+            ]
+        ) from None
     return run, to_config(cast(DictConfig, cfg), RunConfig)

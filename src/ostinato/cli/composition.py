@@ -61,13 +61,36 @@ def help_text(command: str) -> str:
     schema, keys = SCHEMAS[command], reference(command)
     width = max(len(key) for key, _, _ in keys)
     lines = [f"  {key:<{width}}  {doc} [{default}]" for key, default, doc in keys]
-    options = {group: ", ".join(sorted(p.stem for p in (CONF / group).glob("*.yaml"))) for group in sorted(groups())}
+    options = {
+        group: ", ".join(sorted(p.stem for p in (CONF / group).glob("*.yaml")))
+        for group in sorted(groups())
+    }
     listed = (
-        ["Groups (group=option)", "", *(f"  {g}: {o}" for g, o in options.items()), ""] if command == "train" else []
+        ["Groups (group=option)", "", *(f"  {g}: {o}" for g, o in options.items()), ""]
+        if command == "train"
+        else []
     )
-    usage = [f"{schema.__doc__}", "", f"  python scripts/{command}.py key=value ...", ""]
-    flags = "--cfg job prints the composed config, --hydra-help the flags, -m runs a sweep."
-    return "\n".join([*usage, *listed, "Keys [default; presets may differ]", "", *lines, "", flags, ""])
+    usage = [
+        f"{schema.__doc__}",
+        "",
+        f"  python scripts/{command}.py key=value ...",
+        "",
+    ]
+    flags = (
+        "--cfg job prints the composed config, --hydra-help the flags, -m runs a sweep."
+    )
+    return "\n".join(
+        [
+            *usage,
+            *listed,
+            "Keys [default; presets may differ]",
+            "",
+            *lines,
+            "",
+            flags,
+            "",
+        ]
+    )
 
 
 def compose_command(command: str, overrides: list[str]) -> DictConfig:
@@ -85,7 +108,11 @@ def first_of_sweep(overrides: list[str]) -> tuple[Path, schemas.RunConfig]:
     """The folder of a sweep, its time stamp taken now, and the config of its first values."""
     with hydra_composition():
         parsed = [parse(text) for text in overrides]
-        cfg = compose("train", overrides=next(variations(parsed)).overrides, return_hydra_config=True)
+        cfg = compose(
+            "train",
+            overrides=next(variations(parsed)).overrides,
+            return_hydra_config=True,
+        )
         HydraConfig.instance().set_config(cfg)
         folder = Path(str(OmegaConf.select(cfg, "hydra.sweep.dir")))
         return folder, to_config(_without_hydra(cfg), schemas.RunConfig)
@@ -94,7 +121,9 @@ def first_of_sweep(overrides: list[str]) -> tuple[Path, schemas.RunConfig]:
 def job_folder(name: str, *, _root_: DictConfig) -> str:
     """The resolver `${job_folder:NAME}`: see `jobs.job_folder`."""
     sweep = Path(str(OmegaConf.select(_root_, "hydra.sweep.dir")))
-    return jobs.job_folder(sweep, name, to_config(_without_hydra(_root_), schemas.RunConfig))
+    return jobs.job_folder(
+        sweep, name, to_config(_without_hydra(_root_), schemas.RunConfig)
+    )
 
 
 def search_direction(monitor: str | None, task: str) -> str:
@@ -140,7 +169,9 @@ def to_config(cfg: DictConfig, schema: type[_T]) -> _T:
         return _DROPPED
 
     values = _resolve(cfg, raw, "", unresolvable)
-    problems += [f"{key} is missing{documentation(command, key)}" for key in _missing(raw)]
+    problems += [
+        f"{key} is missing{documentation(command, key)}" for key in _missing(raw)
+    ]
     try:
         result: _T = TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
@@ -164,7 +195,9 @@ def _invalid(raw: Any, command: str, item: Any) -> str | None:
     node = raw
     for part in parts:
         node = node.get(part) if isinstance(node, dict) else None
-    if node == "???" or (isinstance(node, str) and re.fullmatch(r"\$\{\w[\w.]*\}", node)):
+    if node == "???" or (
+        isinstance(node, str) and re.fullmatch(r"\$\{\w[\w.]*\}", node)
+    ):
         return None  # reported as missing, or wrong where the link points to
     message = item["msg"].removeprefix("Input ").replace("should", "must")
     value = node.value if hasattr(node, "value") else node
@@ -175,32 +208,55 @@ def masked(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config as plain data, in which what comes from the environment stays a `${oc.env:...}` reference."""
     with _environment_masked():
         # A number from the environment cannot take the mask's form: its reference stays as it is.
-        return _resolve(cfg.copy(), OmegaConf.to_container(cfg, resolve=False), "", lambda key, value, error: value)  # type: ignore[no-any-return]
+        return _resolve(
+            cfg.copy(),
+            OmegaConf.to_container(cfg, resolve=False),
+            "",
+            lambda key, value, error: value,
+        )  # type: ignore[no-any-return]
 
 
 _DROPPED = object()
 
 
-def _resolve(cfg: DictConfig, raw: Any, key: str, on_error: Callable[[str, str, Exception], Any]) -> Any:
+def _resolve(
+    cfg: DictConfig, raw: Any, key: str, on_error: Callable[[str, str, Exception], Any]
+) -> Any:
     """Resolves interpolations leaf by leaf, so that one that fails leaves the others standing."""
     if isinstance(raw, dict):
-        resolved = {n: _resolve(cfg, value, f"{key}.{n}".lstrip("."), on_error) for n, value in raw.items()}
-        return {name: value for name, value in resolved.items() if value is not _DROPPED}
+        resolved = {
+            n: _resolve(cfg, value, f"{key}.{n}".lstrip("."), on_error)
+            for n, value in raw.items()
+        }
+        return {
+            name: value for name, value in resolved.items() if value is not _DROPPED
+        }
     if isinstance(raw, list):
-        return [_resolve(cfg, value, f"{key}[{index}]", on_error) for index, value in enumerate(raw)]
+        return [
+            _resolve(cfg, value, f"{key}[{index}]", on_error)
+            for index, value in enumerate(raw)
+        ]
     value = raw
     if isinstance(raw, str) and "${" in raw:
         try:
             value = OmegaConf.select(cfg, key)
         except OmegaConfBaseException as error:
             return on_error(key, raw, error)
-        value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        value = (
+            OmegaConf.to_container(value, resolve=True)
+            if OmegaConf.is_config(value)
+            else value
+        )
     return value.value if isinstance(value, Enum) else value
 
 
 def _missing(raw: Any, prefix: str = "") -> list[str]:
     if isinstance(raw, dict):
-        return [key for name, value in raw.items() for key in _missing(value, f"{prefix}.{name}".lstrip("."))]
+        return [
+            key
+            for name, value in raw.items()
+            for key in _missing(value, f"{prefix}.{name}".lstrip("."))
+        ]
     return [prefix] if raw == schemas.MISSING else []
 
 
@@ -215,7 +271,9 @@ def _environment_masked() -> Iterator[None]:
 
 def mask_environment() -> None:
     """Makes `${oc.env:NAME}` resolve to itself: for everything that is shown."""
-    OmegaConf.register_new_resolver("oc.env", lambda *a: "${oc.env:" + ",".join(map(str, a)) + "}", replace=True)
+    OmegaConf.register_new_resolver(
+        "oc.env", lambda *a: "${oc.env:" + ",".join(map(str, a)) + "}", replace=True
+    )
 
 
 @contextmanager
@@ -230,7 +288,9 @@ def hydra_composition(conf: Path = CONF) -> Iterator[None]:
 
 def groups() -> list[str]:
     """The config groups."""
-    return [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
+    return [
+        path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"
+    ]
 
 
 _PLAIN: list[tuple[str, Callable[[re.Match[str]], str]]] = [
@@ -257,12 +317,23 @@ def plain(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        str(error).strip().splitlines()[0]
+        if str(error).strip()
+        else type(error).__name__
+    )
 
 
 def documentation(command: str, key: str) -> str:
     """The documentation of a key in brackets; empty for keys that are not there."""
-    return next((f" ({doc.rstrip('.')})" for k, _, doc in schemas.fields(SCHEMAS[command]) if k == key), "")
+    return next(
+        (
+            f" ({doc.rstrip('.')})"
+            for k, _, doc in schemas.fields(SCHEMAS[command])
+            if k == key
+        ),
+        "",
+    )
 
 
 def values_of(override: Override) -> list[str]:
@@ -282,7 +353,9 @@ def parse(text: str) -> Override:
         HydraException, ValueError, RecursionError: not an override.
     """
     override = OverridesParser.create().parse_override(text)
-    override.config_loader = GlobalHydra.instance().config_loader()  # looks up the options that glob(...) means
+    override.config_loader = (
+        GlobalHydra.instance().config_loader()
+    )  # looks up the options that glob(...) means
     return override
 
 
@@ -303,17 +376,25 @@ def variations(overrides: list[Override]) -> Iterator[Variation]:
     """The command line with each swept value once: every value is looked at, not every combination."""
     typed = [(str(override.input_line), override) for override in overrides]
     fixed = [text for text, override in typed if not override.is_sweep_override()]
-    swept = [[f"{text.split('=', 1)[0]}={v}" for v in values_of(o)] for text, o in typed if o.is_sweep_override()]
+    swept = [
+        [f"{text.split('=', 1)[0]}={v}" for v in values_of(o)]
+        for text, o in typed
+        if o.is_sweep_override()
+    ]
     first = [choices[0] for choices in swept if choices]
     yield Variation([*fixed, *first])
     for index, choices in enumerate(choices for choices in swept if choices):
         for choice in choices[1:]:
-            yield Variation([*fixed, *first[:index], choice, *first[index + 1 :]], choice)
+            yield Variation(
+                [*fixed, *first[:index], choice, *first[index + 1 :]], choice
+            )
 
 
 def did_you_mean(word: str, candidates: list[str]) -> str:
     """A question after the candidate that is most like the word; empty when none is."""
     near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
     if not near:  # `lr` for `training.lr`
-        near = [c for c in candidates if c.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]][:1]
+        near = [
+            c for c in candidates if c.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]
+        ][:1]
     return f"; did you mean {near[0]}?" if near else ""

@@ -32,12 +32,20 @@ from ostinato.cli.composition import (
 )
 from ostinato.errors import ConfigError
 
-_ONE_OPTION = ("model", "data", "training", "launcher", "search")  # a list of options makes sense in no other group
+_ONE_OPTION = (
+    "model",
+    "data",
+    "training",
+    "launcher",
+    "search",
+)  # a list of options makes sense in no other group
 _FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and the folder's name adds the time or the job's number and digest
 
 
-def find_problems(command: str, overrides: list[str], multirun: bool, values: bool = True) -> list[str]:
+def find_problems(
+    command: str, overrides: list[str], multirun: bool, values: bool = True
+) -> list[str]:
     """Every mistake in a command line, one line each, in the order typed; empty when there is none.
 
     Args:
@@ -53,19 +61,29 @@ def find_problems(command: str, overrides: list[str], multirun: bool, values: bo
             try:
                 override = parse(text)
                 problem = _problem_of(override, text, SCHEMAS[command], multirun)
-            except (HydraException, ValueError, RecursionError) as error:  # ValueError: an integer of 5,000 digits
+            except (
+                HydraException,
+                ValueError,
+                RecursionError,
+            ) as error:  # ValueError: an integer of 5,000 digits
                 problem = f"{text}: not of the form key=value ({first_line(error)})"
             if problem:
                 problems.append(problem)
             else:
                 parsed.append(override)
         problems += (of_search := _problems_of_search(parsed, multirun))
-        parsed = [override for override in parsed if not (of_search and override.key_or_group.startswith("search"))]
+        parsed = [
+            override
+            for override in parsed
+            if not (of_search and override.key_or_group.startswith("search"))
+        ]
         problems += _problems_of_variations(command, parsed, values)
     return [_one_line(problem) for problem in dict.fromkeys(problems)]
 
 
-def _problems_of_variations(command: str, parsed: list[Override], values: bool) -> list[str]:
+def _problems_of_variations(
+    command: str, parsed: list[Override], values: bool
+) -> list[str]:
     """Composes once for all values of a plain key, because a composition takes a tenth of a second."""
     problems: list[str] = []
     first: DictConfig | None = None
@@ -81,7 +99,9 @@ def _problems_of_variations(command: str, parsed: list[Override], values: bool) 
         if key not in copies:
             copies[key] = copy.deepcopy(first)
         try:
-            OmegaConf.update(copies[key], key, parse(changed).value(), merge=False)  # as Hydra does it
+            OmegaConf.update(
+                copies[key], key, parse(changed).value(), merge=False
+            )  # as Hydra does it
         except OmegaConfBaseException as error:
             problems.append(f"{changed}: {plain(error)}{documentation(command, key)}")
             continue
@@ -93,15 +113,21 @@ def _is_plain(text: str) -> bool:
     """Whether an override only sets a value; not what chooses an option, or has a value that is merged."""
     key, _, value = text.partition("=")
     is_option = key in groups() or _option(text) is not None
-    return not (is_option or key.startswith(("hydra", "+", "~")) or value.startswith("{"))
+    return not (
+        is_option or key.startswith(("hydra", "+", "~")) or value.startswith("{")
+    )
 
 
 def _one_line(text: str) -> str:
     """The text with control characters, line ends among them, written as in Python: a quoted value may hold some."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], text)
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], text
+    )
 
 
-def _problem_of(override: Override, text: str, schema: type, multirun: bool) -> str | None:
+def _problem_of(
+    override: Override, text: str, schema: type, multirun: bool
+) -> str | None:
     key = override.key_or_group
     if key == "hydra.mode":
         return f"{text}: leave it out; -m makes a sweep"
@@ -112,25 +138,46 @@ def _problem_of(override: Override, text: str, schema: type, multirun: bool) -> 
     if override.is_sweep_override() and not multirun:
         return f"{text}: several values make a sweep; add -m"
     options = _options(key)
-    if override.is_sweep_override() and not (options and values_of(override)) and "glob(" in text:
+    if (
+        override.is_sweep_override()
+        and not (options and values_of(override))
+        and "glob(" in text
+    ):
         return f"{text}: glob(...) chooses among the options of a group, and finds none here"
     if options:
         return _problem_of_options(override, text, options)
     keys = [k for k, _, _ in schemas.fields(schema)]
-    parents = {k.rsplit(".", 1)[0] for k in keys if "." in k} if not override.is_add() else set()
+    parents = (
+        {k.rsplit(".", 1)[0] for k in keys if "." in k}
+        if not override.is_add()
+        else set()
+    )
     if key in keys or key in parents or key.startswith("model.architecture."):
         return None
     return f"{text}: no such key{did_you_mean(key, [*keys, *groups()])}"
 
 
-def _problem_of_options(override: Override, text: str, options: list[str]) -> str | None:
+def _problem_of_options(
+    override: Override, text: str, options: list[str]
+) -> str | None:
     key = override.key_or_group
     for value in values_of(override):
         is_list = value.startswith("[")
         if is_list and key in _ONE_OPTION:
             return f"{text}: takes one {key}, not a list; there is {', '.join(options)}"
-        names = [name.strip() for name in value.strip("[]").split(",")] if is_list else [value]
-        wrong = next((name for name in names if name not in options and not (is_list and name == "")), None)
+        names = (
+            [name.strip() for name in value.strip("[]").split(",")]
+            if is_list
+            else [value]
+        )
+        wrong = next(
+            (
+                name
+                for name in names
+                if name not in options and not (is_list and name == "")
+            ),
+            None,
+        )
         if wrong is not None:
             return f"{text}: no such {key}{did_you_mean(wrong, options)}; there is {', '.join(options)}"
         if problem := schemas.missing_plugin(key, names[0]):
@@ -139,30 +186,59 @@ def _problem_of_options(override: Override, text: str, options: list[str]) -> st
 
 
 def _problems_of_search(overrides: list[Override], multirun: bool) -> list[str]:
-    search = next((str(o.input_line) for o in overrides if o.key_or_group == "search"), "search=null")
+    search = next(
+        (str(o.input_line) for o in overrides if o.key_or_group == "search"),
+        "search=null",
+    )
     if search == "search=null":
-        lost = [str(o.input_line) for o in overrides if o.key_or_group.startswith("search.")]
-        return [f"{text}: there is no search to set it for; add search=optuna" for text in lost]
+        lost = [
+            str(o.input_line) for o in overrides if o.key_or_group.startswith("search.")
+        ]
+        return [
+            f"{text}: there is no search to set it for; add search=optuna"
+            for text in lost
+        ]
     if not multirun:
         return [f"{search}: a search is a sweep; add -m"]
     swept = [o for o in overrides if o.is_sweep_override()]
-    seeds = [str(o.input_line) for o in swept if o.key_or_group in ("seed", "training.seed")]
-    if not swept and not any(o.key_or_group.startswith("hydra.sweeper.params") for o in overrides):
-        return [f"{search}: no range to search; give one, e.g. 'training.lr=tag(log,interval(1e-5,2e-4))'"]
-    return [f"{seed}: a search runs each trial under search.num_seeds seeds; set that instead" for seed in seeds]
+    seeds = [
+        str(o.input_line) for o in swept if o.key_or_group in ("seed", "training.seed")
+    ]
+    if not swept and not any(
+        o.key_or_group.startswith("hydra.sweeper.params") for o in overrides
+    ):
+        return [
+            f"{search}: no range to search; give one, e.g. 'training.lr=tag(log,interval(1e-5,2e-4))'"
+        ]
+    return [
+        f"{seed}: a search runs each trial under search.num_seeds seeds; set that instead"
+        for seed in seeds
+    ]
 
 
-def _problems_together(command: str, overrides: list[str], values: bool) -> tuple[list[str], DictConfig | None]:
+def _problems_together(
+    command: str, overrides: list[str], values: bool
+) -> tuple[list[str], DictConfig | None]:
     # OmegaConf asserts at a key of an option that was not chosen, such as tracker.mlflow.uri: they come last.
     optional = {text: chosen for text in overrides if (chosen := _option(text))}
-    problems, cfg = _composed(command, [text for text in overrides if text not in optional])
+    problems, cfg = _composed(
+        command, [text for text in overrides if text not in optional]
+    )
     if optional and cfg is not None:
-        absent = {text for text, chosen in optional.items() if OmegaConf.select(cfg, ".".join(chosen)) is None}
-        problems, cfg = _composed(command, [text for text in overrides if text not in absent])
+        absent = {
+            text
+            for text, chosen in optional.items()
+            if OmegaConf.select(cfg, ".".join(chosen)) is None
+        }
+        problems, cfg = _composed(
+            command, [text for text in overrides if text not in absent]
+        )
         for text in overrides:
             if text in absent:
                 group, option = optional[text]
-                problems.append(f"{text}: there is no {option} to set it for; add it to {group}=[...]")
+                problems.append(
+                    f"{text}: there is no {option} to set it for; add it to {group}=[...]"
+                )
     if cfg is not None and values:
         problems += _problems_of_values(command, cfg)
     return problems, cfg
@@ -172,12 +248,17 @@ def _problems_of_values(command: str, cfg: DictConfig) -> list[str]:
     try:
         config: Any = to_config(cfg, SCHEMAS[command])
     except ConfigError as error:
-        return [*error.problems, *(_problems_of_name(cfg) if command == "train" else [])]
+        return [
+            *error.problems,
+            *(_problems_of_name(cfg) if command == "train" else []),
+        ]
     if not isinstance(config, schemas.RunConfig):
         return []
     architecture = masked(cfg)["model"]["architecture"]
     if "${oc.env:" in str(architecture):
-        return [f"model.architecture={architecture}: is saved with the model; write it without oc.env"]
+        return [
+            f"model.architecture={architecture}: is saved with the model; write it without oc.env"
+        ]
     return [
         *schemas.missing_packages(config.tracker),
         *_problems_of_name(cfg),
@@ -192,7 +273,11 @@ def _problems_of_name(cfg: DictConfig) -> list[str]:
     typed = OmegaConf.to_container(cfg, resolve=False)["name"]  # type: ignore[index,call-overload]
     if "${oc.env:" in str(masked(cfg).get("name")):
         problem = "everybody can see it: write it without oc.env"
-    return [f"name={typed}: the run's folder is named after it; {problem}"] if problem else []
+    return (
+        [f"name={typed}: the run's folder is named after it; {problem}"]
+        if problem
+        else []
+    )
 
 
 def _problem_of_name(name: str) -> str | None:
@@ -208,7 +293,9 @@ def _problem_of_name(name: str) -> str | None:
     return None
 
 
-def _composed(command: str, overrides: list[str]) -> tuple[list[str], DictConfig | None]:
+def _composed(
+    command: str, overrides: list[str]
+) -> tuple[list[str], DictConfig | None]:
     """What Hydra objects to, and the config without that; None when it does not name what it objects to."""
     problems: list[str] = []
     remaining = list(overrides)
@@ -216,14 +303,20 @@ def _composed(command: str, overrides: list[str]) -> tuple[list[str], DictConfig
         try:
             return problems, compose_command(command, remaining)
         except Exception as error:  # Hydra and OmegaConf also raise ValueError, TypeError and AssertionError
-            culprit = _culprit(error, remaining) or _culprit_by_trial(command, error, remaining)
+            culprit = _culprit(error, remaining) or _culprit_by_trial(
+                command, error, remaining
+            )
             if culprit is None:
                 return [*problems, first_line(error)], None
-            problems.append(f"{culprit}: {plain(error)}{documentation(command, culprit.split('=')[0])}")
+            problems.append(
+                f"{culprit}: {plain(error)}{documentation(command, culprit.split('=')[0])}"
+            )
             remaining.remove(culprit)
 
 
-def _culprit_by_trial(command: str, error: Exception, overrides: list[str]) -> str | None:
+def _culprit_by_trial(
+    command: str, error: Exception, overrides: list[str]
+) -> str | None:
     """The override without which the composition works or fails otherwise."""
     for index, text in enumerate(overrides):
         try:
@@ -243,11 +336,17 @@ def _option(text: str) -> tuple[str, str] | None:
 
 
 def _options(group: str) -> list[str]:
-    return GlobalHydra.instance().config_loader().get_group_options(group) if group in groups() else []
+    return (
+        GlobalHydra.instance().config_loader().get_group_options(group)
+        if group in groups()
+        else []
+    )
 
 
 def _culprit(error: Exception, overrides: list[str]) -> str | None:
     text = f"{error} {error.__cause__ or ''}"
     by_name = next((o for o in overrides if o in text), None)
     key = re.search(r"full_key: (\S+)", text)
-    return by_name or next((o for o in overrides if key and o.lstrip("+").split("=")[0] == key[1]), None)
+    return by_name or next(
+        (o for o in overrides if key and o.lstrip("+").split("=")[0] == key[1]), None
+    )

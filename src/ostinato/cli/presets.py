@@ -28,20 +28,36 @@ def own_recipe(overrides: Sequence[str]) -> list[str]:
     """
     try:
         parsed = [OverridesParser.create().parse_override(text) for text in overrides]
-        named = next((override for override in parsed if override.key_or_group == "model.name"), None)
+        named = next(
+            (override for override in parsed if override.key_or_group == "model.name"),
+            None,
+        )
         return [] if named is None else _taken_back(parsed, _names(named))
-    except (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError):
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        ValueError,
+        TypeError,
+        AssertionError,
+        RecursionError,
+    ):
         return []
 
 
 def _taken_back(parsed: list[Override], names: list[str]) -> list[str]:
     with hydra_composition():
-        cfg = compose("train", overrides=next(variations(parsed)).overrides, return_hydra_config=True)
+        cfg = compose(
+            "train",
+            overrides=next(variations(parsed)).overrides,
+            return_hydra_config=True,
+        )
     choices = cfg.hydra.runtime.choices
     preset = _values(CONF / "model" / f"{choices.model}.yaml")
     if set(names) <= {preset.get("model", {}).get("name")}:
         return []
-    experiment = _values(CONF / "experiment" / f"{choices.get('experiment')}.yaml").get("training", {})
+    experiment = _values(CONF / "experiment" / f"{choices.get('experiment')}.yaml").get(
+        "training", {}
+    )
     typed = {override.key_or_group for override in parsed}
     defaults = TrainingConfig()
     return [
@@ -59,11 +75,15 @@ def _names(override: Override) -> list[str]:
 
 
 def _values(file: Path) -> dict[str, Any]:
-    return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
+    return (
+        yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
+    )
 
 
 def _number(value: Any) -> Any:
-    return float(value) if isinstance(value, str) else value  # YAML 1.1 reads 1e-4 as a string
+    return (
+        float(value) if isinstance(value, str) else value
+    )  # YAML 1.1 reads 1e-4 as a string
 
 
 def _as_typed(value: Any) -> str:

@@ -30,14 +30,18 @@ def quiet_streams() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes stdout again when it ends
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), 1
+        )  # Python flushes stdout again when it ends
         sys.exit(128 + signal.SIGPIPE)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Ends with one line and exit code 2 where Hydra fails outside of the command's own work."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # Hydra raises its errors instead of printing them
+    )
     try:
         yield
     except BrokenPipeError:

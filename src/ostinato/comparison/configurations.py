@@ -73,7 +73,11 @@ class Configuration:
 
     def scores(self, collapsed: bool = True) -> dict[str, float]:
         """Score by sample, with or without collapsed runs."""
-        return {p.sample: p.score for p in self.points if p.score is not None and (collapsed or not p.collapsed)}
+        return {
+            p.sample: p.score
+            for p in self.points
+            if p.score is not None and (collapsed or not p.collapsed)
+        }
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,10 @@ class Comparison:
 
 
 def build(
-    points: Mapping[str, Sequence[Point]], metric: str, cfg: ComparisonConfig, higher_is_better: bool = True
+    points: Mapping[str, Sequence[Point]],
+    metric: str,
+    cfg: ComparisonConfig,
+    higher_is_better: bool = True,
 ) -> Comparison:
     """Compares configurations by their points.
 
@@ -166,7 +173,11 @@ def build(
         configurations=configurations,
         against_baseline=_judged(pairs, cfg.margin, higher_is_better),
         other_pairs=rest,
-        notes=[_unpaired(pair, configurations) for pair in pairs if _unpaired(pair, configurations)],
+        notes=[
+            _unpaired(pair, configurations)
+            for pair in pairs
+            if _unpaired(pair, configurations)
+        ],
     )
 
 
@@ -184,22 +195,32 @@ def _configuration(name: str, points: list[Point]) -> Configuration:
     )
 
 
-def _baseline(wanted: str | None, configurations: Sequence[Configuration]) -> Configuration:
+def _baseline(
+    wanted: str | None, configurations: Sequence[Configuration]
+) -> Configuration:
     if wanted is None:
-        return next((c for c in configurations if c.summary is not None), configurations[0])
+        return next(
+            (c for c in configurations if c.summary is not None), configurations[0]
+        )
     exact = [c for c in configurations if c.name == wanted]
     found = exact or [c for c in configurations if wanted.lower() in c.name.lower()]
     if len(found) != 1:
         names = ", ".join(c.name for c in found or configurations)
         problem = "fits several configurations" if found else "no such configuration"
-        raise ConfigError([f"compare.baseline={wanted}: {problem}; give one of: {names}"])
+        raise ConfigError(
+            [f"compare.baseline={wanted}: {problem}; give one of: {names}"]
+        )
     return found[0]
 
 
 def _pair(first: Configuration, second: Configuration, higher_is_better: bool) -> Pair:
     difference = _difference(first.scores(), second.scores(), higher_is_better)
     collapsed = first.collapsed + second.collapsed > 0
-    sound = _difference(first.scores(False), second.scores(False), higher_is_better) if collapsed else None
+    sound = (
+        _difference(first.scores(False), second.scores(False), higher_is_better)
+        if collapsed
+        else None
+    )
     ours, theirs = list(first.scores().values()), list(second.scores().values())
     above = superiority(ours, theirs, higher_is_better) if ours and theirs else None
     return Pair(first.name, second.name, difference, sound, above)
@@ -211,16 +232,27 @@ def _difference(
     shared = [sample for sample in first if sample in second]
     if not shared:
         return None
-    return paired_difference([first[s] for s in shared], [second[s] for s in shared], higher_is_better)
+    return paired_difference(
+        [first[s] for s in shared], [second[s] for s in shared], higher_is_better
+    )
 
 
 def _judged(pairs: Sequence[Pair], margin: float, higher_is_better: bool) -> list[Pair]:
     tested = [pair.difference.p for pair in pairs if pair.difference]
     corrected = iter(holm(tested))
     return [
-        _verdict(pair, pair.difference, float(next(corrected)), len(tested), margin, higher_is_better)
+        _verdict(
+            pair,
+            pair.difference,
+            float(next(corrected)),
+            len(tested),
+            margin,
+            higher_is_better,
+        )
         if pair.difference
-        else dataclasses.replace(pair, verdict=Verdict.too_few, remark="no shared seed with a score")
+        else dataclasses.replace(
+            pair, verdict=Verdict.too_few, remark="no shared seed with a score"
+        )
         for pair in pairs
     ]
 
@@ -239,28 +271,33 @@ def _verdict(
     if verdict is Verdict.too_few:
         reach = min(1.0, comparisons * 2.0 ** (1 - n))
         held = f" and {comparisons} comparisons" if comparisons > 1 else ""
-        remark = (
-            f"{n} shared seeds{held} reach p = {reach:.2g} at best; {pairs_needed(comparisons)} seeds can reach .05"
-        )
+        remark = f"{n} shared seeds{held} reach p = {reach:.2g} at best; {pairs_needed(comparisons)} seeds can reach .05"
     elif verdict is Verdict.unclear and p_holm <= ALPHA:
         remark = f"real, but smaller than compare.margin={margin:g}"
     return dataclasses.replace(pair, p_holm=p_holm, verdict=verdict, remark=remark)
 
 
 def _unpaired(pair: Pair, configurations: Sequence[Configuration]) -> str:
-    ours, theirs = (next(c for c in configurations if c.name == name) for name in (pair.first, pair.second))
+    ours, theirs = (
+        next(c for c in configurations if c.name == name)
+        for name in (pair.first, pair.second)
+    )
     n = pair.difference.n if pair.difference else 0
     left = len(ours.scores()) + len(theirs.scores()) - 2 * n
     if not left:
         return ""
-    return (
-        f"{pair.first} - {pair.second}: {left} runs have no partner with the same seed and stay out of the difference"
-    )
+    return f"{pair.first} - {pair.second}: {left} runs have no partner with the same seed and stay out of the difference"
 
 
-def best(configurations: Sequence[Configuration], higher_is_better: bool) -> Configuration | None:
+def best(
+    configurations: Sequence[Configuration], higher_is_better: bool
+) -> Configuration | None:
     """The configuration with the best mean; one with failed runs only when there is no other."""
     scored = [c for c in configurations if c.summary is not None]
     whole = [c for c in scored if not c.failed] or scored
     sign = 1 if higher_is_better else -1
-    return max(whole, key=lambda c: sign * (c.summary.mean if c.summary else -math.inf), default=None)
+    return max(
+        whole,
+        key=lambda c: sign * (c.summary.mean if c.summary else -math.inf),
+        default=None,
+    )

@@ -34,15 +34,30 @@ CONFIGURATION_COLUMNS = (
     "failed",
     "collapsed",
 )
-PAIR_COLUMNS = ("configuration", "difference", "95 % interval", "p", "p (Holm)", "P(A>B)", "wins", "verdict")
+PAIR_COLUMNS = (
+    "configuration",
+    "difference",
+    "95 % interval",
+    "p",
+    "p (Holm)",
+    "P(A>B)",
+    "wins",
+    "verdict",
+)
 
 
 class Numbers:
     """Writes numbers with as many digits as the scores deserve: shares with four decimals, percents with one."""
 
     def __init__(self, comparison: Comparison) -> None:
-        scores = [abs(score) for c in comparison.configurations for score in c.scores().values()]
-        self._decimals = max(0, 3 - math.floor(math.log10(max([*scores, 1e-9])))) if scores else 4
+        scores = [
+            abs(score)
+            for c in comparison.configurations
+            for score in c.scores().values()
+        ]
+        self._decimals = (
+            max(0, 3 - math.floor(math.log10(max([*scores, 1e-9])))) if scores else 4
+        )
         self._decimals = min(4, self._decimals) if max([*scores, 0]) < 10 else 1
 
     def plain(self, value: float | None) -> str:
@@ -55,7 +70,11 @@ class Numbers:
 
     def interval(self, interval: Interval | None) -> str:
         """An interval."""
-        return "-" if interval is None else f"[{self.plain(interval[0])}, {self.plain(interval[1])}]"
+        return (
+            "-"
+            if interval is None
+            else f"[{self.plain(interval[0])}, {self.plain(interval[1])}]"
+        )
 
     @staticmethod
     def p(value: float | None) -> str:
@@ -64,7 +83,11 @@ class Numbers:
             return "-"
         if value < 0.001:
             return "< .001"
-        return f"{value:.3f}".lstrip("0") if value < 0.095 else f"{value:.2f}".removeprefix("0")
+        return (
+            f"{value:.3f}".lstrip("0")
+            if value < 0.095
+            else f"{value:.2f}".removeprefix("0")
+        )
 
 
 def show(comparison: Comparison) -> None:
@@ -74,7 +97,12 @@ def show(comparison: Comparison) -> None:
     view = View(comparison)
     _print(console, comparison.metric, CONFIGURATION_COLUMNS, view.configurations())
     if comparison.against_baseline:
-        _print(console, f"against {comparison.baseline}, same seeds", PAIR_COLUMNS, view.pairs())
+        _print(
+            console,
+            f"against {comparison.baseline}, same seeds",
+            PAIR_COLUMNS,
+            view.pairs(),
+        )
     for line in view.lines():
         console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
 
@@ -104,7 +132,11 @@ def check_folder(folder: Path) -> None:
     check_output(record, ".json", holds("configurations", "against_baseline"))
     for path in (folder / "compare.md", folder / "compare.html"):
         if path.exists() and not record.exists():
-            raise ConfigError([f"output={folder}: holds a {path.name} of something else; give another folder"])
+            raise ConfigError(
+                [
+                    f"output={folder}: holds a {path.name} of something else; give another folder"
+                ]
+            )
 
 
 def _write(comparison: Comparison, folder: Path, stem: str) -> None:
@@ -112,7 +144,9 @@ def _write(comparison: Comparison, folder: Path, stem: str) -> None:
     templates = Environment(
         loader=PackageLoader("ostinato"),
         autoescape=select_autoescape(),
-        finalize=lambda value: shown(value) if type(value) is str else value,  # Markup has been escaped
+        finalize=lambda value: (
+            shown(value) if type(value) is str else value
+        ),  # Markup has been escaped
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -132,7 +166,12 @@ def _print(console: Console, title: str, columns: Row, rows: Sequence[Row]) -> N
     table = Table(title=Text(shown(title)), title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         words = number == 0 or column == "verdict"
-        table.add_column(column, justify="left" if words else "right", no_wrap=number > 0, overflow="fold")
+        table.add_column(
+            column,
+            justify="left" if words else "right",
+            no_wrap=number > 0,
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*map(shown, row))
     console.print(table, markup=False, highlight=False)
@@ -150,16 +189,27 @@ class View:
         rows = []
         for configuration in self._comparison.configurations:
             counts = (str(configuration.failed), str(configuration.collapsed))
-            rows.append(self._metrics(configuration.name, configuration.summary, counts))
+            rows.append(
+                self._metrics(configuration.name, configuration.summary, counts)
+            )
             if configuration.collapsed:
-                rows.append(self._metrics("  without the collapsed", configuration.without_collapsed, ("", "")))
+                rows.append(
+                    self._metrics(
+                        "  without the collapsed",
+                        configuration.without_collapsed,
+                        ("", ""),
+                    )
+                )
         return rows
 
     def _metrics(self, name: str, summary: Summary | None, counts: Row) -> Row:
         if summary is None:
             return (name, "0", *["-"] * 4, *counts)
         n = self.numbers
-        spread = " / ".join(n.plain(value) for value in (summary.minimum, summary.median, summary.maximum))
+        spread = " / ".join(
+            n.plain(value)
+            for value in (summary.minimum, summary.median, summary.maximum)
+        )
         return (
             name,
             str(summary.n),
@@ -174,15 +224,27 @@ class View:
         """A row for each comparison with the baseline."""
         rows = []
         for pair in self._comparison.against_baseline:
-            rows.append(self._difference(pair.first, pair, str(pair.verdict.value if pair.verdict else "")))
+            rows.append(
+                self._difference(
+                    pair.first, pair, str(pair.verdict.value if pair.verdict else "")
+                )
+            )
             if pair.without_collapsed is not None:
-                sound = dataclasses.replace(pair, difference=pair.without_collapsed, p_holm=None, superiority=None)
+                sound = dataclasses.replace(
+                    pair,
+                    difference=pair.without_collapsed,
+                    p_holm=None,
+                    superiority=None,
+                )
                 rows.append(self._difference("  without the collapsed", sound, ""))
         return rows
 
     def other_pairs(self) -> list[Row]:
         """A row for each other pair, without a verdict."""
-        return [self._difference(f"{pair.first} - {pair.second}", pair, "") for pair in self._comparison.other_pairs]
+        return [
+            self._difference(f"{pair.first} - {pair.second}", pair, "")
+            for pair in self._comparison.other_pairs
+        ]
 
     def _difference(self, name: str, pair: Pair, verdict: str) -> Row:
         difference, n = pair.difference, self.numbers
@@ -195,7 +257,8 @@ class View:
             n.p(difference.p),
             n.p(pair.p_holm),
             "-" if pair.superiority is None else f"{pair.superiority:.2f}",
-            f"{difference.wins} of {difference.n}" + (f", {difference.ties} tied" if difference.ties else ""),
+            f"{difference.wins} of {difference.n}"
+            + (f", {difference.ties} tied" if difference.ties else ""),
             verdict,
         )
 
@@ -209,7 +272,13 @@ class View:
 
     def lines(self) -> list[str]:
         """What must be said with the tables: limits of verdicts, chance by rows, the choice, runs that are missing."""
-        return [*self._remarks(), *self._streams(), *self._choice(), *self._missing(), *self._comparison.notes]
+        return [
+            *self._remarks(),
+            *self._streams(),
+            *self._choice(),
+            *self._missing(),
+            *self._comparison.notes,
+        ]
 
     def _remarks(self) -> list[str]:
         lines = [
@@ -217,11 +286,20 @@ class View:
             for p in self._comparison.against_baseline
             if p.remark and p.verdict
         ]
-        sizes = {p.difference.n: p.difference.smallest_p for p in self._comparison.against_baseline if p.difference}
-        lines += [f"p flips signs: {n} seeds reach p = {self.numbers.p(p)} at best" for n, p in sizes.items()]
+        sizes = {
+            p.difference.n: p.difference.smallest_p
+            for p in self._comparison.against_baseline
+            if p.difference
+        }
+        lines += [
+            f"p flips signs: {n} seeds reach p = {self.numbers.p(p)} at best"
+            for n, p in sizes.items()
+        ]
         for pair in self._comparison.against_baseline:
             if pair.rows:
-                lines.append(f"{pair.first} - {pair.second}: {_rows(pair.rows, 'accuracy difference')}")
+                lines.append(
+                    f"{pair.first} - {pair.second}: {_rows(pair.rows, 'accuracy difference')}"
+                )
         return lines
 
     def _streams(self) -> list[str]:
@@ -239,7 +317,9 @@ class View:
         lines = [f"chosen by mean {self._comparison.metric}: {chosen.name}"]
         if chosen.test is not None:
             mean, interval = n.plain(chosen.test.mean), n.interval(chosen.test.interval)
-            lines.append(f"  its {chosen.metric}: {mean} {interval} over {chosen.test.n} runs")
+            lines.append(
+                f"  its {chosen.metric}: {mean} {interval} over {chosen.test.n} runs"
+            )
         if chosen.rows:
             lines.append(f"  {_rows(chosen.rows)}")
         if chosen.difference:
@@ -251,16 +331,26 @@ class View:
         return lines
 
     def _missing(self) -> list[str]:
-        points = [(c.name, p) for c in self._comparison.configurations for p in c.points]
-        lines = [f"{p.status}: {p.run} ({name}, seed {p.sample}): {p.reason}" for name, p in points if p.score is None]
+        points = [
+            (c.name, p) for c in self._comparison.configurations for p in c.points
+        ]
+        lines = [
+            f"{p.status}: {p.run} ({name}, seed {p.sample}): {p.reason}"
+            for name, p in points
+            if p.score is None
+        ]
         return lines + [
-            f"collapsed: {p.run} ({name}): {self.numbers.plain(p.score)}" for name, p in points if p.collapsed
+            f"collapsed: {p.run} ({name}): {self.numbers.plain(p.score)}"
+            for name, p in points
+            if p.collapsed
         ]
 
 
 def _rows(rows: RowSampling, of: str = "accuracy") -> str:
     low, high = rows.interval
-    test = "" if rows.mcnemar_p is None else f", McNemar p = {Numbers.p(rows.mcnemar_p)}"
+    test = (
+        "" if rows.mcnemar_p is None else f", McNemar p = {Numbers.p(rows.mcnemar_p)}"
+    )
     sign = "+" if of != "accuracy" else ""
     metrics = f"{rows.mean:{sign}.4f} [{low:.4f}, {high:.4f}]"
     return f"chance by rows alone: {of} {metrics} with the {rows.num_rows:,} {rows.split} rows drawn anew{test}"

@@ -25,8 +25,12 @@ def scores(comparison: Comparison) -> str:
 
 def differences(comparison: Comparison) -> str:
     """Paired differences to the baseline with their intervals, and the margin as a band."""
-    shown = [pair for pair in comparison.against_baseline if pair.difference is not None]
-    figure, axes = _canvas(len(shown), f"{comparison.metric}: difference to {comparison.baseline}")
+    shown = [
+        pair for pair in comparison.against_baseline if pair.difference is not None
+    ]
+    figure, axes = _canvas(
+        len(shown), f"{comparison.metric}: difference to {comparison.baseline}"
+    )
     axes.axvline(0, color="0.3", linewidth=1)
     if comparison.margin:
         axes.axvspan(-comparison.margin, comparison.margin, color="0.92", zorder=0)
@@ -48,8 +52,20 @@ def _canvas(rows: int, label: str) -> tuple[Figure, Axes]:
 
 def _strip(axes: Axes, row: int, configuration: Configuration) -> None:
     for collapsed, marker, colour in ((False, "o", _BLUE), (True, "x", _RED)):
-        values = [p.score for p in configuration.points if p.score is not None and p.collapsed is collapsed]
-        axes.plot(values, [row + 0.12] * len(values), marker, color=colour, alpha=0.7, markersize=6, linestyle="none")
+        values = [
+            p.score
+            for p in configuration.points
+            if p.score is not None and p.collapsed is collapsed
+        ]
+        axes.plot(
+            values,
+            [row + 0.12] * len(values),
+            marker,
+            color=colour,
+            alpha=0.7,
+            markersize=6,
+            linestyle="none",
+        )
     assert configuration.summary is not None
     low, high = configuration.summary.interval or (configuration.summary.mean,) * 2
     axes.plot([low, high], [row - 0.15] * 2, color="0.2", linewidth=2)
@@ -75,6 +91,10 @@ def _plain(name: str) -> str:
 def _svg(figure: Figure) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ostinato"}):
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(
+            buffer,
+            format="svg",
+            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+        )
     text = buffer.getvalue()
     return text[text.index("<svg") :]  # without the XML prologue, to stand inside HTML

@@ -40,7 +40,9 @@ def sample_rows(split: str, runs: Sequence[Run]) -> RowSampling | None:
     return RowSampling(split, len(shares), float(shares.mean()), bootstrap_rows(shares))
 
 
-def sample_row_differences(split: str, pairs: Sequence[tuple[Run, Run]]) -> RowSampling | None:
+def sample_row_differences(
+    split: str, pairs: Sequence[tuple[Run, Run]]
+) -> RowSampling | None:
     """Row sampling of the difference between two configurations, over the runs of the same seeds.
 
     None where predictions are missing or the rows of the runs are not the same ones.
@@ -56,7 +58,16 @@ def sample_row_differences(split: str, pairs: Sequence[tuple[Run, Run]]) -> RowS
 
 def rows_differ(split: str, runs: Sequence[Run]) -> bool:
     """Whether the runs were scored on different rows."""
-    return len({digest for run in runs if (digest := run.provenance.get("data", {}).get(split))}) > 1
+    return (
+        len(
+            {
+                digest
+                for run in runs
+                if (digest := run.provenance.get("data", {}).get(split))
+            }
+        )
+        > 1
+    )
 
 
 def _correct(split: str, runs: Sequence[Run]) -> NDArray[np.bool_] | None:

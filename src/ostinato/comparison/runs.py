@@ -53,7 +53,9 @@ class Run:
     @property
     def sample(self) -> str:
         """Its seeds as text: runs of different configurations with the same one form a pair."""
-        named = [f"{name}={seed}" for name, seed in self.seeds.items() if name != "seed"]
+        named = [
+            f"{name}={seed}" for name, seed in self.seeds.items() if name != "seed"
+        ]
         return " ".join([str(self.seeds.get("seed", "?")), *named])
 
     @property
@@ -63,12 +65,16 @@ class Run:
 
     def streams(self) -> dict[str, int | None]:
         """The seed that each stream draws from."""
-        return {stream: self.seeds.get(stream, self.seeds.get("seed")) for stream in STREAMS}
+        return {
+            stream: self.seeds.get(stream, self.seeds.get("seed")) for stream in STREAMS
+        }
 
     def score(self, metric: str) -> float | None:
         """A final metric such as val/accuracy; None without it."""
         split, name = metric.split("/", 1)
-        value = self.results.get(split, {}).get(name) if self.status == "finished" else None
+        value = (
+            self.results.get(split, {}).get(name) if self.status == "finished" else None
+        )
         return float(value) if isinstance(value, int | float) else None
 
     def is_collapsed(self, metric: str) -> bool:
@@ -94,16 +100,26 @@ def find_runs(folders: Sequence[str]) -> list[Run]:
         folder = Path(text)
         if not folder.is_dir():
             raise ConfigError([f"runs={text}: no such folder"])
-        inside = [folder] if _is_run(folder) else sorted(filter(_is_run, folder.iterdir()), key=_job_number)
+        inside = (
+            [folder]
+            if _is_run(folder)
+            else sorted(filter(_is_run, folder.iterdir()), key=_job_number)
+        )
         if not inside:
-            raise ConfigError([f"runs={text}: holds no run; give run folders, or sweep folders with jobs in them"])
+            raise ConfigError(
+                [
+                    f"runs={text}: holds no run; give run folders, or sweep folders with jobs in them"
+                ]
+            )
         found |= {path.resolve(): _read(RunDir(path)) for path in inside}
     return list(found.values())
 
 
 def _is_run(folder: Path) -> bool:
     run = RunDir(folder)
-    return run.config.is_file() or run.results.is_file() or (run.path / ".hydra").is_dir()
+    return (
+        run.config.is_file() or run.results.is_file() or (run.path / ".hydra").is_dir()
+    )
 
 
 def _job_number(folder: Path) -> tuple[float, str]:
@@ -115,16 +131,29 @@ def _read(run: RunDir) -> Run:
     config, provenance, results, damaged = {}, {}, {}, ""
     try:
         config = read_config(run) if run.config.is_file() else {}
-        provenance = read_json(run.provenance, Provenance) if run.provenance.is_file() else {}
+        provenance = (
+            read_json(run.provenance, Provenance) if run.provenance.is_file() else {}
+        )
         results = read_json(run.results, Results) if run.results.is_file() else {}
-        damaged = "; ".join(f"{run.config.name} changed since the run: {line}" for line in changed_config(run))
+        damaged = "; ".join(
+            f"{run.config.name} changed since the run: {line}"
+            for line in changed_config(run)
+        )
     except ConfigError as error:
         damaged = str(error)
     status = "failed" if damaged else results.get("status", "unfinished")
-    unfinished = "no results.json: it was killed, or is running still" if status == "unfinished" else ""
+    unfinished = (
+        "no results.json: it was killed, or is running still"
+        if status == "unfinished"
+        else ""
+    )
     reason = damaged or results.get("error", unfinished)
     training = config.get("training", {})
-    seeds = {name: seed for name, seed in training.get("seeds", {}).items() if seed is not None}
+    seeds = {
+        name: seed
+        for name, seed in training.get("seeds", {}).items()
+        if seed is not None
+    }
     if "seed" in training:
         seeds = {"seed": training["seed"], **seeds}
     return Run(run, _identity(config), seeds, status, reason, results, provenance)
@@ -133,8 +162,14 @@ def _read(run: RunDir) -> Run:
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     if not config:
         return {}
-    kept = without_observers({name: value for name, value in config.items() if name != "seed"})
-    training = {name: value for name, value in kept.get("training", {}).items() if name not in ("seed", "seeds")}
+    kept = without_observers(
+        {name: value for name, value in config.items() if name != "seed"}
+    )
+    training = {
+        name: value
+        for name, value in kept.get("training", {}).items()
+        if name not in ("seed", "seeds")
+    }
     return kept | {"training": training}
 
 
@@ -154,12 +189,18 @@ def newest(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
         else:
             other = run
         if other is not None:
-            notes.append(f"{other.name}: the same config and seed as {kept[key].name}, which is counted instead")
+            notes.append(
+                f"{other.name}: the same config and seed as {kept[key].name}, which is counted instead"
+            )
     return list(kept.values()), notes
 
 
 def _age(run: Run) -> tuple[bool, str, float]:
-    return run.status == "finished", run.results.get("started", ""), run.folder.path.stat().st_mtime
+    return (
+        run.status == "finished",
+        run.results.get("started", ""),
+        run.folder.path.stat().st_mtime,
+    )
 
 
 def names(runs: Sequence[Run]) -> dict[str, str]:
@@ -169,12 +210,15 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
     kept: list[str] = []
     for key in keys:
         known = {tuple(str(values.get(k)) for k in kept) for values in flat.values()}
-        more = {tuple(str(values.get(k)) for k in (*kept, key)) for values in flat.values()}
+        more = {
+            tuple(str(values.get(k)) for k in (*kept, key)) for values in flat.values()
+        }
         if len(more) > len(known):
             kept.append(key)
     everything = next((run.results.get("name", run.name) for run in runs), "")
     return {
-        group: " ".join(f"{key}={values.get(key)}" for key in kept) or str(everything) for group, values in flat.items()
+        group: " ".join(f"{key}={values.get(key)}" for key in kept) or str(everything)
+        for group, values in flat.items()
     }
 
 
@@ -197,8 +241,13 @@ def warnings(runs: Sequence[Run]) -> list[str]:
             for line in environment_drift(recorded[0].provenance, run.provenance)
             if not line.startswith(_NO_WARNING)
         )
-        key = json.dumps([run.identity.get("data"), run.seeds], sort_keys=True, default=str)
+        key = json.dumps(
+            [run.identity.get("data"), run.seeds], sort_keys=True, default=str
+        )
         first = data.setdefault(key, run.provenance.get("data"))
         if first != run.provenance.get("data"):
             found[f"the data of seed {run.sample} (same config, other content)"] += 1
-    return [f"differs in {count} of {len(recorded)} runs: {line}" for line, count in found.items()]
+    return [
+        f"differs in {count} of {len(recorded)} runs: {line}"
+        for line, count in found.items()
+    ]

@@ -15,7 +15,9 @@ from scipy import stats
 ALPHA = 0.05
 """The error rate of every interval and verdict."""
 
-_EXACT = 2**14  # sign flips that are all enumerated: up to 14 pairs; beyond, as many are drawn, with a fixed seed
+_EXACT = (
+    2**14
+)  # sign flips that are all enumerated: up to 14 pairs; beyond, as many are drawn, with a fixed seed
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -97,7 +99,11 @@ def summarise(scores: Sequence[float]) -> Summary:
     """Describes at least one score."""
     values = np.asarray(scores, dtype=np.float64)
     n = len(values)
-    low, high = (float(bound) for bound in mean_interval(values)) if n > 1 else (math.nan, math.nan)
+    low, high = (
+        (float(bound) for bound in mean_interval(values))
+        if n > 1
+        else (math.nan, math.nan)
+    )
     return Summary(
         n=n,
         mean=float(values.mean()),
@@ -162,7 +168,11 @@ def paired_difference(
     differences = np.subtract(first, second, dtype=np.float64)
     n = len(differences)
     gains = differences if higher_is_better else -differences
-    low, high = (float(bound) for bound in mean_interval(differences)) if n > 1 else (math.nan, math.nan)
+    low, high = (
+        (float(bound) for bound in mean_interval(differences))
+        if n > 1
+        else (math.nan, math.nan)
+    )
     return PairedDifference(
         n=n,
         mean=float(differences.mean()),
@@ -174,7 +184,9 @@ def paired_difference(
     )
 
 
-def superiority(first: Sequence[float], second: Sequence[float], higher_is_better: bool = True) -> float:
+def superiority(
+    first: Sequence[float], second: Sequence[float], higher_is_better: bool = True
+) -> float:
     """P(A > B): how probably a run of the first beats a run of the second, over all pairs; a tie counts half."""
     above = np.sign(np.subtract.outer(np.asarray(first), np.asarray(second)))
     share = float((above.mean() + 1) / 2)
@@ -197,7 +209,12 @@ def holm(p_values: ArrayLike) -> Floats:
 
 
 def judge(
-    mean: float, n: int, p_holm: float, comparisons: int, margin: float = 0.0, higher_is_better: bool = True
+    mean: float,
+    n: int,
+    p_holm: float,
+    comparisons: int,
+    margin: float = 0.0,
+    higher_is_better: bool = True,
 ) -> Verdict:
     """Says what a difference of n pairs is worth, next to `comparisons` - 1 others.
 
@@ -227,13 +244,19 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 def bootstrap_rows(values: ArrayLike, num_samples: int = 4000) -> Interval:
     """95 % percentile interval of the mean of values [num_rows] when the rows are drawn anew, with a fixed seed."""
     data = np.asarray(values, dtype=np.float64)
-    levels, counts = np.unique(data, return_counts=True)  # rows of equal value are drawn together: a multinomial
-    drawn = np.random.default_rng(0).multinomial(len(data), counts / len(data), size=num_samples)
+    levels, counts = np.unique(
+        data, return_counts=True
+    )  # rows of equal value are drawn together: a multinomial
+    drawn = np.random.default_rng(0).multinomial(
+        len(data), counts / len(data), size=num_samples
+    )
     low, high = np.quantile(drawn @ levels / len(data), [ALPHA / 2, 1 - ALPHA / 2])
     return float(low), float(high)
 
 
-def variance_by_stream(runs: Sequence[tuple[Mapping[str, Hashable], float]]) -> list[StreamVariance]:
+def variance_by_stream(
+    runs: Sequence[tuple[Mapping[str, Hashable], float]],
+) -> list[StreamVariance]:
     """Splits the variance of runs by seed stream: pooled over the sets that differ in one stream's seed alone.
 
     Args:
@@ -247,7 +270,16 @@ def variance_by_stream(runs: Sequence[tuple[Mapping[str, Hashable], float]]) -> 
             sets.setdefault(others, []).append(score)
         varied = [np.asarray(scores) for scores in sets.values() if len(scores) > 1]
         if varied:
-            squares = sum(float(((scores - scores.mean()) ** 2).sum()) for scores in varied)
+            squares = sum(
+                float(((scores - scores.mean()) ** 2).sum()) for scores in varied
+            )
             freedom = sum(len(scores) - 1 for scores in varied)
-            table.append(StreamVariance(stream, freedom + len(varied), len(varied), math.sqrt(squares / freedom)))
+            table.append(
+                StreamVariance(
+                    stream,
+                    freedom + len(varied),
+                    len(varied),
+                    math.sqrt(squares / freedom),
+                )
+            )
     return table

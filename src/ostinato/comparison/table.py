@@ -24,7 +24,10 @@ def read_table(cfg: CompareConfig) -> dict[str, list[Point]]:
         DataError: a score that is no number, or two of one configuration and sample.
     """
     table = Path(str(cfg.table))
-    where = {column: pattern for column, _, pattern in (condition.partition(":") for condition in cfg.where)}
+    where = {
+        column: pattern
+        for column, _, pattern in (condition.partition(":") for condition in cfg.where)
+    }
     try:
         with table.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
@@ -32,7 +35,9 @@ def read_table(cfg: CompareConfig) -> dict[str, list[Point]]:
             columns = reader.fieldnames or []
     except (OSError, ValueError) as error:
         raise ConfigError([f"table={table}: not readable as csv ({error})"]) from None
-    sample = cfg.sample_column or next((c for c in _SAMPLE_COLUMNS if c in columns), "seed")
+    sample = cfg.sample_column or next(
+        (c for c in _SAMPLE_COLUMNS if c in columns), "seed"
+    )
     _check(
         columns,
         {
@@ -44,12 +49,20 @@ def read_table(cfg: CompareConfig) -> dict[str, list[Point]]:
     )
     points: dict[str, list[Point]] = {}
     for number, row in rows:
-        if all(fnmatchcase(row[column] or "", pattern) for column, pattern in where.items()):
+        if all(
+            fnmatchcase(row[column] or "", pattern) for column, pattern in where.items()
+        ):
             score = _score(row[cfg.score_column], f"{table}, line {number}")
             point = _point(row[sample], score, cfg)
             points.setdefault(row[cfg.configuration_column], []).append(point)
     if not points:
-        raise ConfigError([f"where={cfg.where}: fits no row of {table}" if rows else f"table={table}: has no rows"])
+        raise ConfigError(
+            [
+                f"where={cfg.where}: fits no row of {table}"
+                if rows
+                else f"table={table}: has no rows"
+            ]
+        )
     for name, runs in points.items():
         _check_samples(table, name, runs)
     return points
@@ -79,11 +92,20 @@ def _point(sample: str, score: float | None, cfg: CompareConfig) -> Point:
     if score is None:
         return Point(sample, sample, None, "failed", "no score in the table")
     limit, sign = cfg.majority, 1 if cfg.higher_is_better else -1
-    return Point(sample, sample, score, collapsed=limit is not None and sign * score <= sign * limit)
+    return Point(
+        sample,
+        sample,
+        score,
+        collapsed=limit is not None and sign * score <= sign * limit,
+    )
 
 
 def _check_samples(table: Path, name: str, points: Sequence[Point]) -> None:
-    twice = [sample for sample, count in Counter(p.sample for p in points).items() if count > 1]
+    twice = [
+        sample
+        for sample, count in Counter(p.sample for p in points).items()
+        if count > 1
+    ]
     if twice:
         raise DataError(
             f"{table}: {name} has several scores for {', '.join(twice[:3])}; take a part of the table with "
@@ -96,7 +118,11 @@ def suspects(points: Mapping[str, Sequence[Point]]) -> Iterator[str]:
     for name, runs in points.items():
         scores = {p.sample: p.score for p in runs if p.score is not None}
         middle = statistics.median(scores.values()) if scores else 0.0
-        spread = statistics.median(abs(score - middle) for score in scores.values()) if scores else 0.0
+        spread = (
+            statistics.median(abs(score - middle) for score in scores.values())
+            if scores
+            else 0.0
+        )
         for sample, score in scores.items():
             if spread and abs(score - middle) > 10 * spread:
                 far = f"{name}: {sample} is far from the others ({score:g}, median {middle:g})"

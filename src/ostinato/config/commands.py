@@ -70,20 +70,32 @@ class PredictConfig:
     @model_validator(mode="after")
     def _possible(self) -> "PredictConfig":
         if self.output != "-" and not self.output.lower().endswith((".csv", ".jsonl")):
-            raise ValueError(f"output={self.output}: give a .csv or .jsonl file, or - for stdout")
+            raise ValueError(
+                f"output={self.output}: give a .csv or .jsonl file, or - for stdout"
+            )
         if self.csv_safe and not self.output.lower().endswith(".csv"):
-            raise ValueError(f"csv_safe=true: output={self.output} is not csv; give output=FILE.csv")
-        columns = isinstance(self.keep, list) and all(isinstance(name, str) for name in self.keep)
+            raise ValueError(
+                f"csv_safe=true: output={self.output} is not csv; give output=FILE.csv"
+            )
+        columns = isinstance(self.keep, list) and all(
+            isinstance(name, str) for name in self.keep
+        )
         if self.keep != "all" and not columns:
-            raise ValueError(f"keep={self.keep}: give a list of columns, as keep=[id], or keep=all")
+            raise ValueError(
+                f"keep={self.keep}: give a list of columns, as keep=[id], or keep=all"
+            )
         if self.backend is Backend.torch:
             return self
         choice = f"backend={self.backend.value}"
         _require(missing_extra(choice, "onnx", "onnxruntime"))
         if self.device not in (Device.auto, Device.cpu):
-            raise ValueError(f"device={self.device.value}: {choice} computes on the CPU; take auto or cpu")
+            raise ValueError(
+                f"device={self.device.value}: {choice} computes on the CPU; take auto or cpu"
+            )
         if self.calibrated and self.backend is Backend.onnx_int8:
-            raise ValueError("calibrated=true: was fitted to fp32 logits, not to those of int8; take backend=onnx")
+            raise ValueError(
+                "calibrated=true: was fitted to fp32 logits, not to those of int8; take backend=onnx"
+            )
         return self
 
 
@@ -109,9 +121,15 @@ class ExportConfig:
     @model_validator(mode="after")
     def _possible(self) -> "ExportConfig":
         if self.format is ExportFormat.onnx:
-            _require(missing_extra("format=onnx", "onnx", "onnx", "onnxruntime", "onnxscript"))
+            _require(
+                missing_extra(
+                    "format=onnx", "onnx", "onnx", "onnxruntime", "onnxscript"
+                )
+            )
         elif self.repo is None:
-            _require("repo is missing: format=hub pushes to a repository of the hub; give repo=org/name")
+            _require(
+                "repo is missing: format=hub pushes to a repository of the hub; give repo=org/name"
+            )
         return self
 
 
@@ -166,7 +184,9 @@ class BenchmarkConfig:
     """Optimizer steps in a turn; a peer that groups rows by length needs 50 and more to do it well."""
     turns: Count = 3
     """Turns; metrics are medians over them."""
-    rows: list[int] = dataclasses.field(default_factory=lambda: [10_000, 100_000, 1_000_000])
+    rows: list[int] = dataclasses.field(
+        default_factory=lambda: [10_000, 100_000, 1_000_000]
+    )
     """Numbers of rows (memory)."""
     peer: str | None = None
     """A program to measure in turn (training): it takes --model, --data, --limit ... and prints one JSON line."""
@@ -232,8 +252,12 @@ class CompareConfig:
     @model_validator(mode="after")
     def _one_source(self) -> "CompareConfig":
         if (self.runs is None) == (self.table is None):
-            raise ValueError("runs is missing: give runs='[outputs/a,outputs/b]' or table=scores.csv, one of the two")
-        wrong = next((condition for condition in self.where if ":" not in condition), None)
+            raise ValueError(
+                "runs is missing: give runs='[outputs/a,outputs/b]' or table=scores.csv, one of the two"
+            )
+        wrong = next(
+            (condition for condition in self.where if ":" not in condition), None
+        )
         if wrong is not None:
             raise ValueError(f"where={wrong}: not of the form column:pattern")
         return self
@@ -250,8 +274,12 @@ class CacheConfig:
 
     @model_validator(mode="after")
     def _possible(self) -> "CacheConfig":
-        if self.prune not in (None, "all") and not (self.prune.isascii() and self.prune.isdigit()):
+        if self.prune not in (None, "all") and not (
+            self.prune.isascii() and self.prune.isdigit()
+        ):
             raise ValueError(f"prune={self.prune}: must be a number of days, or all")
         if self.dry_run and self.prune is None:
-            raise ValueError("dry_run=true: there is nothing to try; add prune=30 or prune=all")
+            raise ValueError(
+                "dry_run=true: there is nothing to try; add prune=30 or prune=all"
+            )
         return self

@@ -58,9 +58,15 @@ class DataConfig:
     @model_validator(mode="after")
     def _needs(self) -> "DataConfig":
         if self.source in (Source.asset, Source.hub) and not self.name:
-            raise ValueError(f"data.name is missing: data.source={self.source.value} needs the name of a data set")
+            raise ValueError(
+                f"data.name is missing: data.source={self.source.value} needs the name of a data set"
+            )
         if self.source is Source.asset and self.text_pair_column:
-            raise ValueError(f"data.text_pair_column={self.text_pair_column}: data.source=asset has single texts only")
+            raise ValueError(
+                f"data.text_pair_column={self.text_pair_column}: data.source=asset has single texts only"
+            )
         if self.source is Source.files and not self.train_path:
-            raise ValueError("data.train_path is missing: give a file or glob, e.g. data.train_path=my/train.csv")
+            raise ValueError(
+                "data.train_path is missing: give a file or glob, e.g. data.train_path=my/train.csv"
+            )
         return self

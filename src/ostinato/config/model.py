@@ -7,7 +7,13 @@ from pydantic.dataclasses import dataclass
 
 from ostinato.config.types import MISSING, STRICT, Head, Rate
 
-_ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
+_ATTENTION = (
+    "sdpa",
+    "eager",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flex_attention",
+)
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -35,6 +41,10 @@ class ModelConfig:
 
     @model_validator(mode="after")
     def _runs_no_foreign_code(self) -> "ModelConfig":
-        if self.attention not in _ATTENTION:  # transformers would download a kernel by its name, and run it
-            raise ValueError(f"model.attention={self.attention}: must be one of {', '.join(_ATTENTION)}")
+        if (
+            self.attention not in _ATTENTION
+        ):  # transformers would download a kernel by its name, and run it
+            raise ValueError(
+                f"model.attention={self.attention}: must be one of {', '.join(_ATTENTION)}"
+            )
         return self

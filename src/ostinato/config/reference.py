@@ -26,7 +26,10 @@ def fields(config: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
 
 def _nested(annotation: Any) -> type | None:
     candidates = (annotation, *getattr(annotation, "__args__", ()))
-    return next((c for c in candidates if dataclasses.is_dataclass(c) and isinstance(c, type)), None)
+    return next(
+        (c for c in candidates if dataclasses.is_dataclass(c) and isinstance(c, type)),
+        None,
+    )
 
 
 def _as_typed(default: Any) -> str:

@@ -109,5 +109,7 @@ class TrainingConfig:
     """How many of the newest checkpoints stay on disk."""
     monitor: str | None = None
     """Validation metric that chooses `best/`, e.g. macro_f1; null: accuracy, micro_f1 or mse, by task."""
-    early_stopping: EarlyStoppingConfig = dataclasses.field(default_factory=EarlyStoppingConfig)
+    early_stopping: EarlyStoppingConfig = dataclasses.field(
+        default_factory=EarlyStoppingConfig
+    )
     """When to stop before the last epoch."""

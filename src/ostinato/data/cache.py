@@ -50,7 +50,9 @@ def entries() -> list[Entry]:
         AssetError: there is no folder for the cache.
     """
     if cache_dir().exists() and not cache_dir().is_dir():
-        raise AssetError(f"the cache {cache_dir()} is not a folder; set OSTINATO_CACHE to another path")
+        raise AssetError(
+            f"the cache {cache_dir()} is not a folder; set OSTINATO_CACHE to another path"
+        )
     return [entry for kind in _ENTRIES for entry in _entries_of(kind)]
 
 
@@ -62,7 +64,11 @@ def prune(cfg: CacheConfig) -> list[Entry]:
     """
     with _alone():
         oldest = time.time() - (0 if cfg.prune == "all" else int(str(cfg.prune))) * _DAY
-        found = [entry for entry in entries() if entry.kind == "temporary" or entry.last_used <= oldest]
+        found = [
+            entry
+            for entry in entries()
+            if entry.kind == "temporary" or entry.last_used <= oldest
+        ]
         for entry in [] if cfg.dry_run else found:
             _delete(entry)
     return found
@@ -70,22 +76,42 @@ def prune(cfg: CacheConfig) -> list[Entry]:
 
 def _entries_of(kind: str) -> Iterator[Entry]:
     folder = cache_dir() / kind
-    for path in sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ():
-        is_entry = _ENTRIES[kind].fullmatch(path.name) and path.is_dir() == (kind == "assets")
+    for path in (
+        sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ()
+    ):
+        is_entry = _ENTRIES[kind].fullmatch(path.name) and path.is_dir() == (
+            kind == "assets"
+        )
         if (is_entry or _TEMPORARY.fullmatch(path.name)) and not path.is_symlink():
-            yield Entry(kind if is_entry else "temporary", path, _size(path), _last_used(path))
+            yield Entry(
+                kind if is_entry else "temporary", path, _size(path), _last_used(path)
+            )
 
 
 def _size(path: Path) -> int:
-    files = [path] if path.is_file() else [inside for inside in path.rglob("*") if inside.is_file()]
+    files = (
+        [path]
+        if path.is_file()
+        else [inside for inside in path.rglob("*") if inside.is_file()]
+    )
     return sum(file.lstat().st_size for file in files)
 
 
 def _last_used(path: Path) -> float:
     # Every use opens the lock of a file of tokens and touches the manifest of an asset; rows are written at every use.
     # The access time counts for files only: listing a folder changes that of the folder.
-    times = [file.stat().st_mtime for file in (_lock(path), path / "manifest.json") if file.is_file()]
-    return max([path.lstat().st_mtime, *([] if path.is_dir() else [path.lstat().st_atime]), *times])
+    times = [
+        file.stat().st_mtime
+        for file in (_lock(path), path / "manifest.json")
+        if file.is_file()
+    ]
+    return max(
+        [
+            path.lstat().st_mtime,
+            *([] if path.is_dir() else [path.lstat().st_atime]),
+            *times,
+        ]
+    )
 
 
 def _lock(path: Path) -> Path:
@@ -101,7 +127,9 @@ def _delete(entry: Entry) -> None:
             entry.path.unlink()
         _lock(entry.path).unlink(missing_ok=True)
     except OSError as error:
-        raise AssetError(f"{entry.path}: cannot be deleted ({error.strerror or error})") from None
+        raise AssetError(
+            f"{entry.path}: cannot be deleted ({error.strerror or error})"
+        ) from None
 
 
 @contextmanager
@@ -115,11 +143,15 @@ def _alone() -> Iterator[None]:
     try:
         descriptor = os.open(cache_dir() / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise AssetError(f"cannot write to the cache {cache_dir()} ({error.strerror or error})") from None
+        raise AssetError(
+            f"cannot write to the cache {cache_dir()} ({error.strerror or error})"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise AssetError(f"a running process uses the cache {cache_dir()}; wait until it ends, or stop it") from None
+        raise AssetError(
+            f"a running process uses the cache {cache_dir()}; wait until it ends, or stop it"
+        ) from None
     finally:
         os.close(descriptor)

@@ -39,9 +39,15 @@ def _label_summary(rows: Rows) -> dict[str, Any]:
     if not rows.labels:
         return {"label_range": [float(rows.targets.min()), float(rows.targets.max())]}
     counts = (
-        rows.targets.sum(axis=0) if rows.targets.ndim == 2 else np.bincount(rows.targets, minlength=len(rows.labels))
+        rows.targets.sum(axis=0)
+        if rows.targets.ndim == 2
+        else np.bincount(rows.targets, minlength=len(rows.labels))
     )
-    return {"label_counts": {label: int(count) for label, count in zip(rows.labels, counts, strict=True)}}
+    return {
+        "label_counts": {
+            label: int(count) for label, count in zip(rows.labels, counts, strict=True)
+        }
+    }
 
 
 def shared_with(rows: Rows, other: Rows) -> NDArray[np.bool_]:
@@ -51,23 +57,34 @@ def shared_with(rows: Rows, other: Rows) -> NDArray[np.bool_]:
 
 def count_leaks(splits: Mapping[str, Rows]) -> dict[str, int]:
     """Rows of the second split whose text also stands in the first, by pair: {"train/test": 4}."""
-    return {f"{a}/{b}": int(shared_with(splits[b], splits[a]).sum()) for a, b in combinations(splits, 2)}
+    return {
+        f"{a}/{b}": int(shared_with(splits[b], splits[a]).sum())
+        for a, b in combinations(splits, 2)
+    }
 
 
-def warnings_about(read: Mapping[str, dict[str, Any]], leaks: Mapping[str, int]) -> list[str]:
+def warnings_about(
+    read: Mapping[str, dict[str, Any]], leaks: Mapping[str, int]
+) -> list[str]:
     """One line for each finding that a user should know of."""
     lines = []
     for name, counts in read.items():
         if counts["empty_texts"]:
-            lines.append(f"{name}: {counts['empty_texts']:,} of {counts['rows']:,} rows have no text")
+            lines.append(
+                f"{name}: {counts['empty_texts']:,} of {counts['rows']:,} rows have no text"
+            )
         if counts["duplicates"]:
             conflicts = counts["conflicting_duplicates"]
-            contradicting = f"; {conflicts:,} texts carry different labels" if conflicts else ""
+            contradicting = (
+                f"; {conflicts:,} texts carry different labels" if conflicts else ""
+            )
             lines.append(
                 f"{name}: {counts['duplicates']:,} of {counts['rows']:,} rows repeat an earlier text{contradicting}"
             )
     for pair, count in leaks.items():
         first, second = pair.split("/")
         if count:
-            lines.append(f"{count:,} of {read[second]['rows']:,} {second} rows also stand in {first}")
+            lines.append(
+                f"{count:,} of {read[second]['rows']:,} {second} rows also stand in {first}"
+            )
     return lines

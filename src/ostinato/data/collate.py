@@ -48,7 +48,9 @@ class Segments:
 
     def to(self, device: torch.device) -> "Segments":
         """The same on a device."""
-        return replace(self, starts=_move(self.starts, device), bounds=_move(self.bounds, device))
+        return replace(
+            self, starts=_move(self.starts, device), bounds=_move(self.bounds, device)
+        )
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,14 @@ class Batch:
         """The same batch on a device; copies overlap with work on the device where memory is pinned."""
         if device.type == "cpu":
             return self
-        return Batch(to_device(self.inputs, device), _move(self.labels, device), self.num_tokens)
+        return Batch(
+            to_device(self.inputs, device), _move(self.labels, device), self.num_tokens
+        )
 
 
-def to_device(inputs: dict[str, Tensor | Segments], device: torch.device) -> dict[str, Tensor | Segments]:
+def to_device(
+    inputs: dict[str, Tensor | Segments], device: torch.device
+) -> dict[str, Tensor | Segments]:
     """The model's arguments on a device."""
     return {
         name: value.to(device) if isinstance(value, Segments) else _move(value, device)
@@ -86,7 +92,9 @@ def to_device(inputs: dict[str, Tensor | Segments], device: torch.device) -> dic
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(
+        device, non_blocking=True
+    )
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,9 @@ class Collator:
     def batch(self, split: TokenisedSplit, indices: Indices) -> Batch:
         """Makes the batch of the given rows, in their order."""
         labels = torch.from_numpy(split.labels[indices])
-        return Batch(self.inputs(split.rows[indices]), labels, int(split.lengths[indices].sum()))
+        return Batch(
+            self.inputs(split.rows[indices]), labels, int(split.lengths[indices].sum())
+        )
 
     def inputs(self, rows: dict[str, list[list[int]]]) -> dict[str, Tensor | Segments]:
         """Turns token lists into the model's arguments.
@@ -128,22 +138,43 @@ class Collator:
             raise DataError("a text has no tokens; remove empty texts")
         return self._pack(rows, lengths) if self.packed else self._pad(rows, lengths)
 
-    def _pack(self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]) -> dict[str, Tensor | Segments]:
+    def _pack(
+        self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]
+    ) -> dict[str, Tensor | Segments]:
         """int64 tensors [1, num_tokens], `position_ids` among them, and `segments`."""
         segments = Segments.of(lengths, self.multiple)
-        flat = {name: np.concatenate(values).astype(np.int64) for name, values in rows.items()}
-        places = np.arange(len(flat["input_ids"])) - np.repeat(segments.starts.numpy(), lengths)
+        flat = {
+            name: np.concatenate(values).astype(np.int64)
+            for name, values in rows.items()
+        }
+        places = np.arange(len(flat["input_ids"])) - np.repeat(
+            segments.starts.numpy(), lengths
+        )
         flat["position_ids"] = places + self.first_position
-        if self.first_position and (pads := flat["input_ids"] == self.pad_token_id).any():
-            flat["position_ids"] = self._positions_around(pads, segments.starts.numpy(), lengths)
-        tokens = {name: np.pad(v, (0, segments.filler), constant_values=self._fill(name)) for name, v in flat.items()}
-        return {name: torch.from_numpy(values)[None] for name, values in tokens.items()} | {"segments": segments}
+        if (
+            self.first_position
+            and (pads := flat["input_ids"] == self.pad_token_id).any()
+        ):
+            flat["position_ids"] = self._positions_around(
+                pads, segments.starts.numpy(), lengths
+            )
+        tokens = {
+            name: np.pad(v, (0, segments.filler), constant_values=self._fill(name))
+            for name, v in flat.items()
+        }
+        return {
+            name: torch.from_numpy(values)[None] for name, values in tokens.items()
+        } | {"segments": segments}
 
-    def _pad(self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]) -> dict[str, Tensor | Segments]:
+    def _pad(
+        self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]
+    ) -> dict[str, Tensor | Segments]:
         """int64 tensors [num_rows, longest], padded on one side, and `attention_mask` (1 for real tokens)."""
         mask = np.arange(lengths.max()) < lengths[:, None]
         mask = mask[:, ::-1] if self.left else mask
-        inputs: dict[str, Tensor | Segments] = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
+        inputs: dict[str, Tensor | Segments] = {
+            "attention_mask": torch.from_numpy(mask.astype(np.int64))
+        }
         for name, values in rows.items():
             padded = np.full(mask.shape, self._fill(name), dtype=np.int64)
             padded[mask] = np.concatenate(values)
@@ -151,12 +182,20 @@ class Collator:
         return inputs
 
     def _positions_around(
-        self, pads: NDArray[np.bool_], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+        self,
+        pads: NDArray[np.bool_],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         """Position ids as RoBERTa's: a pad token in a text gets the pad token's id and is not counted."""
         counted = np.cumsum(~pads)
         before: NDArray[np.int64] = np.repeat(counted[starts] - ~pads[starts], lengths)
-        return np.where(pads, self.pad_token_id, counted - before + self.first_position - 1)
+        return np.where(
+            pads, self.pad_token_id, counted - before + self.first_position - 1
+        )
 
     def _fill(self, column: str) -> int:
-        return {"input_ids": self.pad_token_id, "token_type_ids": self.pad_token_type_id}.get(column, 0)
+        return {
+            "input_ids": self.pad_token_id,
+            "token_type_ids": self.pad_token_type_id,
+        }.get(column, 0)

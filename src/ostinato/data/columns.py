@@ -48,23 +48,40 @@ class Columns:
     @property
     def wanted(self) -> dict[str, str]:
         """Config key to column name; without the columns that are only kept."""
-        keys = {"text_column": self.text, "text_pair_column": self.pair, "label_column": self.label}
-        return {self.prefix + key: name for key, name in keys.items() if name is not None}
+        keys = {
+            "text_column": self.text,
+            "text_pair_column": self.pair,
+            "label_column": self.label,
+        }
+        return {
+            self.prefix + key: name for key, name in keys.items() if name is not None
+        }
 
     @property
     def names(self) -> list[str] | None:
         """The columns to read, each once; None for all."""
-        return None if self.keep is None else list(dict.fromkeys([*self.wanted.values(), *self.keep]))
+        return (
+            None
+            if self.keep is None
+            else list(dict.fromkeys([*self.wanted.values(), *self.keep]))
+        )
 
     def check(self, present: Sequence[str], where: str, hint: str = "") -> None:
         """Raises DataError when `present` lacks a column or has it twice; `hint` ends the line."""
-        named = [*self.wanted.items(), *(("keep", name) for name in (present if self.keep is None else self.keep))]
+        named = [
+            *self.wanted.items(),
+            *(("keep", name) for name in (present if self.keep is None else self.keep)),
+        ]
         for key, name in named:
             if name not in present:
                 near = difflib.get_close_matches(name.lower(), present, n=1)
                 guess = f"; did you mean {key}={_plain(near[0])}?" if near else ""
-                columns = ", ".join(map(_plain, present[:20])) + (", ..." if len(present) > 20 else "")
-                raise DataError(f"{where}: no column {shown(name)} ({key}); the columns are {columns}{guess}{hint}")
+                columns = ", ".join(map(_plain, present[:20])) + (
+                    ", ..." if len(present) > 20 else ""
+                )
+                raise DataError(
+                    f"{where}: no column {shown(name)} ({key}); the columns are {columns}{guess}{hint}"
+                )
             if present.count(name) > 1:
                 raise DataError(
                     f"{where}: column {shown(name)} is there {present.count(name)} times; rename all but one"
@@ -77,7 +94,9 @@ class Columns:
             text=values[self.text],
             pair=values[self.pair] if self.pair is not None else None,
             label=values[self.label] if self.label is not None else None,
-            kept=values if self.keep is None else {name: values[name] for name in self.keep},
+            kept=values
+            if self.keep is None
+            else {name: values[name] for name in self.keep},
         )
 
 

@@ -8,7 +8,9 @@ from ostinato.data.rows import Rows
 from ostinato.errors import DataError
 
 
-def cut_validation(rows: Rows, task: Task, fraction: float, seed: int) -> tuple[Rows, Rows]:
+def cut_validation(
+    rows: Rows, task: Task, fraction: float, seed: int
+) -> tuple[Rows, Rows]:
     """Parts rows into train and val, stratified by label (by label combination where that is frequent enough).
 
     Rows with the same text stay on one side, so that the cut makes no leak; a class never loses its last text to val.
@@ -22,7 +24,9 @@ def cut_validation(rows: Rows, task: Task, fraction: float, seed: int) -> tuple[
     Raises:
         DataError: too few rows to part.
     """
-    _, first, text_of_row = np.unique(rows.text_keys, return_index=True, return_inverse=True)
+    _, first, text_of_row = np.unique(
+        rows.text_keys, return_index=True, return_inverse=True
+    )
     strata = _strata(rows, task, fraction)[first]
     sizes = np.bincount(strata)
     quotas = _quotas(sizes, fraction)
@@ -37,14 +41,18 @@ def cut_validation(rows: Rows, task: Task, fraction: float, seed: int) -> tuple[
             f"no validation split can be cut from {len(rows)} rows: a label keeps at least one text in train; "
             "give one with data.val_path or data.val_split, or add rows"
         )
-    return rows.select("train", np.flatnonzero(~in_val)), rows.select("val", np.flatnonzero(in_val))
+    return rows.select("train", np.flatnonzero(~in_val)), rows.select(
+        "val", np.flatnonzero(in_val)
+    )
 
 
 def subset(rows: Rows, limit: int | None, seed: int) -> Rows:
     """A random subset of `limit` rows in their old order; all rows when there are no more than that."""
     if limit is None or limit >= len(rows):
         return rows
-    return rows.select(rows.name, np.sort(_generator(seed).permutation(len(rows))[:limit]))
+    return rows.select(
+        rows.name, np.sort(_generator(seed).permutation(len(rows))[:limit])
+    )
 
 
 def _strata(rows: Rows, task: Task, fraction: float) -> NDArray[np.int64]:
@@ -52,10 +60,16 @@ def _strata(rows: Rows, task: Task, fraction: float) -> NDArray[np.int64]:
     if task is Task.regression:
         return np.zeros(len(rows), np.int64)
     strata = rows.label_keys
-    if task is Task.multi_label:  # combinations too rare for a row in val are pooled by their most frequent label
+    if (
+        task is Task.multi_label
+    ):  # combinations too rare for a row in val are pooled by their most frequent label
         counts = np.bincount(strata)
         rare = counts[strata] * fraction < 1
-        strata = np.where(rare, len(counts) + (rows.targets * rows.targets.sum(axis=0)).argmax(axis=1), strata)
+        strata = np.where(
+            rare,
+            len(counts) + (rows.targets * rows.targets.sum(axis=0)).argmax(axis=1),
+            strata,
+        )
     numbers: NDArray[np.int64] = np.unique(strata, return_inverse=True)[1]
     return numbers
 
@@ -72,4 +86,6 @@ def _quotas(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))  # named, because NumPy's default may change
+    return np.random.Generator(
+        np.random.PCG64(seed)
+    )  # named, because NumPy's default may change

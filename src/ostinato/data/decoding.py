@@ -14,7 +14,11 @@ from ostinato.errors import DataError
 
 def open_bytes(file: Path) -> BinaryIO:
     """Opens a file to read; the content of a .gz file is decompressed."""
-    return cast(BinaryIO, gzip.open(file)) if file.suffix.lower() == ".gz" else file.open("rb")
+    return (
+        cast(BinaryIO, gzip.open(file))
+        if file.suffix.lower() == ".gz"
+        else file.open("rb")
+    )
 
 
 def decode(stream: BinaryIO, name: str, longest: int = -1) -> Iterator[str]:
@@ -39,12 +43,16 @@ def decode(stream: BinaryIO, name: str, longest: int = -1) -> Iterator[str]:
 
 def _check(piece: str, name: str, line: int, before: int) -> None:
     if "\0" in piece:
-        raise DataError(f"{name}, line {line}: a NUL byte at position {before + piece.index(chr(0)) + 1}; remove it")
+        raise DataError(
+            f"{name}, line {line}: a NUL byte at position {before + piece.index(chr(0)) + 1}; remove it"
+        )
     if piece.isascii():
         return
     try:
         piece.encode()
-    except UnicodeEncodeError as error:  # what surrogateescape made of a byte that is not UTF-8
+    except (
+        UnicodeEncodeError
+    ) as error:  # what surrogateescape made of a byte that is not UTF-8
         byte, position = ord(piece[error.start]) - 0xDC00, before + error.start + 1
         raise DataError(
             f"{name}, line {line}: byte 0x{byte:02x} at position {position}; the file is not UTF-8: save it as UTF-8"

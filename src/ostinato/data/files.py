@@ -45,7 +45,10 @@ def open_files(path: str, columns: Columns, key: str) -> list[RowSource]:
     Raises:
         DataError: nothing there, or a format that cannot be read.
     """
-    return [RowSource(str(file), _read(file, _reader(file), columns)) for file in find_files(path, key)]
+    return [
+        RowSource(str(file), _read(file, _reader(file), columns))
+        for file in find_files(path, key)
+    ]
 
 
 def open_stdin(columns: Columns, key: str) -> list[RowSource]:
@@ -55,7 +58,9 @@ def open_stdin(columns: Columns, key: str) -> list[RowSource]:
         DataError: standard input is closed.
     """
     if sys.stdin is None:
-        raise DataError(f"{key}=-: standard input is closed; pipe texts into the command, or give a file")
+        raise DataError(
+            f"{key}=-: standard input is closed; pipe texts into the command, or give a file"
+        )
     return [RowSource("stdin", _read_stdin(cast(BinaryIO, sys.stdin.buffer), columns))]
 
 
@@ -72,13 +77,19 @@ def find_files(path: str, key: str) -> list[Path]:
         if files:
             return files
         if glob.has_magic(path):
-            raise DataError(f"{key}={path}: no file matches this glob; it is relative to {Path.cwd()}")
-        raise DataError(f"{key}={path}: no such file{_neighbour(literal)}; relative paths start at {Path.cwd()}")
+            raise DataError(
+                f"{key}={path}: no file matches this glob; it is relative to {Path.cwd()}"
+            )
+        raise DataError(
+            f"{key}={path}: no such file{_neighbour(literal)}; relative paths start at {Path.cwd()}"
+        )
     except DataError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{key}={shown(path)}: not a path that can be read ({reason})") from None
+        raise DataError(
+            f"{key}={shown(path)}: not a path that can be read ({reason})"
+        ) from None
 
 
 def _neighbour(path: Path) -> str:
@@ -112,11 +123,17 @@ def _read(file: Path, reader: Reader, columns: Columns) -> Iterator[Row]:
             _check_content(str(file), stream, _suffix(file))
             yield from reader(stream, str(file), columns)
     except pa.ArrowException as error:
-        raise DataError(f"{file}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+        raise DataError(
+            f"{file}: not a readable parquet file ({str(error).splitlines()[0]})"
+        ) from error
     except (EOFError, zlib.error) as error:
-        raise DataError(f"{file}: damaged, or cut off ({error}); copy it again") from error
+        raise DataError(
+            f"{file}: damaged, or cut off ({error}); copy it again"
+        ) from error
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror or str(error).splitlines()[0]})") from error
+        raise DataError(
+            f"{file}: cannot be read ({error.strerror or str(error).splitlines()[0]})"
+        ) from error
 
 
 def _read_stdin(stream: BinaryIO, columns: Columns) -> Iterator[Row]:
@@ -132,10 +149,16 @@ def _check_content(name: str, stream: BinaryIO, suffix: str) -> None:
     head: bytes = stream.peek(1024)[:1024]  # type: ignore[attr-defined]  # a buffered reader
     if not head:
         raise DataError(f"{name}: {'no input' if not suffix else 'the file is empty'}")
-    found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+    found = next(
+        (kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None
+    )
     if found == "parquet" and b"\0" not in head:  # a text can begin with PAR1
         found = None
-    if found is None and suffix != ".parquet" and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if (
+        found is None
+        and suffix != ".parquet"
+        and head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    ):
         raise DataError(f"{name}: encoded as UTF-16; save it as UTF-8")
     if found is None and suffix != ".parquet" and b"\0" in head:
         found = "binary"
@@ -143,7 +166,11 @@ def _check_content(name: str, stream: BinaryIO, suffix: str) -> None:
         return
     if not suffix:
         raise DataError(f"{name}: its content is {found}; give lines of text")
-    remedy = f"add .gz to its name or save it as {suffix[1:]}" if found == "gzip-compressed" else None
+    remedy = (
+        f"add .gz to its name or save it as {suffix[1:]}"
+        if found == "gzip-compressed"
+        else None
+    )
     raise DataError(
         f"{name}: named {suffix} but its content is {found}; "
         f"{remedy or f'save it as {suffix[1:]} or name it after what it is'}"

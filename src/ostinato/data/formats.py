@@ -36,7 +36,9 @@ def read_stream(stream: BinaryIO, name: str, columns: Columns) -> Iterator[Row]:
 
 
 def _plain_lines(lines: Iterable[str], name: str, columns: Columns) -> Iterator[Row]:
-    columns.check([columns.text], name, "; plain lines have one text each: give JSON lines or csv")
+    columns.check(
+        [columns.text], name, "; plain lines have one text each: give JSON lines or csv"
+    )
     for number, line in enumerate(lines, start=1):
         yield columns.row(f"line {number}", {columns.text: line.rstrip("\r\n")})
 
@@ -52,11 +54,17 @@ def _no_json(lines: Iterable[str], name: str) -> Iterator[str]:
 
 
 def _read_parquet(stream: BinaryIO, name: str, columns: Columns) -> Iterator[Row]:
-    with pq.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False) as parquet:  # pages, not whole row groups
+    with pq.ParquetFile(
+        stream, buffer_size=1 << 16, pre_buffer=False
+    ) as parquet:  # pages, not whole row groups
         columns.check(parquet.schema_arrow.names, name)
         number = 0
-        for batch in parquet.iter_batches(batch_size=100, use_threads=False, columns=columns.names):
-            for values in _values(batch, f"{name}, rows {number + 1} to {number + len(batch)}"):
+        for batch in parquet.iter_batches(
+            batch_size=100, use_threads=False, columns=columns.names
+        ):
+            for values in _values(
+                batch, f"{name}, rows {number + 1} to {number + len(batch)}"
+            ):
                 number += 1
                 yield columns.row(f"row {number}", values)
 
@@ -64,8 +72,13 @@ def _read_parquet(stream: BinaryIO, name: str, columns: Columns) -> Iterator[Row
 def _values(batch: pa.RecordBatch, where: str) -> list[dict[str, Any]]:
     try:
         values: list[dict[str, Any]] = batch.to_pylist()
-    except (ValueError, OverflowError) as error:  # text that is not UTF-8, dates that Python does not know
-        raise DataError(f"{where}: a value cannot be read ({str(error).splitlines()[0]})") from error
+    except (
+        ValueError,
+        OverflowError,
+    ) as error:  # text that is not UTF-8, dates that Python does not know
+        raise DataError(
+            f"{where}: a value cannot be read ({str(error).splitlines()[0]})"
+        ) from error
     return values
 
 

@@ -40,7 +40,16 @@ _TOPICS = {
         "turns to snow",
     ),
 }
-_TIMES = ("on monday", "at noon", "tonight", "again", "as expected", "after all", "this week", "once more")
+_TIMES = (
+    "on monday",
+    "at noon",
+    "tonight",
+    "again",
+    "as expected",
+    "after all",
+    "this week",
+    "once more",
+)
 
 
 def generate(split: str, task: Task, with_pair: bool) -> RowSource:
@@ -55,8 +64,15 @@ def _rows(split: str, task: Task, with_pair: bool) -> Iterator[Row]:
     topics = list(_TOPICS)
     for number in range(_NUM_ROWS[split]):
         first = topics[number % len(topics)]
-        second = first if task is Task.single_label else topics[_pick(split, number, 0, len(topics))]
-        opening, closing = _sentence(split, number, 1, first), _sentence(split, number, 5, second)
+        second = (
+            first
+            if task is Task.single_label
+            else topics[_pick(split, number, 0, len(topics))]
+        )
+        opening, closing = (
+            _sentence(split, number, 1, first),
+            _sentence(split, number, 5, second),
+        )
         text, pair = (opening, closing) if with_pair else (f"{opening} {closing}", None)
         yield Row(f"row {number + 1}", text, pair, _label(task, [first, second]))
 
@@ -69,8 +85,13 @@ def _label(task: Task, topics: list[str]) -> str | list[str] | float:
 
 def _sentence(split: str, number: int, draw: int, topic: str) -> str:
     words = _TOPICS[topic]
-    subject, verb = words[_pick(split, number, draw, 5)], words[5 + _pick(split, number, draw + 1, 3)]
-    page = list(_NUM_ROWS).index(split) * 1000 + number  # makes every text, and every split's texts, different
+    subject, verb = (
+        words[_pick(split, number, draw, 5)],
+        words[5 + _pick(split, number, draw + 1, 3)],
+    )
+    page = (
+        list(_NUM_ROWS).index(split) * 1000 + number
+    )  # makes every text, and every split's texts, different
     return f"{subject} {verb} {_TIMES[_pick(split, number, draw + 2, len(_TIMES))]}, page {page}."
 
 

@@ -48,7 +48,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         double = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"column {shown(double)} is there {names.count(double)} times; rename all but one")
+        raise ValueError(
+            f"column {shown(double)} is there {names.count(double)} times; rename all but one"
+        )
     return value
 
 
@@ -60,7 +62,9 @@ def _reason(error: Exception) -> str:
         return f"not JSON ({error.msg} at position {error.pos + 1})"
     if isinstance(error, RecursionError):
         return "nested too deeply; each row is a JSON object with plain values"
-    return str(error).partition("; use sys.")[0]  # a number with too many digits: the remedy is not for users
+    return str(error).partition("; use sys.")[
+        0
+    ]  # a number with too many digits: the remedy is not for users
 
 
 def _items(pieces: Iterator[str], name: str) -> Iterator[Any]:
@@ -69,7 +73,9 @@ def _items(pieces: Iterator[str], name: str) -> Iterator[Any]:
     Raises:
         DataError: not JSON, or anything after the end of the list.
     """
-    buffer = next(start for piece in pieces if (start := piece.lstrip(_BLANK))).removeprefix("[")
+    buffer = next(
+        start for piece in pieces if (start := piece.lstrip(_BLANK))
+    ).removeprefix("[")
     number, size, position, mark = 1, _CHUNK, 0, ","
     while mark == ",":
         try:
@@ -86,7 +92,9 @@ def _items(pieces: Iterator[str], name: str) -> Iterator[Any]:
             # Perhaps only cut off. Reading ever larger pieces keeps the repeated attempts linear in the file's size.
             more = _read(pieces, size)
             if not more:
-                raise DataError(f"{name}, item {number}: not JSON ({error.msg})") from error
+                raise DataError(
+                    f"{name}, item {number}: not JSON ({error.msg})"
+                ) from error
             buffer, position, size, mark = buffer[position:] + more, 0, size * 2, ","
             continue
         except (ValueError, RecursionError) as error:
@@ -94,7 +102,9 @@ def _items(pieces: Iterator[str], name: str) -> Iterator[Any]:
         yield value
         number, size, position = number + 1, _CHUNK, end + 1
     if any(rest.strip(_BLANK) for rest in chain([buffer[position:]], pieces)):
-        raise DataError(f"{name}: there is more after the end of the list; give one list, or one object a line")
+        raise DataError(
+            f"{name}: there is more after the end of the list; give one list, or one object a line"
+        )
 
 
 def _read(pieces: Iterator[str], size: int) -> str:

@@ -28,8 +28,12 @@ from ostinato.data.texts import shown, text_of
 from ostinato.errors import DataError
 
 _BATCH = 1000
-_BATCH_CHARACTERS = 1 << 27  # with one more text of 2^28 characters, of 4 bytes each, below 2^31 bytes
-TEXT_NORMALISATION = "surrounding white space cut, runs of it count as one space, case counts"
+_BATCH_CHARACTERS = (
+    1 << 27
+)  # with one more text of 2^28 characters, of 4 bytes each, below 2^31 bytes
+TEXT_NORMALISATION = (
+    "surrounding white space cut, runs of it count as one space, case counts"
+)
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,15 @@ def scan(
         AssetError: the cache cannot be written.
     """
     scanner = _Scanner(label_format, with_pair, labels)
-    with cache_folder("rows") as folder, tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
+    with (
+        cache_folder("rows") as folder,
+        tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary,
+    ):
         file = Path(temporary) / "rows.arrow"
-        with pa.OSFile(str(file), "wb") as stream, pa.ipc.new_stream(stream, scanner.schema) as writer:
+        with (
+            pa.OSFile(str(file), "wb") as stream,
+            pa.ipc.new_stream(stream, scanner.schema) as writer,
+        ):
             for source in sources:
                 for batch in scanner.batches(source):
                     writer.write_batch(batch)
@@ -110,11 +120,15 @@ def scan(
 class _Scanner:
     """Collects what is kept in memory of each row, a few numbers, while the texts pass by."""
 
-    def __init__(self, label_format: LabelFormat, with_pair: bool, labels: Sequence[str] | None) -> None:
+    def __init__(
+        self, label_format: LabelFormat, with_pair: bool, labels: Sequence[str] | None
+    ) -> None:
         self._format = label_format
         self._labels = labels
         self._label_sets: dict[tuple[str, ...], int] = {}
-        self._label_keys: array[Any] = array("f" if label_format.task is Task.regression else "q")
+        self._label_keys: array[Any] = array(
+            "f" if label_format.task is Task.regression else "q"
+        )
         self._text_keys = array("Q")
         self._empty = bytearray()
         self._digests = bytearray()
@@ -126,16 +140,21 @@ class _Scanner:
         before = len(self._text_keys)
         for texts in _batches(self._take(source.name, row) for row in source.rows):
             yield pa.record_batch(
-                [pa.array(column, pa.string()) for column in zip(*texts, strict=True)], schema=self.schema
+                [pa.array(column, pa.string()) for column in zip(*texts, strict=True)],
+                schema=self.schema,
             )
         if len(self._text_keys) == before:
             raise DataError(f"{source.name}: holds no rows")
 
     def _take(self, source: str, row: Row) -> list[str]:
         try:
-            texts = [text_of(value) for value in (row.text, row.pair)[: len(self.schema)]]
+            texts = [
+                text_of(value) for value in (row.text, row.pair)[: len(self.schema)]
+            ]
             label = self._format.parse(row.label)
-            self._label_keys.append(label if isinstance(label, float) else self._label_key(label))
+            self._label_keys.append(
+                label if isinstance(label, float) else self._label_key(label)
+            )
             content = json.dumps([label, *texts], ensure_ascii=False).encode()
         except ValueError as error:
             raise DataError(f"{source}, {row.where}: {error}") from None
@@ -167,11 +186,19 @@ class _Scanner:
         """Puts the collected numbers beside the stored texts."""
         label_keys = np.frombuffer(self._label_keys, self._label_keys.typecode)
         labels = tuple(
-            natural_sorted({n for names in self._label_sets for n in names}) if self._labels is None else self._labels
+            natural_sorted({n for names in self._label_sets for n in names})
+            if self._labels is None
+            else self._labels
         )
-        targets = label_keys if self._format.task is Task.regression else self._targets(labels)[label_keys]
+        targets = (
+            label_keys
+            if self._format.task is Task.regression
+            else self._targets(labels)[label_keys]
+        )
         column = pa.array(targets) if targets.ndim == 1 else _list_array(targets)
-        table = concatenate_datasets([texts, Dataset(InMemoryTable.from_arrays([column], ["label"]))], axis=1)
+        table = concatenate_datasets(
+            [texts, Dataset(InMemoryTable.from_arrays([column], ["label"]))], axis=1
+        )
         return Rows(
             name=name,
             table=table,
@@ -208,11 +235,17 @@ def _batches(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
         yield batch
 
 
-def _list_array(values: NDArray[np.float32], longest: int = 2**31 - 1) -> pa.ChunkedArray:
+def _list_array(
+    values: NDArray[np.float32], longest: int = 2**31 - 1
+) -> pa.ChunkedArray:
     """Each row of `values` [n, width] as a list; a chunk's offsets are 32-bit, so it has at most `longest` values."""
     height = max(1, longest // max(1, values.shape[1]))
     return pa.chunked_array(
-        [_lists(values[start : start + height]) for start in range(0, len(values), height)], pa.list_(pa.float32())
+        [
+            _lists(values[start : start + height])
+            for start in range(0, len(values), height)
+        ],
+        pa.list_(pa.float32()),
     )
 
 

@@ -83,7 +83,10 @@ def load_data(cfg: DataConfig, seeds: Seeds) -> TextData:
         "text_normalisation": TEXT_NORMALISATION,
         "read": counts,
         "leaks": leaks,
-        "used": {name: {"rows": len(rows), "sha256": rows.sha256} for name, rows in used.items()},
+        "used": {
+            name: {"rows": len(rows), "sha256": rows.sha256}
+            for name, rows in used.items()
+        },
         "notes": notes,
     }
     splits = {name: _split(rows) for name, rows in used.items()}
@@ -94,7 +97,10 @@ def load_data(cfg: DataConfig, seeds: Seeds) -> TextData:
         val=splits["val"],
         test=splits.get("test"),
         report=report,
-        warnings=(*warnings_about(counts, leaks), *_label_warnings(read["train"].labels)),
+        warnings=(
+            *warnings_about(counts, leaks),
+            *_label_warnings(read["train"].labels),
+        ),
     )
 
 
@@ -110,7 +116,11 @@ def load_split(cfg: DataConfig, path: str, labels: Sequence[str]) -> Split:
         DataError: rows that cannot be used, or a class that is not among `labels`.
     """
     sources = open_files(path, _columns(cfg), "path")
-    return _split(scan(path, sources, _label_format(cfg), cfg.text_pair_column is not None, labels))
+    return _split(
+        scan(
+            path, sources, _label_format(cfg), cfg.text_pair_column is not None, labels
+        )
+    )
 
 
 def _split(rows: Rows) -> Split:
@@ -124,7 +134,13 @@ def _read(cfg: DataConfig) -> dict[str, Rows]:
         sources = _sources(cfg, split)
         if sources is not None:
             labels = read["train"].labels if read else None
-            read[split] = scan(split, sources, _label_format(cfg), cfg.text_pair_column is not None, labels)
+            read[split] = scan(
+                split,
+                sources,
+                _label_format(cfg),
+                cfg.text_pair_column is not None,
+                labels,
+            )
             if split == "train":
                 _check_classes(read["train"], cfg)
     return read
@@ -138,17 +154,29 @@ def _cut(
     train, val = _without_leaks(cfg, read, leaks), read.get("val")
     if len(train) < len(read["train"]):
         dropped = len(read["train"]) - len(train)
-        notes.append(f"train: {dropped:,} rows that also stand in val or test were dropped (data.on_leak=drop)")
+        notes.append(
+            f"train: {dropped:,} rows that also stand in val or test were dropped (data.on_leak=drop)"
+        )
     if val is None:
-        train, val = cut_validation(train, cfg.task, cfg.val_fraction, seeds.derive("split"))
-        notes.append(f"val: {len(val):,} rows cut from train (data.val_fraction={cfg.val_fraction})")
+        train, val = cut_validation(
+            train, cfg.task, cfg.val_fraction, seeds.derive("split")
+        )
+        notes.append(
+            f"val: {len(val):,} rows cut from train (data.val_fraction={cfg.val_fraction})"
+        )
     if "test" not in read:
         notes.append("no test split: no test metrics")
-    used = {"train": train, "val": val} | ({"test": read["test"]} if "test" in read else {})
+    used = {"train": train, "val": val} | (
+        {"test": read["test"]} if "test" in read else {}
+    )
     for counter, (name, rows) in enumerate(used.items()):
-        used[name] = subset(rows, getattr(cfg, f"limit_{name}"), seeds.derive("subsample", counter))
+        used[name] = subset(
+            rows, getattr(cfg, f"limit_{name}"), seeds.derive("subsample", counter)
+        )
         if len(used[name]) < len(rows):
-            notes.append(f"{name}: {len(used[name]):,} of {len(rows):,} rows (data.limit_{name})")
+            notes.append(
+                f"{name}: {len(used[name]):,} of {len(rows):,} rows (data.limit_{name})"
+            )
     return used, notes
 
 
@@ -163,7 +191,16 @@ def _sources(cfg: DataConfig, split: str) -> list[RowSource] | None:
         hub_split = getattr(cfg, f"{split}_split")
         return [open_hub(cfg, hub_split, columns)] if hub_split else None
     file = fetch_data(str(cfg.name)).get(split)
-    return [RowSource(f"{cfg.name}[{split}]", read_tab(file, Columns("Text", None, "Category")))] if file else None
+    return (
+        [
+            RowSource(
+                f"{cfg.name}[{split}]",
+                read_tab(file, Columns("Text", None, "Category")),
+            )
+        ]
+        if file
+        else None
+    )
 
 
 def _columns(cfg: DataConfig) -> Columns:
@@ -188,13 +225,19 @@ def _check_classes(train: Rows, cfg: DataConfig) -> None:
             f"is data.label_column={cfg.label_column} right?"
         )
     if cfg.task is Task.multi_label and not train.labels:
-        raise DataError(f"train has no label at all; is data.label_column={cfg.label_column} right?")
+        raise DataError(
+            f"train has no label at all; is data.label_column={cfg.label_column} right?"
+        )
 
 
-def _without_leaks(cfg: DataConfig, read: dict[str, Rows], leaks: dict[str, int]) -> Rows:
+def _without_leaks(
+    cfg: DataConfig, read: dict[str, Rows], leaks: dict[str, int]
+) -> Rows:
     train = read["train"]
     found = [
-        f"{count:,} {pair.split('/')[1]} rows" for pair, count in leaks.items() if count and pair.startswith("train/")
+        f"{count:,} {pair.split('/')[1]} rows"
+        for pair, count in leaks.items()
+        if count and pair.startswith("train/")
     ]
     if not found or cfg.on_leak is OnLeak.warn:
         return train
@@ -202,7 +245,11 @@ def _without_leaks(cfg: DataConfig, read: dict[str, Rows], leaks: dict[str, int]
         raise DataError(
             f"{' and '.join(found)} also stand in train (data.on_leak=error); take them out, or set data.on_leak=drop"
         )
-    leaking = np.logical_or.reduce([shared_with(train, rows) for name, rows in read.items() if name != "train"])
+    leaking = np.logical_or.reduce(
+        [shared_with(train, rows) for name, rows in read.items() if name != "train"]
+    )
     if leaking.all():
-        raise DataError("all train rows also stand in val or test (data.on_leak=drop leaves none); give other files")
+        raise DataError(
+            "all train rows also stand in val or test (data.on_leak=drop leaves none); give other files"
+        )
     return train.select("train", np.flatnonzero(~leaking))

@@ -65,11 +65,18 @@ class TokenisedSplit:
 
     def input_ids(self) -> NDArray[np.int32]:
         """Token ids of all rows, one row after another, [num_tokens]."""
-        ids: NDArray[np.int32] = pc.list_flatten(self.rows.data.column("input_ids")).to_numpy()
+        ids: NDArray[np.int32] = pc.list_flatten(
+            self.rows.data.column("input_ids")
+        ).to_numpy()
         return ids
 
 
-def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, num_workers: int = 1) -> TokenisedSplit:
+def tokenise(
+    split: Split,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    num_workers: int = 1,
+) -> TokenisedSplit:
     """Tokenises the texts of a split; pairs as true pairs.
 
     Args:
@@ -83,8 +90,12 @@ def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, 
         AssetError: the cache cannot be written.
     """
     if not tokenizer.is_fast:
-        raise DataError(f"{tokenizer.name_or_path}: has no fast tokenizer; choose another model.name")
-    columns = [name for name in ("text", "text_pair") if name in split.rows.column_names]
+        raise DataError(
+            f"{tokenizer.name_or_path}: has no fast tokenizer; choose another model.name"
+        )
+    columns = [
+        name for name in ("text", "text_pair") if name in split.rows.column_names
+    ]
     names = [name for name in _COLUMNS if name in tokenizer.model_input_names]
     key = _key(split, tokenizer, max_length)
     datasets.disable_progress_bars()
@@ -98,8 +109,15 @@ def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, 
             batched=True,
             input_columns=columns,
             remove_columns=split.rows.column_names,
-            fn_kwargs={"tokenizer": tokenizer, "max_length": max_length, "names": names},
-            features=Features({name: List(Value(_COLUMNS[name])) for name in names} | {"truncated": Value("bool")}),
+            fn_kwargs={
+                "tokenizer": tokenizer,
+                "max_length": max_length,
+                "names": names,
+            },
+            features=Features(
+                {name: List(Value(_COLUMNS[name])) for name in names}
+                | {"truncated": Value("bool")}
+            ),
             num_proc=num_workers if num_workers > 1 else None,
             new_fingerprint=key,
             cache_file_name=str(folder / f"{key}.arrow"),
@@ -111,7 +129,9 @@ def tokenise(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, 
     return TokenisedSplit(
         name=split.name,
         rows=mapped.remove_columns("truncated"),
-        lengths=pc.list_value_length(mapped.data.column("input_ids")).to_numpy().astype(np.int32),
+        lengths=pc.list_value_length(mapped.data.column("input_ids"))
+        .to_numpy()
+        .astype(np.int32),
         labels=_labels(split.rows),
         truncated=pc.mean(mapped.data.column("truncated")).as_py(),
     )
@@ -121,14 +141,20 @@ def _is_whole(folder: Path, record: Path) -> bool:
     """Whether every file that the record names is as it was written."""
     try:
         digests: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))
-        damaged = [name for name, sha256 in digests.items() if digest_file(folder / name) != sha256]
+        damaged = [
+            name
+            for name, sha256 in digests.items()
+            if digest_file(folder / name) != sha256
+        ]
     except FileNotFoundError:
         return False
         damaged = damaged if digests else [record.name]
     except (ValueError, AttributeError, TypeError):
         damaged = [record.name]
     for name in damaged:
-        log.warning("%s: damaged or changed; the texts are tokenised again", folder / name)
+        log.warning(
+            "%s: damaged or changed; the texts are tokenised again", folder / name
+        )
     return not damaged
 
 
@@ -138,27 +164,41 @@ def _remove(folder: Path, key: str) -> None:
 
 
 def _encode(
-    *texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int, names: list[str]
+    *texts: list[str],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    names: list[str],
 ) -> dict[str, list[Any]]:
     encoded = tokenizer(*texts, truncation=True, max_length=max_length, padding=False)
     rows = {name: encoded[name] for name in names}
-    return rows | {"truncated": [bool(encoding.overflowing) for encoding in encoded.encodings or []]}
+    return rows | {
+        "truncated": [
+            bool(encoding.overflowing) for encoding in encoded.encodings or []
+        ]
+    }
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 of all that decides which ids a text gets, its maximum length left out."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    for last_call in ("truncation", "padding"):  # what the tokenizer was last asked for, not what it is
+    for last_call in (
+        "truncation",
+        "padding",
+    ):  # what the tokenizer was last asked for, not what it is
         backend.pop(last_call)
     parts = [backend, tokenizer.truncation_side, tokenizer.model_input_names]
-    if getattr(tokenizer, "split_special_tokens", False):  # the backend's JSON leaves it out
+    if getattr(
+        tokenizer, "split_special_tokens", False
+    ):  # the backend's JSON leaves it out
         parts.append("split_special_tokens")
     return _digest(parts)
 
 
 def _key(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
     versions = [tokenizers.__version__, transformers.__version__]
-    return _digest([split.sha256, tokenizer_digest(tokenizer), max_length, versions])[:32]
+    return _digest([split.sha256, tokenizer_digest(tokenizer), max_length, versions])[
+        :32
+    ]
 
 
 def _digest(parts: list[Any]) -> str:
@@ -166,7 +206,12 @@ def _digest(parts: list[Any]) -> str:
 
 
 def _labels(rows: Dataset) -> NDArray[Any]:
-    column = rows.with_format("arrow").select_columns("label")[:].column("label").combine_chunks()
+    column = (
+        rows.with_format("arrow")
+        .select_columns("label")[:]
+        .column("label")
+        .combine_chunks()
+    )
     if not isinstance(rows.features["label"], List):
         values: NDArray[Any] = column.to_numpy()
         return values

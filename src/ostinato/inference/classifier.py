@@ -39,7 +39,9 @@ class Classifier(ABC):
         calibration: what makes the scores honest; None leaves them as the model gives them.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
+    ) -> None:
         self.tokenizer = tokenizer
         self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.task = _task_of(config)
@@ -53,14 +55,25 @@ class Classifier(ABC):
             rows: column name (`input_ids`, ...) to one list of integers per row.
         """
 
-    def encode(self, pairs: Sequence[tuple[str, str | None]]) -> dict[str, list[list[int]]]:
+    def encode(
+        self, pairs: Sequence[tuple[str, str | None]]
+    ) -> dict[str, list[list[int]]]:
         """Token lists of (text, second text or None), as `forward` takes them."""
         texts = [text for text, _ in pairs]
-        seconds = [second or "" for _, second in pairs] if any(second is not None for _, second in pairs) else None
-        return dict(self.tokenizer(texts, seconds, truncation=True, return_attention_mask=False))
+        seconds = (
+            [second or "" for _, second in pairs]
+            if any(second is not None for _, second in pairs)
+            else None
+        )
+        return dict(
+            self.tokenizer(texts, seconds, truncation=True, return_attention_mask=False)
+        )
 
     def predict(
-        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, batch_size: int = 64
+        self,
+        texts: Sequence[str],
+        text_pairs: Sequence[str] | None = None,
+        batch_size: int = 64,
     ) -> list[dict[str, Any]]:
         """Labels texts.
 
@@ -73,32 +86,53 @@ class Classifier(ABC):
             One dict per text, in order: `label`, `score` and all `scores` (single_label); `labels` above 0.5, or above
             their thresholds when calibrated, and all `scores` (multi_label); `value` (regression).
         """
-        pairs = zip(texts, text_pairs, strict=True) if text_pairs is not None else ((text, None) for text in texts)
+        pairs = (
+            zip(texts, text_pairs, strict=True)
+            if text_pairs is not None
+            else ((text, None) for text in texts)
+        )
         return list(self.predict_stream(pairs, batch_size))
 
-    def predict_stream(self, pairs: Iterable[tuple[str, str | None]], batch_size: int = 64) -> Iterator[dict[str, Any]]:
+    def predict_stream(
+        self, pairs: Iterable[tuple[str, str | None]], batch_size: int = 64
+    ) -> Iterator[dict[str, Any]]:
         """Labels an endless stream of (text, second text or None) in flat memory; see `predict`."""
         rows = iter(pairs)
         while chunk := list(islice(rows, batch_size * _CHUNK_BATCHES)):
             logits = self._logits(chunk, batch_size)
-            for values in probabilities(self.task, self.calibration.scaled(logits) if self.calibration else logits):
+            for values in probabilities(
+                self.task,
+                self.calibration.scaled(logits) if self.calibration else logits,
+            ):
                 yield self._describe(values)
 
-    def _logits(self, chunk: list[tuple[str, str | None]], batch_size: int) -> NDArray[np.float32]:
+    def _logits(
+        self, chunk: list[tuple[str, str | None]], batch_size: int
+    ) -> NDArray[np.float32]:
         encoded = self.encode(chunk)
         lengths = np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int32)
         logits = np.empty((len(chunk), len(self.labels)), dtype=np.float32)
         for indices in plan_evaluation(lengths, batch_size):
-            logits[indices] = self.forward({name: [column[i] for i in indices] for name, column in encoded.items()})
+            logits[indices] = self.forward(
+                {name: [column[i] for i in indices] for name, column in encoded.items()}
+            )
         return logits
 
     def _describe(self, values: NDArray[np.float64]) -> dict[str, Any]:
         if self.task is Task.regression:
             return {"value": float(values[0])}
-        scores = {name: float(value) for name, value in zip(self.labels, values, strict=True)}
+        scores = {
+            name: float(value) for name, value in zip(self.labels, values, strict=True)
+        }
         if self.task is Task.multi_label:
-            thresholds = (self.calibration and self.calibration.thresholds) or (0.5,) * len(scores)
-            above = [name for (name, value), cut in zip(scores.items(), thresholds, strict=True) if value > cut]
+            thresholds = (self.calibration and self.calibration.thresholds) or (
+                0.5,
+            ) * len(scores)
+            above = [
+                name
+                for (name, value), cut in zip(scores.items(), thresholds, strict=True)
+                if value > cut
+            ]
             return {"labels": above, "scores": scores}
         best = self.labels[int(np.argmax(values))]
         return {"label": best, "score": scores[best], "scores": scores}
@@ -112,14 +146,24 @@ class TextClassifier(Classifier):
         [{"label": "crude", "score": 0.98, "scores": {"crude": 0.98, ...}}]
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        device: torch.device,
+    ) -> None:
         super().__init__(tokenizer, model.config)
         self.model = model.to(device).eval()
         self.device = device
         self._collator = collator_for(self.model, tokenizer, Batching.packed, Masks())
 
     @classmethod
-    def load(cls, folder: str | Path, device: Device | str = Device.auto, calibrated: bool = False) -> "TextClassifier":
+    def load(
+        cls,
+        folder: str | Path,
+        device: Device | str = Device.auto,
+        calibrated: bool = False,
+    ) -> "TextClassifier":
         """Loads the best weights of a run, or any folder with a sequence classifier of transformers.
 
         Args:
@@ -135,24 +179,34 @@ class TextClassifier(Classifier):
         source = run.best if run.best.is_dir() else run.path
         if not (source / "config.json").is_file():
             raise ConfigError(
-                [f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"]
+                [
+                    f"run={folder}: holds no trained model (no best/ and no config.json); has the run finished?"
+                ]
             )
         model, tokenizer = load_folder(source)
         longest = num_positions(model)
         if longest is not None:  # a foreign tokenizer may know no limit
             tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
-        classifier = cls(model, tokenizer, choose(Device(device), Precision.fp32).device)
+        classifier = cls(
+            model, tokenizer, choose(Device(device), Precision.fp32).device
+        )
         if calibrated:
-            classifier.calibration = load_calibration(source, classifier.task, classifier.labels)
+            classifier.calibration = load_calibration(
+                source, classifier.task, classifier.labels
+            )
         return classifier
 
     def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
         """See `Classifier`."""
         lengths = np.array([len(ids) for ids in rows["input_ids"]])
-        check_rows(self.model, np.concatenate(rows["input_ids"]), lengths, "texts of one batch")
+        check_rows(
+            self.model, np.concatenate(rows["input_ids"]), lengths, "texts of one batch"
+        )
         with torch.inference_mode():
             inputs = to_device(self._collator.inputs(rows), self.device)
-            logits: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
+            logits: NDArray[np.float32] = (
+                self.model(**inputs).logits.float().cpu().numpy()
+            )
         return logits
 
 

@@ -26,17 +26,23 @@ RECORD = "export.json"
 class OnnxClassifier(Classifier):
     """An exported sequence classifier with its tokenizer; batches are padded."""
 
-    def __init__(self, model: Path, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
+    def __init__(
+        self, model: Path, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
+    ) -> None:
         super().__init__(tokenizer, config)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
         self._inputs = [node.name for node in self._session.get_inputs()]
         self._collator = padded_collator(tokenizer)
 
     @classmethod
-    def load(cls, folder: str | Path, calibrated: bool = False, int8: bool = False) -> "OnnxClassifier":
+    def load(
+        cls, folder: str | Path, calibrated: bool = False, int8: bool = False
+    ) -> "OnnxClassifier":
         """Loads what scripts/export.py wrote.
 
         Args:
@@ -51,14 +57,18 @@ class OnnxClassifier(Classifier):
         source = run.onnx if run.onnx.is_dir() else run.path
         model = source / (INT8 if int8 else FP32)
         if not (source / RECORD).is_file() or not model.is_file():
-            export = command("export", override("run", str(folder)), *(["int8=true"] if int8 else []))
+            export = command(
+                "export", override("run", str(folder)), *(["int8=true"] if int8 else [])
+            )
             remedy = f"{export} writes it"
             raise ConfigError([f"run={folder}: holds no {model.name}; {remedy}"])
         weights = _verify(run, source)
         config, tokenizer = load_parts(source)
         classifier = cls(model, tokenizer, config)
         if calibrated:
-            classifier.calibration = load_calibration(source, classifier.task, classifier.labels, weights)
+            classifier.calibration = load_calibration(
+                source, classifier.task, classifier.labels, weights
+            )
         return classifier
 
     def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
@@ -80,9 +90,21 @@ def _verify(run: RunDir, folder: Path) -> str:
     for name, digest in record["files"].items():
         path = folder / name
         if not path.is_file() or digest_file(path) != digest:
-            raise ConfigError([f"{path}: missing, damaged or changed since it was exported; export the run again"])
-    trained = read_json(run.fingerprint).get("best_weights") if run.fingerprint.is_file() else None
+            raise ConfigError(
+                [
+                    f"{path}: missing, damaged or changed since it was exported; export the run again"
+                ]
+            )
+    trained = (
+        read_json(run.fingerprint).get("best_weights")
+        if run.fingerprint.is_file()
+        else None
+    )
     if trained not in (None, record["weights"]):
-        raise ConfigError([f"{folder}: exported from other weights than the run's best; export the run again"])
+        raise ConfigError(
+            [
+                f"{folder}: exported from other weights than the run's best; export the run again"
+            ]
+        )
     weights: str = record["weights"]
     return weights

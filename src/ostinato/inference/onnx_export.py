@@ -49,7 +49,9 @@ Pairs = Sequence[tuple[str, str | None]]
 class _Padded(Classifier):
     """The plain transformers model on padded batches: what the exported one must agree with."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
         super().__init__(tokenizer, model.config)
         self.model = model
         taken = inspect.signature(model.forward).parameters
@@ -62,7 +64,9 @@ class _Padded(Classifier):
 
     def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            logits: NDArray[np.float32] = self.model(**self.arguments(rows)).logits.numpy()
+            logits: NDArray[np.float32] = self.model(
+                **self.arguments(rows)
+            ).logits.numpy()
         return logits
 
 
@@ -85,10 +89,19 @@ def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
     with atomic_folder(target) as folder:
         _write_files(reference, pairs, cfg, run, folder)
         models = sorted(folder.glob("*.onnx"))
-        exported = {path.name: OnnxClassifier(path, reference.tokenizer, reference.model.config) for path in models}
-        compared = {name: _compare(reference, classifier, pairs) for name, classifier in exported.items()}
+        exported = {
+            path.name: OnnxClassifier(path, reference.tokenizer, reference.model.config)
+            for path in models
+        }
+        compared = {
+            name: _compare(reference, classifier, pairs)
+            for name, classifier in exported.items()
+        }
         _refuse_what_differs(compared[FP32])
-        seconds = {name: _seconds(classifier, pairs) for name, classifier in {"torch": reference, **exported}.items()}
+        seconds = {
+            name: _seconds(classifier, pairs)
+            for name, classifier in {"torch": reference, **exported}.items()
+        }
         record = {
             "opset": cfg.opset,
             "weights": weights,
@@ -101,7 +114,11 @@ def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
         }
         write_json(folder / RECORD, record)
         if digest_file(run.best_weights) != weights:
-            raise ConfigError([f"run={run.path}: its best weights changed during the export; wait until it has ended"])
+            raise ConfigError(
+                [
+                    f"run={run.path}: its best weights changed during the export; wait until it has ended"
+                ]
+            )
     _say(compared, seconds)
     return target
 
@@ -115,12 +132,21 @@ def _check_replaceable(target: Path, run: RunDir) -> None:
     if not target.exists():
         return
     if not (target / RECORD).is_file():
-        raise ConfigError([f"output={target}: is there and no earlier export; give another folder"])
-    copied = {path.name for path in run.best.glob("*")} - {run.best_weights.name, run.model_card.name}
+        raise ConfigError(
+            [f"output={target}: is there and no earlier export; give another folder"]
+        )
+    copied = {path.name for path in run.best.glob("*")} - {
+        run.best_weights.name,
+        run.model_card.name,
+    }
     ours = {RECORD, FP32, INT8, *copied}
     other = sorted(path.name for path in target.iterdir() if path.name not in ours)
     if other:
-        raise ConfigError([f"output={target}: holds {other[0]}, which is not of an export; give another folder"])
+        raise ConfigError(
+            [
+                f"output={target}: holds {other[0]}, which is not of an export; give another folder"
+            ]
+        )
 
 
 def _real_texts(config: RunConfig) -> tuple[Pairs, list[str]]:
@@ -138,7 +164,9 @@ def _real_texts(config: RunConfig) -> tuple[Pairs, list[str]]:
     return pairs, splits
 
 
-def _write_files(reference: _Padded, pairs: Pairs, cfg: ExportConfig, run: RunDir, folder: Path) -> None:
+def _write_files(
+    reference: _Padded, pairs: Pairs, cfg: ExportConfig, run: RunDir, folder: Path
+) -> None:
     _write_model(reference, pairs, cfg.opset, folder / FP32)
     if cfg.int8:
         _quantize(folder / FP32, folder / INT8)
@@ -150,7 +178,9 @@ def _write_files(reference: _Padded, pairs: Pairs, cfg: ExportConfig, run: RunDi
 
 def _write_model(reference: _Padded, pairs: Pairs, opset: int, path: Path) -> None:
     """Writes ONNX with free numbers of rows and of tokens, by torch.export."""
-    example = reference.arguments(reference.encode(pairs[:3] if len(pairs) > 2 else [pairs[0]] * 3))
+    example = reference.arguments(
+        reference.encode(pairs[:3] if len(pairs) > 2 else [pairs[0]] * 3)
+    )
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     with _silence():
         torch.onnx.export(
@@ -185,36 +215,62 @@ def _silence() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _compare(reference: Classifier, exported: Classifier, pairs: Pairs) -> dict[str, float]:
+def _compare(
+    reference: Classifier, exported: Classifier, pairs: Pairs
+) -> dict[str, float]:
     """Compares logits and labels of batches in the order of the rows, so that they are padded."""
-    expected, found = (_logits(classifier, pairs) for classifier in (reference, exported))
+    expected, found = (
+        _logits(classifier, pairs) for classifier in (reference, exported)
+    )
     agreement = {"max_difference": float(np.abs(expected - found).max())}
     if reference.task is not Task.regression:
         same = _decided(reference.task, expected) == _decided(reference.task, found)
-        agreement["same_labels"] = float(same.reshape(len(pairs), -1).all(axis=1).mean())
+        agreement["same_labels"] = float(
+            same.reshape(len(pairs), -1).all(axis=1).mean()
+        )
     return agreement
 
 
 def _logits(classifier: Classifier, pairs: Pairs) -> NDArray[np.float32]:
-    batches = [pairs[start : start + _BATCH_SIZE] for start in range(0, len(pairs), _BATCH_SIZE)]
-    return np.concatenate([classifier.forward(classifier.encode(batch)) for batch in batches])
+    batches = [
+        pairs[start : start + _BATCH_SIZE]
+        for start in range(0, len(pairs), _BATCH_SIZE)
+    ]
+    return np.concatenate(
+        [classifier.forward(classifier.encode(batch)) for batch in batches]
+    )
 
 
 def _decided(task: Task, logits: NDArray[np.float32]) -> NDArray[Any]:
     return logits.argmax(axis=1) if task is Task.single_label else logits > 0
 
 
-def _say(compared: dict[str, dict[str, float]], seconds: dict[str, dict[str, float]]) -> None:
+def _say(
+    compared: dict[str, dict[str, float]], seconds: dict[str, dict[str, float]]
+) -> None:
     for name, agreement in compared.items():
         same = agreement.get("same_labels")
         labels = "" if same is None else f", {same:.1%} of texts get the same labels"
-        log.info("%s: logits differ from torch's by at most %.1e%s", name, agreement["max_difference"], labels)
+        log.info(
+            "%s: logits differ from torch's by at most %.1e%s",
+            name,
+            agreement["max_difference"],
+            labels,
+        )
     for name, taken in seconds.items():
-        log.info("%s: one text %.1f ms, 1,000 texts %.1f s", name, 1e3 * taken["one_text"], taken["1000_texts"])
+        log.info(
+            "%s: one text %.1f ms, 1,000 texts %.1f s",
+            name,
+            1e3 * taken["one_text"],
+            taken["1000_texts"],
+        )
 
 
 def _refuse_what_differs(agreement: dict[str, float]) -> None:
-    if not agreement["max_difference"] < TOLERANCE or agreement.get("same_labels", 1) < 1:  # NaN is refused too
+    if (
+        not agreement["max_difference"] < TOLERANCE
+        or agreement.get("same_labels", 1) < 1
+    ):  # NaN is refused too
         raise ConfigError(
             [
                 f"format=onnx: not written, ONNX Runtime differs from torch by {agreement['max_difference']:.1e} "
@@ -234,4 +290,7 @@ def _seconds(classifier: Classifier, pairs: Pairs) -> dict[str, float]:
         alone.append(time.perf_counter() - before)
     before = time.perf_counter()
     list(classifier.predict_stream(texts, _BATCH_SIZE))
-    return {"one_text": statistics.median(alone[1:]), "1000_texts": time.perf_counter() - before}
+    return {
+        "one_text": statistics.median(alone[1:]),
+        "1000_texts": time.perf_counter() - before,
+    }

@@ -12,7 +12,15 @@ from ostinato.data.texts import check_unicode, shown
 from ostinato.errors import ConfigError
 from ostinato.inference.classifier import Classifier
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+)  # https://owasp.org/www-community/attacks/CSV_Injection
 _JOIN = "|"
 
 
@@ -21,20 +29,30 @@ def is_csv(cfg: PredictConfig) -> bool:
     return cfg.output.lower().endswith(".csv")
 
 
-def check_names(cfg: PredictConfig, classifier: Classifier, kept: Iterable[str]) -> None:
+def check_names(
+    cfg: PredictConfig, classifier: Classifier, kept: Iterable[str]
+) -> None:
     """Refuses kept columns that have the name of an output column, and labels that one cell cannot hold.
 
     Raises:
         ConfigError: such a column or label.
     """
     as_csv = is_csv(cfg)
-    own = {Task.single_label: ["label", "score"], Task.multi_label: ["labels"], Task.regression: ["value"]}
+    own = {
+        Task.single_label: ["label", "score"],
+        Task.multi_label: ["labels"],
+        Task.regression: ["value"],
+    }
     names = {*own[classifier.task]}
     if classifier.task is not Task.regression:
-        names |= {f"score_{label}" for label in classifier.labels} if as_csv else {"scores"}
+        names |= (
+            {f"score_{label}" for label in classifier.labels} if as_csv else {"scores"}
+        )
     if double := sorted(names.intersection(kept)):
         raise ConfigError(
-            [f"keep: the column {shown(double[0])} has the name of an output column; rename it, or name others to keep"]
+            [
+                f"keep: the column {shown(double[0])} has the name of an output column; rename it, or name others to keep"
+            ]
         )
     joined = [label for label in classifier.labels if _JOIN in label]
     if as_csv and classifier.task is Task.multi_label and joined:
@@ -57,10 +75,15 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, decimal.Decimal):
         return str(value)
     try:
-        check_unicode(json.dumps(value, ensure_ascii=False, allow_nan=False), f"column {shown(name)}")
+        check_unicode(
+            json.dumps(value, ensure_ascii=False, allow_nan=False),
+            f"column {shown(name)}",
+        )
         check_unicode(name, "name of a column")
     except (TypeError, RecursionError) as error:
-        raise ValueError(f"the column {shown(name)} cannot be kept ({error}); name others to keep") from None
+        raise ValueError(
+            f"the column {shown(name)} cannot be kept ({error}); name others to keep"
+        ) from None
     return value
 
 
@@ -70,13 +93,21 @@ def flat(kept: dict[str, Any], prediction: dict[str, Any]) -> dict[str, Any]:
     row |= {name: value for name, value in prediction.items() if name != "scores"}
     if "labels" in prediction:
         row["labels"] = _JOIN.join(prediction["labels"])
-    return row | {f"score_{name}": value for name, value in prediction.get("scores", {}).items()}
+    return row | {
+        f"score_{name}": value for name, value in prediction.get("scores", {}).items()
+    }
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | list | dict) else value
+    return (
+        json.dumps(value, ensure_ascii=False)
+        if isinstance(value, bool | list | dict)
+        else value
+    )
 
 
 def safe_cell(value: Any) -> Any:
     """The cell with a single quote before it where a spreadsheet would take its text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return (
+        f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    )

@@ -38,13 +38,19 @@ def predict(cfg: PredictConfig, text_column: str, text_pair_column: str | None) 
     keep = None if cfg.keep == "all" else tuple(cfg.keep)
     columns = Columns(text_column, text_pair_column, keep=keep, prefix="")
     _check_output(cfg)
-    sources = open_stdin(columns, "input") if cfg.input == "-" else open_files(cfg.input, columns, "input")
+    sources = (
+        open_stdin(columns, "input")
+        if cfg.input == "-"
+        else open_files(cfg.input, columns, "input")
+    )
     classifier = _load(cfg)
     check_names(cfg, classifier, keep or ())
     kept: deque[dict[str, Any]] = deque()
     count = 0
     with _writer(cfg) as write:
-        for prediction in classifier.predict_stream(texts(sources, kept, text_pair_column is not None), cfg.batch_size):
+        for prediction in classifier.predict_stream(
+            texts(sources, kept, text_pair_column is not None), cfg.batch_size
+        ):
             row = kept.popleft()
             if keep is None:
                 check_names(cfg, classifier, row)
@@ -59,7 +65,9 @@ def _load(cfg: PredictConfig) -> Classifier:
         return TextClassifier.load(cfg.run, cfg.device, cfg.calibrated)
     from ostinato.inference.onnx_classifier import OnnxClassifier  # an extra
 
-    return OnnxClassifier.load(cfg.run, cfg.calibrated, int8=cfg.backend is Backend.onnx_int8)
+    return OnnxClassifier.load(
+        cfg.run, cfg.calibrated, int8=cfg.backend is Backend.onnx_int8
+    )
 
 
 def texts(
@@ -97,11 +105,17 @@ def _check_output(cfg: PredictConfig) -> None:
         if path.exists() and not path.is_file():
             raise ConfigError([f"output={cfg.output}: not a file; give another name"])
         if not path.parent.is_dir():
-            raise ConfigError([f"output={cfg.output}: no such folder {path.parent}; make it first"])
+            raise ConfigError(
+                [f"output={cfg.output}: no such folder {path.parent}; make it first"]
+            )
     output = _identity("-" if cfg.output == "-" else _output_file(cfg), sys.stdout)
     for path_or_stdin in ["-"] if cfg.input == "-" else find_files(cfg.input, "input"):
         if output is not None and _identity(path_or_stdin, sys.stdin) == output:
-            raise ConfigError([f"output={cfg.output}: is the same file as input={cfg.input}; give another output"])
+            raise ConfigError(
+                [
+                    f"output={cfg.output}: is the same file as input={cfg.input}; give another output"
+                ]
+            )
 
 
 def _output_file(cfg: PredictConfig) -> Path:
@@ -111,7 +125,9 @@ def _output_file(cfg: PredictConfig) -> Path:
         path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError([f"output={shown(cfg.output)}: not a path that can be written ({reason})"]) from None
+        raise ConfigError(
+            [f"output={shown(cfg.output)}: not a path that can be written ({reason})"]
+        ) from None
     return path
 
 
@@ -119,7 +135,11 @@ def _identity(path: str | Path, stream: TextIO) -> tuple[int, int] | None:
     """Device and number of a regular file; None where there is none."""
     try:
         found = os.fstat(stream.fileno()) if path == "-" else os.stat(path)  # noqa: PTH116
-    except (OSError, ValueError, AttributeError):  # not there yet, or a stream without a file
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+    ):  # not there yet, or a stream without a file
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
@@ -138,11 +158,15 @@ def _writer(cfg: PredictConfig) -> Iterator[Write]:
         with atomic_file(path, newline="") as file:
             yield _csv_writer(file, cfg) if is_csv(cfg) else _json_writer(file)
     except OSError as error:
-        raise ConfigError([f"output={cfg.output}: cannot be written ({error.strerror or error})"]) from error
+        raise ConfigError(
+            [f"output={cfg.output}: cannot be written ({error.strerror or error})"]
+        ) from error
 
 
 def _json_writer(file: IO[str]) -> Write:
-    return lambda kept, prediction: print(json.dumps(kept | prediction, ensure_ascii=False), file=file)
+    return lambda kept, prediction: print(
+        json.dumps(kept | prediction, ensure_ascii=False), file=file
+    )
 
 
 def _write_stdout(kept: dict[str, Any], prediction: dict[str, Any]) -> None:
@@ -156,7 +180,9 @@ def _quiet_pipe() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else Python complains when it flushes at exit
         sys.exit(_BROKEN_PIPE)
 
 

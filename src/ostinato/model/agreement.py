@@ -12,7 +12,11 @@ from ostinato.data.collate import Collator, to_device
 
 TOLERANCE = 1e-4  # of the largest logit, in fp32; reordered sums differ by about 1e-6
 _HALF_TOLERANCE = 3e-2  # flash attention computes in half precision only
-_TEXTS = ["a", "it will rain", "the wind turns to the north and it will be cold in the second half of the day"]
+_TEXTS = [
+    "a",
+    "it will rain",
+    "the wind turns to the north and it will be cold in the second half of the day",
+]
 _LOOKED_AT = 64
 
 Rows = dict[str, list[list[int]]]
@@ -25,7 +29,11 @@ def probe_rows(tokenizer: PreTrainedTokenizerBase, rows: Rows | None = None) -> 
         tokenizer: makes rows where none fit.
         rows: column name to one list of integers per row.
     """
-    names = [name for name in ("input_ids", "token_type_ids") if name in tokenizer.model_input_names]
+    names = [
+        name
+        for name in ("input_ids", "token_type_ids")
+        if name in tokenizer.model_input_names
+    ]
     if rows is not None:
         lengths = [len(ids) for ids in rows["input_ids"][:_LOOKED_AT]]
         order = np.argsort(lengths, kind="stable")
@@ -51,12 +59,18 @@ class Agreement:
     """
 
     def __init__(
-        self, model: PreTrainedModel, rows: Rows, autocast: Callable[[], AbstractContextManager[object]]
+        self,
+        model: PreTrainedModel,
+        rows: Rows,
+        autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self._model, self._rows, self._autocast = model, rows, autocast
         self._half = "flash" in (model.config._attn_implementation or "")
         alone = Collator(0)  # one row has no padding
-        singles = [{name: [column[i]] for name, column in rows.items()} for i in range(len(rows["input_ids"]))]
+        singles = [
+            {name: [column[i]] for name, column in rows.items()}
+            for i in range(len(rows["input_ids"]))
+        ]
         self._expected = torch.cat([self._logits(alone, single) for single in singles])
 
     def problem(self, collator: Collator) -> str | None:
@@ -74,7 +88,10 @@ class Agreement:
 
     def _logits(self, collator: Collator, rows: Rows) -> Tensor:
         inputs = to_device(collator.inputs(rows), self._model.device)
-        with _undisturbed(self._model), self._autocast() if self._half else torch.no_grad():
+        with (
+            _undisturbed(self._model),
+            self._autocast() if self._half else torch.no_grad(),
+        ):
             logits: Tensor = self._model(**inputs).logits.float()
         return logits
 
@@ -86,9 +103,15 @@ def _undisturbed(model: PreTrainedModel) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     head = _head(model)
-    kept = [] if head is None else [(parameter, parameter.data) for parameter in head.parameters()]
+    kept = (
+        []
+        if head is None
+        else [(parameter, parameter.data) for parameter in head.parameters()]
+    )
     model.eval()
-    torch.use_deterministic_algorithms(False)  # one forward pass; the run itself may never use such an operation
+    torch.use_deterministic_algorithms(
+        False
+    )  # one forward pass; the run itself may never use such an operation
     try:
         for parameter, _ in kept:
             parameter.data = _probe(parameter)
@@ -103,7 +126,11 @@ def _undisturbed(model: PreTrainedModel) -> Iterator[None]:
 
 def _head(model: PreTrainedModel) -> nn.Linear | None:
     """The layer that makes the logits: the last one with as many outputs as there are labels."""
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels]
+    layers = [
+        m
+        for m in model.modules()
+        if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels
+    ]
     return layers[-1] if layers else None
 
 
@@ -111,5 +138,7 @@ def _probe(parameter: Tensor) -> Tensor:
     """Weights that show a difference in any direction; zero for a bias, which would only hide it."""
     if parameter.ndim == 1:
         return torch.zeros_like(parameter)
-    values = np.random.Generator(np.random.PCG64(0)).standard_normal(tuple(parameter.shape))
+    values = np.random.Generator(np.random.PCG64(0)).standard_normal(
+        tuple(parameter.shape)
+    )
     return torch.from_numpy(values / parameter.shape[1] ** 0.5).to(parameter)

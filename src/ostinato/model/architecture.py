@@ -11,7 +11,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from ostinato.errors import ConfigError
 
@@ -27,14 +31,20 @@ def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
     """
     with torch.device("meta"):
         own = copy.deepcopy(config)
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(own, trust_remote_code=False)
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+            own, trust_remote_code=False
+        )
     return model
 
 
 def head_names(model: PreTrainedModel) -> list[str]:
     """Names of the parameters above the base model, in the order of the model."""
     base = {id(parameter) for parameter in model.base_model.parameters()}
-    return [name for name, parameter in model.named_parameters() if id(parameter) not in base]
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if id(parameter) not in base
+    ]
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,11 @@ def depths(model: PreTrainedModel) -> Depths:
     base: nn.Module = model.base_model
     if base is model:
         keys = "training.head_lr, training.layer_lr_decay"
-        raise ConfigError([f"{keys}: the head of this model is not apart from its base; use null and 1"])
+        raise ConfigError(
+            [
+                f"{keys}: the head of this model is not apart from its base; use null and 1"
+            ]
+        )
     layers = _layers(model)
     num_layers = len(layers) if layers is not None else 1
     found: dict[int, int] = {}
@@ -78,7 +92,9 @@ def depths(model: PreTrainedModel) -> Depths:
             found.setdefault(id(module.weight), 0 if layers is not None else 1)
     after_layers = False
     for parameter in base.parameters():
-        depth = found.setdefault(id(parameter), num_layers if after_layers or layers is None else 0)
+        depth = found.setdefault(
+            id(parameter), num_layers if after_layers or layers is None else 0
+        )
         after_layers = after_layers or 0 < depth <= num_layers
     for parameter in model.parameters():
         found.setdefault(id(parameter), num_layers + 1)
@@ -90,7 +106,12 @@ def _layers(model: PreTrainedModel) -> nn.ModuleList | None:
     lists = list(_outermost_lists(model.base_model))
     if len(lists) != 1:
         return None
-    inner = [m for layer in lists[0] for m in layer.modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
+    inner = [
+        m
+        for layer in lists[0]
+        for m in layer.modules()
+        if isinstance(m, nn.ModuleList) and len(m) > 1
+    ]
     if inner or len(lists[0]) != getattr(model.config, "num_hidden_layers", None):
         return None
     return lists[0]
@@ -117,7 +138,10 @@ def num_positions(model: PreTrainedModel) -> int | None:
     for name, module in model.base_model.named_modules():
         if not isinstance(module, nn.Embedding) or "relative" in name:
             continue
-        if "position" not in name.rpartition(".")[2] and name.rpartition(".")[2] != "wpe":
+        if (
+            "position" not in name.rpartition(".")[2]
+            and name.rpartition(".")[2] != "wpe"
+        ):
             continue
         first = getattr(module, "offset", None)
         if first is None:
@@ -129,13 +153,19 @@ def num_positions(model: PreTrainedModel) -> int | None:
 
 def dropout_fields(config: PreTrainedConfig) -> tuple[list[str], list[str]]:
     """Names of a config's probabilities: of hidden states and head, and of attention. LayerDrop is neither."""
-    values = {name: value for name, value in config.to_dict().items() if "dropout" in name or name.endswith("pdrop")}
+    values = {
+        name: value
+        for name, value in config.to_dict().items()
+        if "dropout" in name or name.endswith("pdrop")
+    }
     names = [name for name, value in values.items() if _is_number(value)]
     attention = [name for name in names if "attn" in name or "attention" in name]
     return [name for name in names if name not in attention], attention
 
 
-def check_dropout(config: PreTrainedConfig, key: str, fields: list[str], others: list[str]) -> None:
+def check_dropout(
+    config: PreTrainedConfig, key: str, fields: list[str], others: list[str]
+) -> None:
     """Builds the architecture with probe values and looks whether every dropout in it follows the config.
 
     Args:
@@ -155,9 +185,17 @@ def check_dropout(config: PreTrainedConfig, key: str, fields: list[str], others:
     found = dict(_probabilities(skeleton(probe)))
     fixed = [name for name, value in found.items() if value not in (_PROBE, _OTHER)]
     if _PROBE not in found.values():
-        raise ConfigError([f"{key}: {config.model_type} has no such dropout; use {key.split('=')[0]}=null"])
+        raise ConfigError(
+            [
+                f"{key}: {config.model_type} has no such dropout; use {key.split('=')[0]}=null"
+            ]
+        )
     if fixed:
-        raise ConfigError([f"{key}: {fixed[0]} of {config.model_type} ignores it; use {key.split('=')[0]}=null"])
+        raise ConfigError(
+            [
+                f"{key}: {fixed[0]} of {config.model_type} ignores it; use {key.split('=')[0]}=null"
+            ]
+        )
 
 
 def _probabilities(model: nn.Module) -> Iterator[tuple[str, float]]:
@@ -174,7 +212,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def wanted_dropout(config: PreTrainedConfig, dropout: float | None, attention_dropout: float | None) -> dict[str, Any]:
+def wanted_dropout(
+    config: PreTrainedConfig, dropout: float | None, attention_dropout: float | None
+) -> dict[str, Any]:
     """The config's fields that `model.dropout` and `model.attention_dropout` set, with their values.
 
     Raises:

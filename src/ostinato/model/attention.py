@@ -16,7 +16,9 @@ from torch import Tensor
 from ostinato.data.collate import Segments
 from ostinato.model.dropout import Masks, kept_share
 
-_GROUP = 2**15  # products of a group of texts, in each head: they stay in a core's cache
+_GROUP = (
+    2**15
+)  # products of a group of texts, in each head: they stay in a core's cache
 
 
 def attend(
@@ -44,7 +46,9 @@ def attend(
     Returns:
         What each query reads, shaped as `query`.
     """
-    windowed_first_tokens = window is not None and len(query) != len(key)  # the kernel would count from a text's end
+    windowed_first_tokens = window is not None and len(query) != len(
+        key
+    )  # the kernel would count from a text's end
     if _has_kernel(query) and not windowed_first_tokens:
         return _flash(query, key, value, segments, scale, dropout, window)
     read: Tensor = _grouped(query, key, value, segments, scale, dropout, masks, window)
@@ -54,11 +58,21 @@ def attend(
 def _has_kernel(query: Tensor) -> bool:
     """Flash attention of variable length: on NVIDIA GPUs since Ampere, in half precision, for heads of 8, 16, ..."""
     halves = query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] % 8 == 0
-    return query.is_cuda and halves and torch.cuda.get_device_properties(query.device).major >= 8
+    return (
+        query.is_cuda
+        and halves
+        and torch.cuda.get_device_properties(query.device).major >= 8
+    )
 
 
 def _flash(
-    query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float, dropout: float, window: int | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Segments,
+    scale: float,
+    dropout: float,
+    window: int | None,
 ) -> Tensor:
     """The kernel beneath `torch.nn.attention.varlen`, which itself has no dropout.
 
@@ -68,7 +82,9 @@ def _flash(
     """
     asking, most = segments.bounds, segments.longest
     if len(query) != len(key):
-        asking = torch.arange(len(query) + 2, dtype=torch.int32, device=query.device).clamp(max=len(query))
+        asking = torch.arange(
+            len(query) + 2, dtype=torch.int32, device=query.device
+        ).clamp(max=len(query))
         most = 1
     seen = -1 if window is None else window - 1
     return torch.ops.aten._flash_attention_forward(  # type: ignore[no-any-return]
@@ -89,7 +105,9 @@ def _flash(
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # else each batch were compiled anew for its lengths
-def _grouped(query: Tensor, key: Tensor, value: Tensor, segments: Segments, *options: Any) -> Any:
+def _grouped(
+    query: Tensor, key: Tensor, value: Tensor, segments: Segments, *options: Any
+) -> Any:
     layout = _Layout.of(segments.lengths, segments.filler, key.shape[1], key.device)
     return _Attend.apply(query, key, value, layout, *options)  # type: ignore[no-untyped-call]
 
@@ -117,7 +135,9 @@ class _Layout:
 
     @classmethod
     @lru_cache(maxsize=1)  # all layers of a batch share one
-    def of(cls, lengths: tuple[int, ...], filler: int, heads: int, device: torch.device) -> "_Layout":
+    def of(
+        cls, lengths: tuple[int, ...], filler: int, heads: int, device: torch.device
+    ) -> "_Layout":
         """Lays out texts of these lengths, in tokens."""
         groups = _neighbours(lengths)
         padding: list[Tensor | None] = []
@@ -128,14 +148,23 @@ class _Layout:
             begin, end = end + np.cumsum(own)[:, None] - own, end + int(own.sum())
             place = np.arange(length)
             stand = place < own  # [texts, length]
-            padding.append(None if stand.all() else torch.from_numpy(~stand[:, None, None]).float().to(device))
+            padding.append(
+                None
+                if stand.all()
+                else torch.from_numpy(~stand[:, None, None]).float().to(device)
+            )
             tokens = (begin + place * stand)[:, None]
-            sources.append((tokens * heads + np.arange(heads)[:, None]).ravel())  # [texts, heads, length]
+            sources.append(
+                (tokens * heads + np.arange(heads)[:, None]).ravel()
+            )  # [texts, heads, length]
             stands.append(np.repeat(stand[:, None], heads, axis=1).ravel())
         source, stand = np.concatenate(sources), np.concatenate(stands)
         slots = np.zeros((sum(lengths) + filler) * heads, dtype=np.int64)
         slots[source[stand]] = np.flatnonzero(stand)
-        at, back, empty = (torch.from_numpy(p).to(device) for p in (source, slots, np.flatnonzero(~stand)))
+        at, back, empty = (
+            torch.from_numpy(p).to(device)
+            for p in (source, slots, np.flatnonzero(~stand))
+        )
         return cls(groups, tuple(padding), at, back, empty, filler)
 
     def spread(self, states: Tensor) -> Tensor:
@@ -151,9 +180,14 @@ class _Layout:
     def split(self, spread: Tensor, heads: int) -> list[Tensor]:
         """What belongs to each group, [texts * num_heads, length, head_dim] (or a length of one)."""
         alone = len(spread) == heads * sum(texts for texts, _ in self.groups)
-        sizes = [heads * texts * (1 if alone else length) for texts, length in self.groups]
+        sizes = [
+            heads * texts * (1 if alone else length) for texts, length in self.groups
+        ]
         parts = spread.split_with_sizes(sizes)
-        return [p.view(heads * texts, -1, p.shape[-1]) for p, (texts, _) in zip(parts, self.groups, strict=True)]
+        return [
+            p.view(heads * texts, -1, p.shape[-1])
+            for p, (texts, _) in zip(parts, self.groups, strict=True)
+        ]
 
 
 def _neighbours(lengths: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -183,12 +217,18 @@ class _Attend(torch.autograd.Function):
     ) -> Tensor:
         heads = key.shape[1]
         ctx.alone = len(query) != len(key)
-        queries = query.reshape(-1, query.shape[-1]) * scale if ctx.alone else layout.spread(query).mul_(scale)
+        queries = (
+            query.reshape(-1, query.shape[-1]) * scale
+            if ctx.alone
+            else layout.spread(query).mul_(scale)
+        )
         keys, values = layout.spread(key), layout.spread(value)
         read = torch.empty_like(queries)
         saved: list[Tensor] = []
         learns = any(ctx.needs_input_grad)
-        parts = (layout.split(spread, heads) for spread in (queries, keys, values, read))
+        parts = (
+            layout.split(spread, heads) for spread in (queries, keys, values, read)
+        )
         with torch.autocast(query.device.type, enabled=False):
             for padding, q, k, v, out in zip(layout.padding, *parts, strict=True):
                 products = torch.bmm(q, k.transpose(1, 2))
@@ -202,7 +242,12 @@ class _Attend(torch.autograd.Function):
                 torch.bmm(weights, v, out=out)
                 saved += kept if learns else []
         ctx.save_for_backward(queries, keys, values, *saved)
-        ctx.layout, ctx.heads, ctx.scale, ctx.kept = layout, heads, scale, kept_share(dropout)
+        ctx.layout, ctx.heads, ctx.scale, ctx.kept = (
+            layout,
+            heads,
+            scale,
+            kept_share(dropout),
+        )
         if dropout:
             read.div_(ctx.kept)
         return read.view_as(query) if ctx.alone else layout.collect(read, heads)
@@ -215,9 +260,14 @@ class _Attend(torch.autograd.Function):
         if ctx.alone:
             gradient = gradient.reshape(-1, gradient.shape[-1]) / ctx.kept
         else:
-            gradient = layout.spread(gradient).index_fill_(0, layout.empty, 0).div_(ctx.kept)
+            gradient = (
+                layout.spread(gradient).index_fill_(0, layout.empty, 0).div_(ctx.kept)
+            )
         found = [torch.empty_like(states) for states in (queries, keys, values)]
-        parts = (layout.split(spread, heads) for spread in (gradient, queries, keys, values, *found))
+        parts = (
+            layout.split(spread, heads)
+            for spread in (gradient, queries, keys, values, *found)
+        )
         for g, q, k, v, to_query, to_key, to_value in zip(*parts, strict=True):
             weights = next(kept_weights)
             to_weights = torch.bmm(g, v.transpose(1, 2))
@@ -227,13 +277,28 @@ class _Attend(torch.autograd.Function):
                 to_weights = to_weights.mul_(keep)
                 kept = keep.mul_(weights)
             torch.bmm(kept.transpose(1, 2), g, out=to_value)
-            to_products = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+            to_products = torch._softmax_backward_data(
+                to_weights, weights, -1, weights.dtype
+            )
             torch.bmm(to_products, k, out=to_query)
             torch.bmm(to_products.transpose(1, 2), q, out=to_key)
         queries, keys, values = found
         queries.mul_(ctx.scale)
-        to_query = queries.view(-1, heads, queries.shape[-1]) if ctx.alone else layout.collect(queries, heads)
-        return to_query, layout.collect(keys, heads), layout.collect(values, heads), None, None, None, None, None
+        to_query = (
+            queries.view(-1, heads, queries.shape[-1])
+            if ctx.alone
+            else layout.collect(queries, heads)
+        )
+        return (
+            to_query,
+            layout.collect(keys, heads),
+            layout.collect(values, heads),
+            None,
+            None,
+            None,
+            None,
+            None,
+        )
 
 
 def _hide(products: Tensor, padding: Tensor | None, window: int | None) -> None:
@@ -242,7 +307,11 @@ def _hide(products: Tensor, padding: Tensor | None, window: int | None) -> None:
     if padding is not None:  # finite: a query that is none may see nothing else
         texts = padding.shape[0]
         nothing = torch.finfo(products.dtype).min / 2
-        products.view(texts, -1, queries, length).add_(padding.to(products.dtype), alpha=nothing)
+        products.view(texts, -1, queries, length).add_(
+            padding.to(products.dtype), alpha=nothing
+        )
     if window is not None and length > window:
         position = torch.arange(length, device=products.device)
-        products.masked_fill_((position[:queries, None] - position).abs() >= window, -math.inf)
+        products.masked_fill_(
+            (position[:queries, None] - position).abs() >= window, -math.inf
+        )

@@ -26,7 +26,9 @@ class Compute:
     def autocast(self) -> Iterator[None]:
         """Runs matrix products in the chosen precision; weights stay fp32."""
         dtype = _DTYPES.get(self.precision)
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=True):
+        with torch.autocast(
+            self.device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=True
+        ):
             yield
 
 
@@ -40,7 +42,11 @@ def choose(device: Device, precision: Precision) -> Compute:
     if precision is Precision.auto:
         precision = Precision.bf16 if _fast_bf16(chosen) else Precision.fp32
     if precision is Precision.fp16 and chosen.type != "cuda":
-        raise ConfigError([f"training.precision=fp16: needs a CUDA GPU, not {chosen.type}; take bf16 or fp32"])
+        raise ConfigError(
+            [
+                f"training.precision=fp16: needs a CUDA GPU, not {chosen.type}; take bf16 or fp32"
+            ]
+        )
     return Compute(chosen, precision)
 
 
@@ -52,7 +58,11 @@ def check_cores(key: str, number: int) -> None:
     """
     cores = os.cpu_count() or 1
     if number > 4 * cores:
-        raise ConfigError([f"{key}={number}: this machine has {cores} cores; take at most {4 * cores}"])
+        raise ConfigError(
+            [
+                f"{key}={number}: this machine has {cores} cores; take at most {4 * cores}"
+            ]
+        )
 
 
 def set_threads(number: int | None) -> None:
@@ -68,9 +78,13 @@ def set_threads(number: int | None) -> None:
 
 def keep_freed_memory() -> None:
     """Lets glibc keep large blocks for the next step; else the kernel hands them out anew, page after page, zeroed."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = (
+        getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    )
     if mallopt is not None:
-        mallopt(-3, 2**30)  # M_MMAP_THRESHOLD: blocks of up to a GiB come from the heap,
+        mallopt(
+            -3, 2**30
+        )  # M_MMAP_THRESHOLD: blocks of up to a GiB come from the heap,
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: which does not shrink
 
 
@@ -84,7 +98,9 @@ def _device(device: Device) -> torch.device:
         device = next(d for d, there in available.items() if there)
     if not available[device]:
         raise ConfigError(
-            [f"training.device={device.value}: this machine (or this build of torch) has none; take auto"]
+            [
+                f"training.device={device.value}: this machine (or this build of torch) has none; take auto"
+            ]
         )
     return torch.device(device.value)
 

@@ -28,13 +28,22 @@ class Masks:
         """Draws int8 ones with probability `kept_share(p)`, zeros elsewhere."""
         threshold = _threshold(p)
         if device.type != "cpu":
-            return (torch.rand(shape, device=device) * 2**16 >= threshold).to(torch.int8)
+            return (torch.rand(shape, device=device) * 2**16 >= threshold).to(
+                torch.int8
+            )
         size = shape.numel()
         runs = -(-size // _RUN)
-        words = self._generator.integers(0, 2**64, runs * _RUN // 8, dtype=np.uint64)  # eight draws in each
+        words = self._generator.integers(
+            0, 2**64, runs * _RUN // 8, dtype=np.uint64
+        )  # eight draws in each
         # The threshold's other 8 bits: of the runs, as many as they say have the next higher one.
-        higher = self._generator.integers(0, 2**8, (runs, 1), dtype=np.uint8) < threshold % 2**8
-        stays = words.view(np.uint8).reshape(runs, _RUN) >= higher + np.uint8(threshold // 2**8)
+        higher = (
+            self._generator.integers(0, 2**8, (runs, 1), dtype=np.uint8)
+            < threshold % 2**8
+        )
+        stays = words.view(np.uint8).reshape(runs, _RUN) >= higher + np.uint8(
+            threshold // 2**8
+        )
         return torch.from_numpy(stays.view(np.int8).ravel()[:size]).view(shape)
 
 

@@ -69,7 +69,9 @@ def collator_for(
     except Exception as error:  # whatever an architecture does not take
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(
-            [f"model.name: {architecture} cannot read a text ({type(error).__name__}: {reason}); take another model"]
+            [
+                f"model.name: {architecture} cannot read a text ({type(error).__name__}: {reason}); take another model"
+            ]
         ) from error
     padded = padded_collator(tokenizer)
     if batching is Batching.packed:
@@ -82,19 +84,32 @@ def collator_for(
     other = replace(padded, left=not padded.left)
     if agreement.problem(other) is None:
         side = "left" if other.left else "right"
-        log.info("%s: padding goes on the %s; on the other side %s", architecture, side, problem)
+        log.info(
+            "%s: padding goes on the %s; on the other side %s",
+            architecture,
+            side,
+            problem,
+        )
         tokenizer.padding_side = side
         return other
-    raise ConfigError([f"model.name: {architecture} cannot be used in batches ({problem}); take another model"])
+    raise ConfigError(
+        [
+            f"model.name: {architecture} cannot be used in batches ({problem}); take another model"
+        ]
+    )
 
 
 def padded_collator(tokenizer: PreTrainedTokenizerBase) -> Collator:
     """Pads on the tokenizer's side, with its pad token and its token type of padding."""
     left = tokenizer.padding_side == "left"
-    return Collator(tokenizer.pad_token_id, pad_token_type_id=tokenizer.pad_token_type_id, left=left)
+    return Collator(
+        tokenizer.pad_token_id, pad_token_type_id=tokenizer.pad_token_type_id, left=left
+    )
 
 
-def _packed(model: PreTrainedModel, padded: Collator, agreement: Agreement, masks: Masks) -> Collator | None:
+def _packed(
+    model: PreTrainedModel, padded: Collator, agreement: Agreement, masks: Masks
+) -> Collator | None:
     """Packs the model and returns its collator; None, with a line in the log, where it takes no packed batches."""
     problem: str | None = "its architecture is not known to"
     if can_pack(model):
@@ -147,7 +162,9 @@ class _Packing:
         self._by_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
         self._hooks: list[Any] = []
         self.last_attention = self._trim_last_layer()
-        self._hooks.append(model.register_forward_pre_hook(self._begin, with_kwargs=True))
+        self._hooks.append(
+            model.register_forward_pre_hook(self._begin, with_kwargs=True)
+        )
         self._hooks.append(self._base.register_forward_hook(self._pool))
         model.set_attn_implementation(_NAME)
         model.__dict__[_NAME] = self
@@ -162,15 +179,21 @@ class _Packing:
         layers = getattr(getattr(self._base, "encoder", None), "layer", None)
         if layers is None:
             return None
-        self._hooks.append(layers[-1].attention.output.register_forward_pre_hook(self._take_first))
+        self._hooks.append(
+            layers[-1].attention.output.register_forward_pre_hook(self._take_first)
+        )
         attention: nn.Module = layers[-1].attention.self
         return attention
 
-    def _begin(self, model: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _begin(
+        self, model: nn.Module, args: Any, kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
         self.segments = kwargs["segments"]
         return args, kwargs | {"packing": self}
 
-    def _take_first(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _take_first(
+        self, module: nn.Module, args: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
         return tuple(hidden.index_select(1, self.segments.starts) for hidden in args)
 
     def _pool(self, base: nn.Module, args: Any, output: Any) -> Any:
@@ -179,7 +202,9 @@ class _Packing:
             hidden = self._means(hidden)
         elif self.last_attention is None:
             hidden = hidden.index_select(0, self.segments.starts)
-        output.last_hidden_state = hidden.unsqueeze(1)  # [num_rows, 1, hidden_size]: texts of one token
+        output.last_hidden_state = hidden.unsqueeze(
+            1
+        )  # [num_rows, 1, hidden_size]: texts of one token
         pooler = getattr(base, "pooler", None)
         if pooler is not None:
             output.pooler_output = pooler(output.last_hidden_state)
@@ -206,7 +231,9 @@ def _packed_attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it: [1, num_heads, num_tokens, head_dim] in, [1, num_tokens, ...] out."""
-    q, k, v = (states.squeeze(0).transpose(0, 1) for states in (query, key, value))  # states[0] costs a copy back
+    q, k, v = (
+        states.squeeze(0).transpose(0, 1) for states in (query, key, value)
+    )  # states[0] costs a copy back
     segments = packing.segments
     options = (segments, scaling, dropout, packing.masks, sliding_window)
     if module is not packing.last_attention:

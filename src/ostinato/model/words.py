@@ -21,15 +21,25 @@ def word_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizer
     splitter = pre_tokenizers.BertPreTokenizer()
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+        counts.update(
+            word
+            for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+        )
     words = sorted(counts, key=lambda word: (-counts[word], word))
     vocabulary = list(dict.fromkeys([*SPECIAL.values(), *words]))[:vocab_size]
     backend = Tokenizer(
-        models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token=SPECIAL["unk_token"])
+        models.WordLevel(
+            {word: i for i, word in enumerate(vocabulary)},
+            unk_token=SPECIAL["unk_token"],
+        )
     )
     backend.normalizer, backend.pre_tokenizer = normalizer, splitter
     cls, sep = SPECIAL["cls_token"], SPECIAL["sep_token"]
-    backend.post_processor = processors.BertProcessing((sep, vocabulary.index(sep)), (cls, vocabulary.index(cls)))
+    backend.post_processor = processors.BertProcessing(
+        (sep, vocabulary.index(sep)), (cls, vocabulary.index(cls))
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_input_names=["input_ids", "token_type_ids", "attention_mask"], **SPECIAL
+        tokenizer_object=backend,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **SPECIAL,
     )

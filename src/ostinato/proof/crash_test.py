@@ -60,10 +60,13 @@ def crash_test(cfg: CrashTestConfig, train: Path) -> Iterator[Kill]:
     log.info("undisturbed: %.0f s, %d steps", seconds, len(read_steps(whole.steps)))
     for number in range(cfg.kills):
         run = RunDir(output / f"kill_{number:03d}")
-        where = _kill(cfg, train, run, moments.uniform(0, seconds), while_saving=number % 2 == 1)
+        where = _kill(
+            cfg, train, run, moments.uniform(0, seconds), while_saving=number % 2 == 1
+        )
         _finish(cfg, train, run)
         difference = first_difference(
-            read_json(whole.fingerprint, Fingerprint), read_json(run.fingerprint, Fingerprint)
+            read_json(whole.fingerprint, Fingerprint),
+            read_json(run.fingerprint, Fingerprint),
         )
         if difference is None:
             shutil.rmtree(run.path)
@@ -76,14 +79,20 @@ def _empty(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise ConfigError([f"output={output}: is not a folder; give another one"])
     if output.is_dir() and any(output.iterdir()) and not mark.is_file():
-        raise ConfigError([f"output={output}: holds files that are not of a crash test; give another folder"])
+        raise ConfigError(
+            [
+                f"output={output}: holds files that are not of a crash test; give another folder"
+            ]
+        )
     for path in [*output.glob("undisturbed*"), *output.glob("kill_[0-9][0-9][0-9]*")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     output.mkdir(parents=True, exist_ok=True)
     write_text(mark, "scripts/crash_test.py empties this folder.\n")
 
 
-def _kill(cfg: CrashTestConfig, train: Path, run: RunDir, moment: float, while_saving: bool) -> str:
+def _kill(
+    cfg: CrashTestConfig, train: Path, run: RunDir, moment: float, while_saving: bool
+) -> str:
     process = _start(cfg, train, run)
     end = time.monotonic() + moment
     while process.poll() is None:
@@ -101,15 +110,30 @@ def _kill(cfg: CrashTestConfig, train: Path, run: RunDir, moment: float, while_s
 def _finish(cfg: CrashTestConfig, train: Path, run: RunDir) -> None:
     process = _start(cfg, train, run)
     if process.wait() != 0:
-        lines = run.path.with_suffix(".log").read_text(encoding="utf-8").strip().splitlines()
-        raise ConfigError([f"overrides: training ended with exit code {process.returncode}: {(lines or ['?'])[-1]}"])
+        lines = (
+            run.path.with_suffix(".log")
+            .read_text(encoding="utf-8")
+            .strip()
+            .splitlines()
+        )
+        raise ConfigError(
+            [
+                f"overrides: training ended with exit code {process.returncode}: {(lines or ['?'])[-1]}"
+            ]
+        )
 
 
 def _start(cfg: CrashTestConfig, train: Path, run: RunDir) -> subprocess.Popen[bytes]:
     run.path.parent.mkdir(parents=True, exist_ok=True)
     with run.path.with_suffix(".log").open("ab") as console:
         return subprocess.Popen(
-            [sys.executable, str(train), *cfg.overrides, "resume=auto", override("hydra.run.dir", str(run.path))],
+            [
+                sys.executable,
+                str(train),
+                *cfg.overrides,
+                "resume=auto",
+                override("hydra.run.dir", str(run.path)),
+            ],
             stdout=console,
             stderr=console,
         )

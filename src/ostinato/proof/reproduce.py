@@ -46,16 +46,31 @@ def reproduce(cfg: ReproduceConfig, run: RunDir, config: RunConfig) -> Verdict:
     if cfg.against is not None:
         other = RunDir.existing(cfg.against)
         causes = config_drift(read_config(run), read_config(other))
-        causes += environment_drift(read_json(run.provenance, Provenance), read_json(other.provenance, Provenance))
-        return _verdict(recorded, read_json(other.fingerprint, Fingerprint), causes, cfg.until_step)
+        causes += environment_drift(
+            read_json(run.provenance, Provenance),
+            read_json(other.provenance, Provenance),
+        )
+        return _verdict(
+            recorded, read_json(other.fingerprint, Fingerprint), causes, cfg.until_step
+        )
     changed = _changed_since(run)
     if changed:
-        return Verdict(False, ["not identical: the run folder is not what the run left", *changed])
+        return Verdict(
+            False, ["not identical: the run folder is not what the run left", *changed]
+        )
     config = dataclasses.replace(config, resume=ResumeConfig(), tracker=TrackerConfig())
     causes = environment_drift(read_json(run.provenance, Provenance), examine(config))
-    parted = [line for line in causes if line.startswith(("data", "tokens", "token_ids"))]
+    parted = [
+        line for line in causes if line.startswith(("data", "tokens", "token_ids"))
+    ]
     if parted:
-        return Verdict(False, [f"not identical: {parted[0].split(':')[0]} parted before the first step", *causes])
+        return Verdict(
+            False,
+            [
+                f"not identical: {parted[0].split(':')[0]} parted before the first step",
+                *causes,
+            ],
+        )
     for cause in causes:
         log.warning("the environment differs: %s", cause)
     again = RunDir(_own_folder(Path(cfg.output), run.path.resolve().name))
@@ -67,7 +82,11 @@ def reproduce(cfg: ReproduceConfig, run: RunDir, config: RunConfig) -> Verdict:
 def _changed_since(run: RunDir) -> list[str]:
     """What somebody changed in the run folder after the run had ended."""
     if read_json(run.results, Results).get("config") is None:
-        raise ConfigError([f"{run.results}: holds no config; only a finished run can be trained again"])
+        raise ConfigError(
+            [
+                f"{run.results}: holds no config; only a finished run can be trained again"
+            ]
+        )
     if changed := changed_config(run):
         return [f"config.yaml: {line}" for line in changed]
     try:
@@ -77,15 +96,30 @@ def _changed_since(run: RunDir) -> list[str]:
     return []
 
 
-def _verdict(first: dict[str, Any], second: dict[str, Any], causes: list[str], until_step: int | None) -> Verdict:
+def _verdict(
+    first: dict[str, Any],
+    second: dict[str, Any],
+    causes: list[str],
+    until_step: int | None,
+) -> Verdict:
     difference = first_difference(first, second, until_step)
     if difference is None and not causes:
         steps = len(second["steps"])
         rest = "" if until_step else ", every evaluation, weights and predictions"
-        return Verdict(True, [f"identical: {steps} steps (order, loss, gradient norm){rest}"])
+        return Verdict(
+            True, [f"identical: {steps} steps (order, loss, gradient norm){rest}"]
+        )
     if difference is None:
-        return Verdict(False, ["the same numbers, but not from the same config and environment:", *causes])
-    why = causes or ["nothing that is recorded differs: the hardware, or an operation that is not deterministic"]
+        return Verdict(
+            False,
+            [
+                "the same numbers, but not from the same config and environment:",
+                *causes,
+            ],
+        )
+    why = causes or [
+        "nothing that is recorded differs: the hardware, or an operation that is not deterministic"
+    ]
     return Verdict(False, [f"not identical: {difference}", *why])
 
 
@@ -95,5 +129,7 @@ def _own_folder(parent: Path, name: str) -> Path:
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise ConfigError([f"output={parent}: cannot be written ({error.strerror})"]) from None
+        raise ConfigError(
+            [f"output={parent}: cannot be written ({error.strerror})"]
+        ) from None
     return folder

@@ -26,16 +26,30 @@ Measurements = dict[str, Any]
 
 def run_steps(prepared: Prepared, config: RunConfig, steps: int) -> Measurements:
     """The product's own loop over the first steps, with everything that it records: seconds, rows and tokens."""
-    quiet = replace(config.training, log_every=10**9, eval_every=10**9, checkpoint_every=10**9)
+    quiet = replace(
+        config.training, log_every=10**9, eval_every=10**9, checkpoint_every=10**9
+    )
     with tempfile.TemporaryDirectory() as folder, progress_bar() as bar:
         run = RunDir(folder)
-        scorer = Scorer(prepared.data.task, prepared.data.labels, prepared.collator, 1, prepared.compute, bar)
-        training = Training(replace(config, training=quiet), run, prepared, scorer, Stop())
+        scorer = Scorer(
+            prepared.data.task,
+            prepared.data.labels,
+            prepared.collator,
+            1,
+            prepared.compute,
+            bar,
+        )
+        training = Training(
+            replace(config, training=quiet), run, prepared, scorer, Stop()
+        )
         trackers = build(TrackerConfig(jsonl=JsonlConfig()), run)
         trackers.start({}, {})
         training.run(trackers, steps)
         trackers.finish("finished", {})
-        lines = [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
+        lines = [
+            json.loads(line)
+            for line in run.metrics.read_text(encoding="utf-8").splitlines()
+        ]
     values = {line["name"].removeprefix("train/"): line["value"] for line in lines}
     tokens = sum(batch.num_tokens for batch in first_batches(prepared, config, steps))
     return {name: values[name] for name in ("rows_per_s", "tokens_per_s")} | {
@@ -68,14 +82,19 @@ def first_batches(prepared: Prepared, config: RunConfig, steps: int) -> list[Bat
     training = config.training
     seed = prepared.seeds.derive("order", 0)
     split, rows = prepared.train, training.batch_size
-    plan = plan_epoch(split.lengths, rows, seed, prepared.batching, training.tokens_per_batch)
+    plan = plan_epoch(
+        split.lengths, rows, seed, prepared.batching, training.tokens_per_batch
+    )
     return [prepared.collator.batch(split, indices) for indices in plan[:steps]]
 
 
 def count_flops(prepared: Prepared, config: RunConfig, steps: int) -> int:
     """Floating-point operations of the matrix products of a run's first steps, rows not filled up."""
     unfilled = replace(prepared, collator=replace(prepared.collator, multiple=1))
-    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+    with (
+        torch.compiler.set_stance("force_eager"),
+        FlopCounterMode(display=False) as counter,
+    ):
         bare_loop(unfilled, config, steps)
     return int(counter.get_total_flops())
 
@@ -84,10 +103,17 @@ def ceiling(prepared: Prepared) -> float:
     """GFLOP/s of large products in the run's precision and device: the best of many."""
     device = prepared.compute.device
     size = 8192 if device.type == "cuda" else 2048
-    left, right = torch.rand(size, size, device=device), torch.rand(size, size, device=device)
+    left, right = (
+        torch.rand(size, size, device=device),
+        torch.rand(size, size, device=device),
+    )
     best = 0.0
     with prepared.compute.autocast(), torch.no_grad():
-        half = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+        half = (
+            torch.get_autocast_dtype(device.type)
+            if torch.is_autocast_enabled(device.type)
+            else torch.float32
+        )
         left, right = left.to(half), right.to(half)
         for _ in range(20):
             began = time.perf_counter()

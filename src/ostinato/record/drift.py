@@ -22,7 +22,14 @@ OBSERVERS = (
 )
 
 # Packages whose release can move numbers; the others are named, but don't count as drift.
-DECISIVE_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "safetensors")
+DECISIVE_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "safetensors",
+)
 
 # Parts of provenance.json that decide numbers, most telling first. Left out on purpose: command, git, platform.
 _ENVIRONMENT = (
@@ -69,14 +76,18 @@ def changed_config(run: RunDir) -> list[str]:
     ended = read_json(run.results).get("config") if run.results.is_file() else None
     if not isinstance(ended, Mapping):
         return []
-    return config_drift(ended, json.loads(json.dumps(read_config(run))))  # in JSON all keys are texts
+    return config_drift(
+        ended, json.loads(json.dumps(read_config(run)))
+    )  # in JSON all keys are texts
 
 
 def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """What else differs between two `provenance.json` and can move numbers, as `key: old -> new`, data first."""
     found: list[str] = []
     first, second = _decisive(first), _decisive(second)
-    if not all("capability" in (record["gpu"] or {}) for record in (first, second)):  # older records lack it
+    if not all(
+        "capability" in (record["gpu"] or {}) for record in (first, second)
+    ):  # older records lack it
         for record in (first, second):
             (record["gpu"] or {}).pop("capability", None)
     for part in _ENVIRONMENT:
@@ -98,13 +109,19 @@ def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
     gpu = dict(provenance.get("gpu") or {})
     gpu.pop("count", None)
     if gpu.get("driver"):
-        gpu["driver"] = str(gpu["driver"]).split()[0]  # older records have a line for each GPU
+        gpu["driver"] = str(gpu["driver"]).split()[
+            0
+        ]  # older records have a line for each GPU
     variables = provenance.get("environment", {})
     return {
         **provenance,
         "device": str(provenance.get("device")).split(":")[0],
         "gpu": gpu or None,
-        "environment": {name: value for name, value in variables.items() if name in _DECISIVE_VARIABLES},
+        "environment": {
+            name: value
+            for name, value in variables.items()
+            if name in _DECISIVE_VARIABLES
+        },
     }
 
 
@@ -114,14 +131,20 @@ def without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, 
     for name, value in config.items():
         key = f"{prefix}{name}"
         if key not in OBSERVERS:
-            kept[name] = without_observers(value, f"{key}.") if isinstance(value, Mapping) else value
+            kept[name] = (
+                without_observers(value, f"{key}.")
+                if isinstance(value, Mapping)
+                else value
+            )
     return kept
 
 
 def _differences(first: Any, second: Any, key: str = "") -> Iterator[str]:
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for name in dict.fromkeys([*first, *second]):
-            yield from _differences(first.get(name), second.get(name), f"{key}.{name}".lstrip("."))
+            yield from _differences(
+                first.get(name), second.get(name), f"{key}.{name}".lstrip(".")
+            )
     elif first != second:
         yield f"{key}: {_shown(first)} -> {_shown(second)}"
 

@@ -93,7 +93,9 @@ def read_steps(path: Path) -> list[StepPrint]:
         try:
             step = StepPrint(**json.loads(line))
             finite = step.grad_norm is not None and math.isfinite(step.grad_norm)
-            steps.append(step if finite else replace(step, grad_norm=None))  # earlier versions wrote NaN or Infinity
+            steps.append(
+                step if finite else replace(step, grad_norm=None)
+            )  # earlier versions wrote NaN or Infinity
         except (ValueError, TypeError):
             break
     return steps
@@ -134,7 +136,9 @@ def first_difference(
     steps = _until(first["steps"], until_step), _until(second["steps"], until_step)
     for a, b in zip(*steps, strict=False):
         for stream in ("order", "loss", "grad_norm"):
-            if repr(a[stream]) != repr(b[stream]):  # to the last bit, and None equals itself
+            if repr(a[stream]) != repr(
+                b[stream]
+            ):  # to the last bit, and None equals itself
                 return Difference(stream, a["step"], a[stream], b[stream])
     if len(steps[0]) != len(steps[1]):
         return Difference("number of steps", None, len(steps[0]), len(steps[1]))
@@ -143,10 +147,17 @@ def first_difference(
     common = sorted(set(first["evaluations"]) & set(second["evaluations"]), key=int)
     for step in common:
         if first["evaluations"][step] != second["evaluations"][step]:
-            return Difference("evaluation", int(step), first["evaluations"][step], second["evaluations"][step])
+            return Difference(
+                "evaluation",
+                int(step),
+                first["evaluations"][step],
+                second["evaluations"][step],
+            )
     for stream in ("weights", "best_weights", "predictions"):
         if first[stream] != second[stream]:
-            return Difference(stream.replace("_", " "), None, first[stream], second[stream])
+            return Difference(
+                stream.replace("_", " "), None, first[stream], second[stream]
+            )
     return None
 
 

@@ -15,10 +15,15 @@ from ostinato.run_dir import RunDir, key_values
 
 _OF_HYDRA = re.compile(r"[+]{0,2}hydra\b|[~-]")
 # A resolver, or a name of one that is itself computed. The choices of groups are the project's own names.
-_RESOLVER = re.compile(r"\$\{\s*(?!oc\.env:|hydra:runtime\.choices\.)[\w.]*\s*:|\$\{\s*\$\{")
+_RESOLVER = re.compile(
+    r"\$\{\s*(?!oc\.env:|hydra:runtime\.choices\.)[\w.]*\s*:|\$\{\s*\$\{"
+)
 _ENVIRONMENT = re.compile(r"\$\{\s*oc\.env:")
 # Where a value from the environment stays on this machine, or goes where its owner sends it.
-_TAKES_ENVIRONMENT = re.compile(r"data\.\w+_path=.*|tracker\.mlflow\.uri=\$\{oc\.env:MLFLOW_TRACKING_URI\}", re.DOTALL)
+_TAKES_ENVIRONMENT = re.compile(
+    r"data\.\w+_path=.*|tracker\.mlflow\.uri=\$\{oc\.env:MLFLOW_TRACKING_URI\}",
+    re.DOTALL,
+)
 # What a sweep's command line can set of Hydra: the project's launchers and sweepers, numbers, ranges and plain names.
 _SWEEPER = (
     r"sweeper\.(n_trials|n_jobs|max_batch_size|max_failure_rate|direction|study_name|sampler\.seed"
@@ -51,10 +56,16 @@ def of_run(folder: str, typed: list[str]) -> tuple[list[str], list[str]]:
     try:
         recorded = RunDir.existing(folder).overrides()
     except ConfigError as error:
-        raise ConfigError([f"resume={folder}: not a run folder that can be resumed ({error})"]) from None
+        raise ConfigError(
+            [f"resume={folder}: not a run folder that can be resumed ({error})"]
+        ) from None
     keys = {_key(item) for item in typed}
     replaces_trackers = "tracker" in keys
-    own = [item for item in recorded if not _OF_HYDRA.match(item) and _key(item) not in keys]
+    own = [
+        item
+        for item in recorded
+        if not _OF_HYDRA.match(item) and _key(item) not in keys
+    ]
     left_out = ("resume", "tracker") if replaces_trackers else ("resume",)
     own = [item for item in own if _key(item).split(".")[0] not in left_out]
     _refuse(f"resume={folder}", own)
@@ -63,7 +74,9 @@ def of_run(folder: str, typed: list[str]) -> tuple[list[str], list[str]]:
 
 def _addresses(where: str, items: list[str]) -> list[str]:
     """A line for each recorded address that a run sends its data to."""
-    found = [item for item in items if _key(item).startswith("tracker") and "uri" in item]
+    found = [
+        item for item in items if _key(item).startswith("tracker") and "uri" in item
+    ]
     return [f"{where}: sends its data to {item}" for item in found]
 
 
@@ -74,16 +87,39 @@ def of_sweep(record: Path) -> tuple[list[str], list[str]]:
         ConfigError: a damaged record, or an item that could run code or read secrets of this machine.
     """
     try:
-        overrides: Any = yaml.safe_load(record.read_text(encoding="utf-8"))["hydra"]["overrides"]
-        task, hydra = key_values(overrides["task"], record), key_values(overrides["hydra"], record)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, KeyError, TypeError) as error:
+        overrides: Any = yaml.safe_load(record.read_text(encoding="utf-8"))["hydra"][
+            "overrides"
+        ]
+        task, hydra = (
+            key_values(overrides["task"], record),
+            key_values(overrides["hydra"], record),
+        )
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        yaml.YAMLError,
+        KeyError,
+        TypeError,
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError([f"sweep=resume: {record} is damaged ({reason}); type the command with it"]) from None
-    hydra = [item for item in hydra if not item.startswith(("hydra.sweep.dir=", "hydra.mode="))]
+        raise ConfigError(
+            [f"sweep=resume: {record} is damaged ({reason}); type the command with it"]
+        ) from None
+    hydra = [
+        item
+        for item in hydra
+        if not item.startswith(("hydra.sweep.dir=", "hydra.mode="))
+    ]
     refused = [item for item in hydra if not _OF_SWEEP.fullmatch(item)]
     refused += [item for item in task if _OF_HYDRA.match(item)]
     if refused:
-        raise ConfigError([f"sweep=resume: {record} records {item}; type the command with it" for item in refused])
+        raise ConfigError(
+            [
+                f"sweep=resume: {record} records {item}; type the command with it"
+                for item in refused
+            ]
+        )
     _refuse(f"sweep=resume: {record}", [*task, *hydra])
     return [*task, *hydra], _addresses(f"sweep=resume: {record}", task)
 
@@ -92,7 +128,9 @@ def _refuse(where: str, items: list[str]) -> None:
     problems = []
     for item in items:
         if _RESOLVER.search(item) or "_target_" in item:
-            problems.append(f"{where}: its recorded {item} computes a value; type {_key(item)}=... with the command")
+            problems.append(
+                f"{where}: its recorded {item} computes a value; type {_key(item)}=... with the command"
+            )
         elif _ENVIRONMENT.search(item) and not _TAKES_ENVIRONMENT.fullmatch(item):
             problems.append(
                 f"{where}: its recorded {item} reads a variable of this machine; type {_key(item)}=... with the command"

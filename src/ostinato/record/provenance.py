@@ -44,7 +44,10 @@ def environment(diff: bool = False) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": _packages(),
         "threads": torch.get_num_threads(),
-        "cpu": {"model": _cpu_model(), "capability": torch.backends.cpu.get_cpu_capability()},
+        "cpu": {
+            "model": _cpu_model(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+        },
         "gpu": _gpu(),
         "determinism": {
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
@@ -53,20 +56,33 @@ def environment(diff: bool = False) -> dict[str, Any]:
             "cudnn_benchmark": torch.backends.cudnn.benchmark,
             "tf32": torch.backends.cuda.matmul.allow_tf32,
         },
-        "environment": redacted({name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}),
+        "environment": redacted(
+            {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        ),
     }
 
 
 def _packages() -> dict[str, str]:
-    found = (distribution.metadata for distribution in importlib.metadata.distributions())  # parsed at each look
+    found = (
+        distribution.metadata for distribution in importlib.metadata.distributions()
+    )  # parsed at each look
     return {m["Name"].lower(): m["Version"] for m in found if "Name" in m}
 
 
 def _ask(*command: str) -> str | None:
     # A variable of git can name a program that git runs, or another repository.
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    own = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
+    }
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=own)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=own,
+        )
     except OSError:
         return None  # no such program here
     return done.stdout if done.returncode == 0 else None
@@ -74,7 +90,15 @@ def _ask(*command: str) -> str | None:
 
 def _git(with_text: bool = False) -> dict[str, Any] | None:
     here = str(Path(__file__).parents[1])
-    git = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", here)
+    git = (
+        "git",
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+        "-C",
+        here,
+    )
     commit = _ask(*git, "rev-parse", "HEAD")
     if not commit:
         return None
@@ -92,7 +116,11 @@ def _digest(diff: str) -> dict[str, Any]:
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip()
+            for line in lines
+            if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor()
 
@@ -106,5 +134,7 @@ def _gpu() -> dict[str, Any] | None:
         "count": torch.cuda.device_count(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "driver": _ask("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
+        "driver": _ask(
+            "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"
+        ),
     }

@@ -21,7 +21,9 @@ def finished_metric(run: RunDir) -> float | None:
     """The best monitored validation metric of a run that has finished; None of every other."""
     try:
         results = read_json(run.results, FinishedResults)
-        finished = results["status"] == "finished" and run.fingerprint.is_file()  # else it trained further since
+        finished = (
+            results["status"] == "finished" and run.fingerprint.is_file()
+        )  # else it trained further since
         return best_metric(results) if finished else None
     except ConfigError:
         return None  # missing, damaged, or stopped by `until_step`
@@ -38,4 +40,8 @@ def best_metric(results: Mapping[str, Any]) -> float:
         value = evaluation.get(monitor, math.nan)
         if evaluation.get("step") == step and isinstance(value, int | float):
             return float(value)
-    raise ConfigError([f"results.json: damaged (no {monitor} at best_step={step}); restore the file, or train again"])
+    raise ConfigError(
+        [
+            f"results.json: damaged (no {monitor} at best_step={step}); restore the file, or train again"
+        ]
+    )

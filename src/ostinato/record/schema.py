@@ -21,7 +21,9 @@ class Fingerprint:
     """`fingerprint.json`: what a run computed."""
 
     data: dict[str, str]
-    token_ids: dict[str, str] | None = None  # earlier versions recorded `tokens`, the key of the cache
+    token_ids: dict[str, str] | None = (
+        None  # earlier versions recorded `tokens`, the key of the cache
+    )
     initial_weights: str
     steps: list[StepRecord]
     evaluations: dict[str, dict[str, Any]]

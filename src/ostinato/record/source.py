@@ -9,5 +9,7 @@ def code_digest() -> str:
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
+        digest.update(
+            f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes()
+        )
     return digest.hexdigest()

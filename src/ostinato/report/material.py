@@ -67,14 +67,18 @@ class Material:
     @property
     def main(self) -> str | None:
         """The split that counts: test, else val; None without predictions."""
-        return next((name for name in ("test", "val") if name in self.predictions), None)
+        return next(
+            (name for name in ("test", "val") if name in self.predictions), None
+        )
 
 
 def gather(run: RunDir, config: RunConfig, data: TextData | None = None) -> Material:
     """Reads a run folder; loads the data unless it is given, and scores a finished run that kept no predictions."""
     notes: list[str] = []
     results, provenance = _json(run, "results", notes), _json(run, "provenance", notes)
-    fingerprint = _json(run, "fingerprint", notes if results.get("status") == "finished" else [])
+    fingerprint = _json(
+        run, "fingerprint", notes if results.get("status") == "finished" else []
+    )
     data = data or _load(config, notes)
     splits = _unchanged(data, provenance, notes)
     labels = tuple(results.get("labels") or (data.labels if data else ()))
@@ -93,7 +97,9 @@ def gather(run: RunDir, config: RunConfig, data: TextData | None = None) -> Mate
         labels=labels,
         splits=splits,
         predictions=predictions,
-        calibration=_calibration(run, config.data.task, labels, predictions.get("val"), notes),
+        calibration=_calibration(
+            run, config.data.task, labels, predictions.get("val"), notes
+        ),
         summary=results.get("data") or (data.report if data else {}),
         notes=notes,
     )
@@ -106,37 +112,59 @@ def _json(run: RunDir, name: str, notes: list[str]) -> dict[str, Any]:
         return read_json(path, shapes[name])
     except ConfigError:
         over = "damaged" if path.is_file() else "missing"
-        notes.append(f"{path.name} is {over}" + ("; the run is not over, or was killed" if name == "results" else ""))
+        notes.append(
+            f"{path.name} is {over}"
+            + ("; the run is not over, or was killed" if name == "results" else "")
+        )
         return {}
 
 
 def _load(config: RunConfig, notes: list[str]) -> TextData | None:
     try:
-        return load_data(config.data, Seeds(config.training.seed, config.training.seeds))
+        return load_data(
+            config.data, Seeds(config.training.seed, config.training.seeds)
+        )
     except UserError as error:
-        notes.append(f"the texts cannot be shown, for the data cannot be read any more: {error}")
+        notes.append(
+            f"the texts cannot be shown, for the data cannot be read any more: {error}"
+        )
         return None
 
 
-def _unchanged(data: TextData | None, provenance: dict[str, Any], notes: list[str]) -> dict[str, Split]:
+def _unchanged(
+    data: TextData | None, provenance: dict[str, Any], notes: list[str]
+) -> dict[str, Split]:
     if data is None:
         return {}
     recorded = provenance.get("data", {})
     there = {split.name: split for split in (data.val, data.test) if split is not None}
-    changed = [name for name, split in there.items() if recorded.get(name, split.sha256) != split.sha256]
+    changed = [
+        name
+        for name, split in there.items()
+        if recorded.get(name, split.sha256) != split.sha256
+    ]
     if changed:
-        notes.append(f"the data has changed since the run ({', '.join(changed)}): its texts are not shown")
+        notes.append(
+            f"the data has changed since the run ({', '.join(changed)}): its texts are not shown"
+        )
     return {name: split for name, split in there.items() if name not in changed}
 
 
 def _predictions(
-    run: RunDir, config: RunConfig, name: str, split: Split | None, recorded: dict[str, Any], notes: list[str]
+    run: RunDir,
+    config: RunConfig,
+    name: str,
+    split: Split | None,
+    recorded: dict[str, Any],
+    notes: list[str],
 ) -> Predictions | None:
     try:
         logits, truth = load_predictions(run.predictions(name))
     except ConfigError:
         if split is None:
-            notes.append(f"{name}: no predictions were kept, and there are no rows to score again")
+            notes.append(
+                f"{name}: no predictions were kept, and there are no rows to score again"
+            )
             return None
     else:
         if split is None or len(split.rows) == len(truth):
@@ -146,22 +174,40 @@ def _predictions(
     try:
         evaluated, rows = Rescorer(run, config).score(split)
     except UserError as error:
-        notes.append(f"{name}: no predictions were kept, and it cannot be scored again: {error}")
+        notes.append(
+            f"{name}: no predictions were kept, and it cannot be scored again: {error}"
+        )
         return None
     new = evaluated.scores.metrics
-    moved = [metric for metric, value in new.items() if abs(value - recorded.get(metric, value)) > _SAME]
-    difference = f"; {moved[0]} was {recorded[moved[0]]:.4f} and is {new[moved[0]]:.4f} now" if moved else ""
-    notes.append(f"{name}: no predictions were kept; for this report its rows were scored again{difference}")
+    moved = [
+        metric
+        for metric, value in new.items()
+        if abs(value - recorded.get(metric, value)) > _SAME
+    ]
+    difference = (
+        f"; {moved[0]} was {recorded[moved[0]]:.4f} and is {new[moved[0]]:.4f} now"
+        if moved
+        else ""
+    )
+    notes.append(
+        f"{name}: no predictions were kept; for this report its rows were scored again{difference}"
+    )
     return evaluated.logits, rows.labels
 
 
 def _calibration(
-    run: RunDir, task: Task, labels: tuple[str, ...], validation: Predictions | None, notes: list[str]
+    run: RunDir,
+    task: Task,
+    labels: tuple[str, ...],
+    validation: Predictions | None,
+    notes: list[str],
 ) -> Calibration | None:
     if task is Task.regression or validation is None:
         return None
     try:
         return load_calibration(run.best, task, labels)
     except ConfigError:
-        notes.append(f"{run.calibration.name} is missing or of other weights; for this report it was fitted again")
+        notes.append(
+            f"{run.calibration.name} is missing or of other weights; for this report it was fitted again"
+        )
         return calibrate(task, *validation, labels)

@@ -53,9 +53,18 @@ def matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Matrix:
     """Lays out rows by true (down) and predicted (across) class [C, C]."""
     size = len(names)
     side, font = next(
-        layout for most, layout in ((8, (46, 13)), (16, (32, 12)), (30, (22, 11)), (10**9, (12, 10))) if size <= most
+        layout
+        for most, layout in (
+            (8, (46, 13)),
+            (16, (32, 12)),
+            (30, (22, 11)),
+            (10**9, (12, 10)),
+        )
+        if size <= most
     )
-    short = tuple(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names)
+    short = tuple(
+        name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names
+    )
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     cells = tuple(
         # The square root lets a confusion of 1 % show.
@@ -80,7 +89,9 @@ def matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Matrix:
     )
 
 
-def confusions(confusion: NDArray[np.int64], names: Sequence[str], most: int = 12) -> list[tuple[str, str, int, float]]:
+def confusions(
+    confusion: NDArray[np.int64], names: Sequence[str], most: int = 12
+) -> list[tuple[str, str, int, float]]:
     """The most frequent confusions: true class, predicted class, rows, share of the true class."""
     wrong = confusion.copy()
     np.fill_diagonal(wrong, 0)

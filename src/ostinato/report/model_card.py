@@ -14,12 +14,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ostinato.config import RunConfig, Source, Task
 from ostinato.redaction import inline, redact
-from ostinato.report.text import data_name, number, percent, plain, title, training_command
+from ostinato.report.text import (
+    data_name,
+    number,
+    percent,
+    plain,
+    title,
+    training_command,
+)
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_OWN_FOLDER = re.compile(r"(?<=[=,\[{'\"])[/~][^\s,'\"\]}]*/")  # an absolute path, but for its last part
+_OWN_FOLDER = re.compile(
+    r"(?<=[=,\[{'\"])[/~][^\s,'\"\]}]*/"
+)  # an absolute path, but for its last part
 
 # Name of a metric on the Hub, and its arguments there. Metrics that it has no name for keep their own.
 _HUB_METRICS: Mapping[str, tuple[str, dict[str, Any] | None]] = {
@@ -51,7 +60,9 @@ def write_model_card(
         provenance: what `provenance.json` holds.
         fingerprint: what `fingerprint.json` holds.
     """
-    write_text(run.model_card, model_card(run, config, results, provenance, fingerprint))
+    write_text(
+        run.model_card, model_card(run, config, results, provenance, fingerprint)
+    )
 
 
 def model_card(
@@ -97,19 +108,29 @@ def _metadata(config: RunConfig, results: Mapping[str, Any]) -> ModelCardData:
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["text-classification", "ostinato"],
-        metrics=sorted({_hub_metric(name)[0] for split in ("val", "test") for name in _metrics(results, split)}),
+        metrics=sorted(
+            {
+                _hub_metric(name)[0]
+                for split in ("val", "test")
+                for name in _metrics(results, split)
+            }
+        ),
         eval_results=list(_eval_results(config, results)) or None,
     )
 
 
-def _eval_results(config: RunConfig, results: Mapping[str, Any]) -> Iterator[EvalResult]:
+def _eval_results(
+    config: RunConfig, results: Mapping[str, Any]
+) -> Iterator[EvalResult]:
     data = config.data
     for split in ("test", "val"):
         for name, value in _metrics(results, split).items():
             metric, arguments = _hub_metric(name)
             yield EvalResult(
                 task_type="text-classification",
-                task_name="Text regression" if data.task is Task.regression else "Text classification",
+                task_name="Text regression"
+                if data.task is Task.regression
+                else "Text classification",
                 dataset_type=str(data.name or data.source.value),
                 dataset_name=data_name(data),
                 dataset_config=data.subset,
@@ -123,7 +144,11 @@ def _eval_results(config: RunConfig, results: Mapping[str, Any]) -> Iterator[Eva
 
 
 def _metrics(results: Mapping[str, Any], split: str) -> dict[str, float]:
-    return {name: value for name, value in results.get(split, {}).items() if isinstance(value, float)}
+    return {
+        name: value
+        for name, value in results.get(split, {}).items()
+        if isinstance(value, float)
+    }
 
 
 def _hub_metric(name: str) -> tuple[str, dict[str, Any] | None]:

@@ -31,10 +31,18 @@ def report(cfg: ReportConfig, run: RunDir, config: RunConfig) -> Path:
     try:
         return write_report(run, config, output, slices)
     except OSError as error:
-        raise ConfigError([f"output={output}: cannot be written ({error.strerror})"]) from None
+        raise ConfigError(
+            [f"output={output}: cannot be written ({error.strerror})"]
+        ) from None
 
 
-def write_report(run: RunDir, config: RunConfig, output: Path, slices: list[str], data: TextData | None = None) -> Path:
+def write_report(
+    run: RunDir,
+    config: RunConfig,
+    output: Path,
+    slices: list[str],
+    data: TextData | None = None,
+) -> Path:
     """Writes a run's report, whole or not at all.
 
     Args:
@@ -52,7 +60,10 @@ def write_report(run: RunDir, config: RunConfig, output: Path, slices: list[str]
         lstrip_blocks=True,
     )
     text = environment.get_template("report.html").render(
-        mark=REPORT_MARK, view=View(gather(run, config, data), slices), record=run_record, pictures=plots
+        mark=REPORT_MARK,
+        view=View(gather(run, config, data), slices),
+        record=run_record,
+        pictures=plots,
     )
     # A path or an error message may hold an unpaired surrogate, which UTF-8 cannot encode.
     write_text(output, text, errors="replace")

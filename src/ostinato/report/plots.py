@@ -18,7 +18,9 @@ def curves(m: Material) -> list[str]:
     """Pictures of what was logged."""
     metrics, best = m.metrics, m.results.get("best_step")
     monitor = m.config.training.monitor or default_monitor(m.task)
-    shown = [name for name in dict.fromkeys((monitor, *HEADLINES[m.task])) if name != "loss"]  # it has its own
+    shown = [
+        name for name in dict.fromkeys((monitor, *HEADLINES[m.task])) if name != "loss"
+    ]  # it has its own
     wanted = [*_CURVES]
     wanted.insert(1, ("Validation", tuple(f"val/{name}" for name in shown[:2]), False))
     drawn = []

@@ -37,7 +37,9 @@ def describe_model(
     if config.data.task is not Task.regression:
         with _only_warned("calibration"):
             logits = _logits(run, results, val)
-            calibration = calibrate(config.data.task, logits, val.labels, results["labels"])
+            calibration = calibrate(
+                config.data.task, logits, val.labels, results["labels"]
+            )
             save_calibration(run, calibration)
             results["calibration"] = _record(run, calibration)
     with _only_warned("model card"):
@@ -50,7 +52,9 @@ def show_run(run: RunDir, config: RunConfig, data: TextData) -> None:
         write_report(run, config, run.report, config.report.slices, data)
 
 
-def _logits(run: RunDir, results: Mapping[str, Any], val: TokenisedSplit) -> NDArray[np.float32]:
+def _logits(
+    run: RunDir, results: Mapping[str, Any], val: TokenisedSplit
+) -> NDArray[np.float32]:
     """Validation logits as prediction computes them, in fp32; a run in another precision computes them once more."""
     if results["precision"] == "fp32":
         return load_predictions(run.predictions("val"))[0]
@@ -62,15 +66,28 @@ def _logits(run: RunDir, results: Mapping[str, Any], val: TokenisedSplit) -> NDA
 
 
 def _record(run: RunDir, calibration: Calibration) -> dict[str, Any]:
-    record: dict[str, Any] = {"temperature": calibration.temperature, "num_rows": calibration.num_rows}
+    record: dict[str, Any] = {
+        "temperature": calibration.temperature,
+        "num_rows": calibration.num_rows,
+    }
     if calibration.thresholds is not None:
-        return record | {"thresholds": dict(zip(calibration.labels, calibration.thresholds, strict=True))}
+        return record | {
+            "thresholds": dict(
+                zip(calibration.labels, calibration.thresholds, strict=True)
+            )
+        }
     assert calibration.ece is not None
     errors = {"val": list(calibration.ece)}
     if run.predictions("test").is_file():
         logits, labels = load_predictions(run.predictions("test"))
-        sides = (probabilities(Task.single_label, side) for side in (logits, calibration.scaled(logits)))
-        errors["test"] = [expected_calibration_error(s.max(axis=1), s.argmax(axis=1) == labels) for s in sides]
+        sides = (
+            probabilities(Task.single_label, side)
+            for side in (logits, calibration.scaled(logits))
+        )
+        errors["test"] = [
+            expected_calibration_error(s.max(axis=1), s.argmax(axis=1) == labels)
+            for s in sides
+        ]
     return record | {"ece": errors}
 
 
@@ -79,4 +96,9 @@ def _only_warned(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the run stands whatever becomes of these
-        log.warning("the %s could not be written: %s: %s", what, type(error).__name__, " ".join(str(error).split()))
+        log.warning(
+            "the %s could not be written: %s: %s",
+            what,
+            type(error).__name__,
+            " ".join(str(error).split()),
+        )

@@ -27,7 +27,9 @@ def slice_values(cfg: DataConfig, split: Split, column: str) -> list[str | None]
     names = [name for name in ("text", "text_pair") if name in split.rows.column_names]
     rows = zip(*(split.rows[name] for name in names), strict=True)
     found = (values.get(row, set()) for row in rows)
-    return [next(iter(candidates)) if len(candidates) == 1 else None for candidates in found]
+    return [
+        next(iter(candidates)) if len(candidates) == 1 else None for candidates in found
+    ]
 
 
 def check_slices(cfg: DataConfig, columns: list[str]) -> None:
@@ -40,15 +42,29 @@ def check_slices(cfg: DataConfig, columns: list[str]) -> None:
         next(_read(cfg, "test", column), None)
 
 
-def _read(cfg: DataConfig, split: str, column: str) -> Iterator[tuple[tuple[str, ...], str]]:
+def _read(
+    cfg: DataConfig, split: str, column: str
+) -> Iterator[tuple[tuple[str, ...], str]]:
     columns = Columns(cfg.text_column, cfg.text_pair_column, column)
     try:
         for source in _sources(cfg, split, columns):
             for row in source.rows:
-                texts = (row.text,) if cfg.text_pair_column is None else (row.text, row.pair)
-                yield tuple("" if text is None or text != text else str(text) for text in texts), str(row.label)
+                texts = (
+                    (row.text,)
+                    if cfg.text_pair_column is None
+                    else (row.text, row.pair)
+                )
+                yield (
+                    tuple(
+                        "" if text is None or text != text else str(text)
+                        for text in texts
+                    ),
+                    str(row.label),
+                )
     except DataError as error:
-        raise DataError(str(error).replace("data.label_column", "report.slices")) from None
+        raise DataError(
+            str(error).replace("data.label_column", "report.slices")
+        ) from None
 
 
 def _sources(cfg: DataConfig, split: str, columns: Columns) -> list[RowSource]:
@@ -57,5 +73,9 @@ def _sources(cfg: DataConfig, split: str, columns: Columns) -> list[RowSource]:
         path = getattr(cfg, f"{split}_path") or cfg.train_path
         return open_files(str(path), columns, f"data.{split}_path")
     if cfg.source is Source.hub:
-        return [open_hub(cfg, getattr(cfg, f"{split}_split") or cfg.train_split, columns)]
-    raise DataError(f"report.slices=[{columns.label}]: data.source={cfg.source.value} has no further columns")
+        return [
+            open_hub(cfg, getattr(cfg, f"{split}_split") or cfg.train_split, columns)
+        ]
+    raise DataError(
+        f"report.slices=[{columns.label}]: data.source={cfg.source.value} has no further columns"
+    )

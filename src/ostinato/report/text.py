@@ -36,7 +36,11 @@ def training_command(run: RunDir) -> str | None:
     except ConfigError:
         return None
     observers = ("tracker", "hydra", "resume", "report", "compare")
-    own = [override for override in recorded if not override.lstrip("+~").startswith(observers)]
+    own = [
+        override
+        for override in recorded
+        if not override.lstrip("+~").startswith(observers)
+    ]
     return shlex.join(["python", "scripts/train.py", *own])
 
 
@@ -54,7 +58,11 @@ def plain(text: str) -> str:
 
 def shortened(text: str) -> str:
     """A text cut to a length that can be read."""
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
+    return (
+        text
+        if len(text) <= _LONGEST_TEXT
+        else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
+    )
 
 
 def number(value: float | None, decimals: int = 4) -> str:

@@ -9,11 +9,26 @@ import numpy as np
 
 from ostinato.config import Task
 from ostinato.errors import UserError
-from ostinato.report.errors_and_groups import HEADLINES, Group, Mistake, by_length, by_slice, mistakes
+from ostinato.report.errors_and_groups import (
+    HEADLINES,
+    Group,
+    Mistake,
+    by_length,
+    by_slice,
+    mistakes,
+)
 from ostinato.report.material import Material
 from ostinato.report.matrix import Matrix, confusions, matrix
 from ostinato.report.slices import slice_values
-from ostinato.report.text import data_name, interval, number, percent, plain, shortened, title
+from ostinato.report.text import (
+    data_name,
+    interval,
+    number,
+    percent,
+    plain,
+    shortened,
+    title,
+)
 from ostinato.scoring.bootstrap import Estimate, estimate
 from ostinato.scoring.calibration import MIN_ERRORS
 from ostinato.scoring.metrics import MINIMISED, Scores, score
@@ -53,7 +68,9 @@ class View:
         except UserError as error:
             m.notes.append(str(error))
             return
-        self.slices[column] = self._groups(by_slice(m.task, *m.predictions[self.main], values))
+        self.slices[column] = self._groups(
+            by_slice(m.task, *m.predictions[self.main], values)
+        )
 
     @property
     def main(self) -> str:
@@ -75,9 +92,14 @@ class View:
         m, results = self.material, self.material.results
         parts = [m.config.model.name, data_name(m.config.data)]
         parts += [f"seed {m.config.training.seed}"]
-        parts += [f"{len(found[1]):,} {name} rows" for name, found in m.predictions.items()]
+        parts += [
+            f"{len(found[1]):,} {name} rows" for name, found in m.predictions.items()
+        ]
         if "seconds" in results:
-            parts += [f"{results['started'][:16].replace('T', ' ')} UTC", f"{results['seconds']:,.0f} s"]
+            parts += [
+                f"{results['started'][:16].replace('T', ' ')} UTC",
+                f"{results['seconds']:,.0f} s",
+            ]
         return plain(" · ".join(parts))
 
     @property
@@ -89,7 +111,10 @@ class View:
     def scores(self) -> dict[str, Scores]:
         """Metrics of each split that has predictions."""
         m = self.material
-        return {name: score(m.task, *found, m.labels) for name, found in m.predictions.items()}
+        return {
+            name: score(m.task, *found, m.labels)
+            for name, found in m.predictions.items()
+        }
 
     @cached_property
     def scaled(self) -> dict[str, Scores]:
@@ -97,7 +122,9 @@ class View:
         m, calibration = self.material, self.material.calibration
         if calibration is None:
             return {}
-        cuts: Any = np.asarray(calibration.thresholds) if calibration.thresholds else 0.5
+        cuts: Any = (
+            np.asarray(calibration.thresholds) if calibration.thresholds else 0.5
+        )
         return {
             name: score(m.task, calibration.scaled(logits), labels, m.labels, cuts)
             for name, (logits, labels) in m.predictions.items()
@@ -106,7 +133,10 @@ class View:
     @cached_property
     def estimates(self) -> dict[str, dict[str, Estimate]]:
         """Metrics with their intervals."""
-        return {name: estimate(self.material.task, *found) for name, found in self.material.predictions.items()}
+        return {
+            name: estimate(self.material.task, *found)
+            for name, found in self.material.predictions.items()
+        }
 
     def tiles(self) -> list[tuple[str, str, str]]:
         """The metrics that one looks for first: name, value, what to hold it against."""
@@ -114,15 +144,28 @@ class View:
             return []
         tiles = []
         for name in HEADLINES[self.material.task]:
-            found, majority = self.estimates[self.main][name], self.scores[self.main].majority.get(name)
+            found, majority = (
+                self.estimates[self.main][name],
+                self.scores[self.main].majority.get(name),
+            )
             beside = f"{interval(found)}" + (
-                "" if majority is None else f", {_BASELINES[self.material.task]} {number(majority)}"
+                ""
+                if majority is None
+                else f", {_BASELINES[self.material.task]} {number(majority)}"
             )
             tiles.append((f"{self.main} {title(name)}", number(found.value), beside))
         calibration = self.material.calibration
         if calibration is not None and calibration.ece is not None:
-            before, after = (side[self.main].metrics["ece"] for side in (self.scores, self.scaled))
-            tiles.append((f"{self.main} calibration error", number(after), f"{number(before)} before scaling"))
+            before, after = (
+                side[self.main].metrics["ece"] for side in (self.scores, self.scaled)
+            )
+            tiles.append(
+                (
+                    f"{self.main} calibration error",
+                    number(after),
+                    f"{number(before)} before scaling",
+                )
+            )
         return tiles
 
     def metrics(self) -> list[Row]:
@@ -132,42 +175,83 @@ class View:
         for name in self.scores[self.main].metrics if splits else ():
             cells = [title(name) + (" ↓" if name in MINIMISED else "")]
             for split in splits:
-                value, found = self.scores[split].metrics.get(name), self.estimates[split].get(name)
-                cells += [number(value), interval(found), number(self.scores[split].majority.get(name))]
+                value, found = (
+                    self.scores[split].metrics.get(name),
+                    self.estimates[split].get(name),
+                )
+                cells += [
+                    number(value),
+                    interval(found),
+                    number(self.scores[split].majority.get(name)),
+                ]
             rows.append(cells)
         return rows
 
     def metric_columns(self) -> Row:
         """Head of `metrics`."""
         baseline = _BASELINES[self.material.task]
-        splits = [cell for split in list(self.scores)[::-1] for cell in (split, "95 % interval", baseline)]
+        splits = [
+            cell
+            for split in list(self.scores)[::-1]
+            for cell in (split, "95 % interval", baseline)
+        ]
         return ["metric", *splits]
 
     def matrix(self) -> Matrix | None:
         """The confusion matrix; single-label only."""
         scores = self.scores.get(self.main)
-        drawn = scores is not None and scores.confusion is not None and len(self.labels) <= MAX_CLASSES
-        return matrix(scores.confusion, self.labels) if scores and drawn and scores.confusion is not None else None
+        drawn = (
+            scores is not None
+            and scores.confusion is not None
+            and len(self.labels) <= MAX_CLASSES
+        )
+        return (
+            matrix(scores.confusion, self.labels)
+            if scores and drawn and scores.confusion is not None
+            else None
+        )
 
     def confusions(self) -> list[Row]:
         """The most frequent confusions."""
         scores = self.scores.get(self.main)
         if scores is None or scores.confusion is None:
             return []
-        return [(a, b, f"{n:,}", percent(share)) for a, b, n, share in confusions(scores.confusion, self.labels)]
+        return [
+            (a, b, f"{n:,}", percent(share))
+            for a, b, n, share in confusions(scores.confusion, self.labels)
+        ]
 
     def per_class(self) -> list[Row]:
         """Metrics of each class, the weakest first."""
-        counts = self.material.summary.get("read", {}).get("train", {}).get("label_counts", {})
-        thresholds = dict(zip(self.material.labels, self._thresholds() or (), strict=False))
-        classes = sorted(self.scores[self.main].per_class.items(), key=lambda item: (item[1]["f1"], item[0]))
+        counts = (
+            self.material.summary.get("read", {})
+            .get("train", {})
+            .get("label_counts", {})
+        )
+        thresholds = dict(
+            zip(self.material.labels, self._thresholds() or (), strict=False)
+        )
+        classes = sorted(
+            self.scores[self.main].per_class.items(),
+            key=lambda item: (item[1]["f1"], item[0]),
+        )
         return [
             [
                 plain(name),
                 f"{counts[name]:,}" if name in counts else "–",
                 f"{row['support']:,}",
-                *(number(row.get(metric), 3) for metric in ("precision", "recall", "f1", "auroc")),
-                *([number(row.get("average_precision"), 3), number(thresholds.get(name), 3)] if thresholds else []),
+                *(
+                    number(row.get(metric), 3)
+                    for metric in ("precision", "recall", "f1", "auroc")
+                ),
+                *(
+                    [
+                        number(row.get("average_precision"), 3),
+                        number(thresholds.get(name), 3),
+                    ]
+                    if thresholds
+                    else []
+                ),
             ]
             for name, row in classes
         ]
@@ -175,7 +259,16 @@ class View:
     def class_columns(self) -> Row:
         """Head of `per_class`."""
         more = ["average precision", "tuned threshold"] if self._thresholds() else []
-        return ["class", "train rows", f"{self.main} rows", "precision", "recall", "F1", "AUROC", *more]
+        return [
+            "class",
+            "train rows",
+            f"{self.main} rows",
+            "precision",
+            "recall",
+            "F1",
+            "AUROC",
+            *more,
+        ]
 
     def _thresholds(self) -> tuple[float, ...] | None:
         calibration = self.material.calibration
@@ -199,8 +292,15 @@ class View:
         rows: list[Row] = []
         for name, scaled in self.scaled.items():
             before, after = self.scores[name].metrics, scaled.metrics
-            metrics = ("loss", "ece", "brier") if task is Task.single_label else (f for f in after if f != "map")
-            rows += [[name, title(f), number(before.get(f)), number(after.get(f))] for f in metrics]
+            metrics = (
+                ("loss", "ece", "brier")
+                if task is Task.single_label
+                else (f for f in after if f != "map")
+            )
+            rows += [
+                [name, title(f), number(before.get(f)), number(after.get(f))]
+                for f in metrics
+            ]
         return rows
 
     def mistakes(self) -> list[Mistake]:
@@ -209,28 +309,53 @@ class View:
         if split is None or self.material.main is None:
             return []
         m = self.material
-        found = mistakes(m.task, *m.predictions[self.main], self.labels, split, m.calibration)
-        return [dataclasses.replace(item, texts=tuple(shortened(plain(text)) for text in item.texts)) for item in found]
+        found = mistakes(
+            m.task, *m.predictions[self.main], self.labels, split, m.calibration
+        )
+        return [
+            dataclasses.replace(
+                item, texts=tuple(shortened(plain(text)) for text in item.texts)
+            )
+            for item in found
+        ]
 
     def confidence(self, mistake: Mistake) -> str:
         """How sure the model was, or how far off."""
         value = mistake.confidence
-        return f"off by {number(value)}" if self.material.task is Task.regression else f"probability {value:.4f}"
+        return (
+            f"off by {number(value)}"
+            if self.material.task is Task.regression
+            else f"probability {value:.4f}"
+        )
 
     def lengths(self) -> list[Row]:
         """Metrics by length of the text."""
         split = self.material.splits.get(self.main)
         if split is None or self.material.main is None:
             return []
-        return self._groups(by_length(self.material.task, *self.material.predictions[self.main], split))
+        return self._groups(
+            by_length(self.material.task, *self.material.predictions[self.main], split)
+        )
 
     def group_columns(self, first: str) -> Row:
         """Head of `lengths` and `slices`."""
-        metrics = [cell for name in HEADLINES[self.material.task] for cell in (title(name), "95 % interval")]
+        metrics = [
+            cell
+            for name in HEADLINES[self.material.task]
+            for cell in (title(name), "95 % interval")
+        ]
         return [first, "rows", *metrics]
 
     def _groups(self, groups: Iterable[Group]) -> list[Row]:
         return [
-            [plain(g.name), f"{g.num_rows:,}", *(c for e in g.metrics.values() for c in (number(e.value), interval(e)))]
+            [
+                plain(g.name),
+                f"{g.num_rows:,}",
+                *(
+                    c
+                    for e in g.metrics.values()
+                    for c in (number(e.value), interval(e))
+                ),
+            ]
             for g in groups
         ]

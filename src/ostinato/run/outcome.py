@@ -59,14 +59,20 @@ def outcome_of(run: RunDir, name: str) -> Iterator[Outcome]:
     except BaseException as error:
         one_line = isinstance(error, UserError | Interrupted)
         outcome.results |= {
-            "status": "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed",
-            "error": redact(str(error) if one_line else f"{type(error).__name__}: {error}"),
+            "status": "interrupted"
+            if isinstance(error, Interrupted | KeyboardInterrupt)
+            else "failed",
+            "error": redact(
+                str(error) if one_line else f"{type(error).__name__}: {error}"
+            ),
         }
         if outcome.began or not earlier:
             try:
                 _write(run, outcome, before)
             except OSError as second:  # must not hide the first
-                log.warning("%s could not be written (%s)", run.results, second.strerror)
+                log.warning(
+                    "%s could not be written (%s)", run.results, second.strerror
+                )
         outcome.trackers.finish(outcome.results["status"], outcome.final)
         raise
     if run.best.is_dir():
@@ -81,11 +87,21 @@ def mark_unfinished(run: RunDir, outcome: Outcome) -> None:
     """Says in an earlier session's `results.json` that the run has not finished; keeps what was logged."""
     if run.results.is_file():
         metrics = outcome.trackers.history.metrics
-        write_record(run.results, {"name": outcome.results["name"], "status": "unfinished", "metrics": metrics})
+        write_record(
+            run.results,
+            {
+                "name": outcome.results["name"],
+                "status": "unfinished",
+                "metrics": metrics,
+            },
+        )
 
 
 def _write(run: RunDir, outcome: Outcome, before: float) -> None:
-    outcome.results |= {"finished": now(), "seconds": round(time.perf_counter() - before, 3)}
+    outcome.results |= {
+        "finished": now(),
+        "seconds": round(time.perf_counter() - before, 3),
+    }
     outcome.results["metrics"] = outcome.trackers.history.metrics
     write_record(run.results, outcome.results)
 

@@ -28,11 +28,18 @@ def session(run: RunDir, wait: bool = False) -> Iterator[None]:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         remedy = "wait until it ends, or stop it"
-        raise ResumeRefused([f"{run.path}: another process trains in this run folder; {remedy}"]) from None
+        raise ResumeRefused(
+            [f"{run.path}: another process trains in this run folder; {remedy}"]
+        ) from None
     except OSError as error:
         raise ConfigError([f"{run.path}: not writable ({error.strerror})"]) from None
     try:
-        for folder in (run.path, run.checkpoints, run.kept_best, run.predictions("val").parent):
+        for folder in (
+            run.path,
+            run.checkpoints,
+            run.kept_best,
+            run.predictions("val").parent,
+        ):
             remove_leftovers(folder)
         yield
     finally:
@@ -53,5 +60,11 @@ def check_new(folder: Path, resumes: bool = False) -> None:
     if folder.exists() and not folder.is_dir():
         raise ResumeRefused([f"hydra.run.dir={folder}: is not a folder; {other}"])
     ours = run.config.is_file() or (folder / ".hydra").is_dir()
-    if folder.is_dir() and not ours and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise ResumeRefused([f"hydra.run.dir={folder}: holds files that are not of a run; {other}"])
+    if (
+        folder.is_dir()
+        and not ours
+        and any(not path.name.startswith(".") for path in folder.iterdir())
+    ):
+        raise ResumeRefused(
+            [f"hydra.run.dir={folder}: holds files that are not of a run; {other}"]
+        )

@@ -42,7 +42,12 @@ from ostinato.training.prepare import Prepared, prepare
 log = logging.getLogger(__name__)
 
 
-def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_step: int | None = None) -> float:
+def train(
+    config: RunConfig,
+    run: RunDir,
+    resolved: Mapping[str, Any],
+    until_step: int | None = None,
+) -> float:
     """Trains and scores, and leaves the run folder complete, whatever happens.
 
     Args:
@@ -63,26 +68,41 @@ def train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_ste
     with session(run):
         if config.resume.run is None and run.began:
             check_new(run.path)
-        if config.resume.run is not None and (metric := _finished(config, run, resolved)) is not None:
+        if (
+            config.resume.run is not None
+            and (metric := _finished(config, run, resolved)) is not None
+        ):
             log.info("finished already: %s", run.path)
             return metric
         return _train(config, run, resolved, until_step)
 
 
-def _train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_step: int | None) -> float:
+def _train(
+    config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_step: int | None
+) -> float:
     resuming = run.began
-    with stop_on_signals() as stop, progress_bar() as bar, outcome_of(run, config.name) as outcome:
+    with (
+        stop_on_signals() as stop,
+        progress_bar() as bar,
+        outcome_of(run, config.name) as outcome,
+    ):
         if not resuming:
             write_config(run, resolved)
         check_slices(config.data, config.report.slices)
         prepared = prepare(config)
         training = Training(config, run, prepared, _scorer(config, prepared, bar), stop)
         initial_weights = digest_weights(prepared.model.state_dict())
-        provenance = environment(config.provenance.diff) | {"assets": _assets(config)} | _identity(prepared)
+        provenance = (
+            environment(config.provenance.diff)
+            | {"assets": _assets(config)}
+            | _identity(prepared)
+        )
         if resuming:
             provenance["resumed"] = _admit(config, run, resolved, provenance)
             training.resume()
-        outcome.results["config"] = dict(resolved) | {"tracker": redacted(resolved.get("tracker"))}
+        outcome.results["config"] = dict(resolved) | {
+            "tracker": redacted(resolved.get("tracker"))
+        }
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
         begin = partial(_begin, run, outcome, resolved, provenance)
@@ -92,24 +112,41 @@ def _train(config: RunConfig, run: RunDir, resolved: Mapping[str, Any], until_st
             training.run(outcome.trackers, until_step, begin)
         begin()
         write_record(run.provenance, provenance | {"not_deterministic": sorted(warned)})
-        predictions = _score_best(config, run, training, outcome) if until_step is None else {}
+        predictions = (
+            _score_best(config, run, training, outcome) if until_step is None else {}
+        )
         fingerprint = _fingerprint(training, initial_weights, predictions)
         if until_step is None:
-            describe_model(run, config, outcome.results, provenance, fingerprint, prepared.val)
+            describe_model(
+                run, config, outcome.results, provenance, fingerprint, prepared.val
+            )
             outcome.show = partial(show_run, run, config, prepared.data)
             if run.calibration.is_file():
-                fingerprint["best_files"][run.calibration.name] = digest_file(run.calibration)
+                fingerprint["best_files"][run.calibration.name] = digest_file(
+                    run.calibration
+                )
         write_record(run.fingerprint, fingerprint)
         return math.nan if training.state.best is None else training.state.best
 
 
-def _finished(config: RunConfig, run: RunDir, resolved: Mapping[str, Any]) -> float | None:
+def _finished(
+    config: RunConfig, run: RunDir, resolved: Mapping[str, Any]
+) -> float | None:
     """The best metric of a run that has finished with this very config: nothing is left to do."""
     metric = finished_metric(run)
-    return metric if metric is not None and not config_drift(read_config(run), resolved) else None
+    return (
+        metric
+        if metric is not None and not config_drift(read_config(run), resolved)
+        else None
+    )
 
 
-def _begin(run: RunDir, outcome: Outcome, resolved: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+def _begin(
+    run: RunDir,
+    outcome: Outcome,
+    resolved: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> None:
     """Replaces what an earlier session left: called after the first step, as the first step can still fail."""
     if outcome.began:
         return
@@ -132,7 +169,10 @@ def examine(config: RunConfig) -> dict[str, Any]:
 
 
 def _admit(
-    config: RunConfig, run: RunDir, resolved: Mapping[str, Any], provenance: Mapping[str, Any]
+    config: RunConfig,
+    run: RunDir,
+    resolved: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Compares what the run began with to what it would go on with; returns the record of all its resumptions.
 
@@ -140,14 +180,21 @@ def _admit(
         ResumeRefused: something that decides the result has changed.
     """
     began = read_json(run.provenance, Provenance)
-    drift = [*config_drift(read_config(run), resolved), *environment_drift(began, provenance)]
+    drift = [
+        *config_drift(read_config(run), resolved),
+        *environment_drift(began, provenance),
+    ]
     if drift and not config.resume.allow_drift:
         remedy = "resume.allow_drift=true goes on all the same and records it; a new run needs no resume"
-        raise ResumeRefused([f"resume={run.path}: {difference}" for difference in drift] + [remedy])
+        raise ResumeRefused(
+            [f"resume={run.path}: {difference}" for difference in drift] + [remedy]
+        )
     return [*began.get("resumed", []), {"time": now(), "drift": drift}]
 
 
-def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: Outcome) -> dict[str, str]:
+def _score_best(
+    config: RunConfig, run: RunDir, training: Training, outcome: Outcome
+) -> dict[str, str]:
     """Scores validation and test with the best weights as they stand on disk; completes the results.
 
     Returns:
@@ -163,11 +210,21 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: Out
     for split in filter(None, (prepared.val, prepared.test)):
         evaluated = training.scorer.score(model, split)
         outcome.results[split.name] = describe(evaluated)
-        outcome.final |= {f"{split.name}/{name}": value for name, value in evaluated.scores.metrics.items()}
+        outcome.final |= {
+            f"{split.name}/{name}": value
+            for name, value in evaluated.scores.metrics.items()
+        }
         save_predictions(run.predictions(split.name), evaluated.logits, split.labels)
         predictions[split.name] = digest_array(evaluated.logits)
         _show(evaluated, split, training.scorer, trackers, state.best_step)
-    trackers.log(state.step, {name: value for name, value in outcome.final.items() if name.startswith("test/")})
+    trackers.log(
+        state.step,
+        {
+            name: value
+            for name, value in outcome.final.items()
+            if name.startswith("test/")
+        },
+    )
     outcome.results |= {
         "steps": state.step,
         "epochs": state.step / training.schedule.steps_per_epoch,
@@ -178,12 +235,20 @@ def _score_best(config: RunConfig, run: RunDir, training: Training, outcome: Out
         "precision": prepared.compute.precision.value,
         "labels": list(prepared.data.labels),
         "data": prepared.data.report
-        | {"truncated": {s.name: s.truncated for s in (prepared.train, prepared.val, prepared.test) if s}},
+        | {
+            "truncated": {
+                s.name: s.truncated
+                for s in (prepared.train, prepared.val, prepared.test)
+                if s
+            }
+        },
     }
     return predictions
 
 
-def _fingerprint(training: Training, initial_weights: str, predictions: dict[str, str]) -> dict[str, Any]:
+def _fingerprint(
+    training: Training, initial_weights: str, predictions: dict[str, str]
+) -> dict[str, Any]:
     return {
         **_identity(training.prepared),
         "initial_weights": initial_weights,
@@ -196,16 +261,38 @@ def _fingerprint(training: Training, initial_weights: str, predictions: dict[str
     }
 
 
-def _show(evaluated: Evaluated, split: TokenisedSplit, scorer: Scorer, trackers: Trackers, step: int) -> None:
+def _show(
+    evaluated: Evaluated,
+    split: TokenisedSplit,
+    scorer: Scorer,
+    trackers: Trackers,
+    step: int,
+) -> None:
     """Says a split's metrics and gives its pictures to the trackers."""
     scores = evaluated.scores
-    log.info("%s: %s", split.name, "  ".join(f"{name} {value:.4f}" for name, value in scores.metrics.items()))
-    log.info("%s, majority class: %s", split.name, "  ".join(f"{n} {v:.4f}" for n, v in scores.majority.items()))
+    log.info(
+        "%s: %s",
+        split.name,
+        "  ".join(f"{name} {value:.4f}" for name, value in scores.metrics.items()),
+    )
+    log.info(
+        "%s, majority class: %s",
+        split.name,
+        "  ".join(f"{n} {v:.4f}" for n, v in scores.majority.items()),
+    )
     if scores.confusion is not None and len(scorer.labels) <= plots.MAX_CLASSES:
-        trackers.plot(step, f"{split.name}/confusion_matrix", plots.confusion_matrix(scores.confusion, scorer.labels))
+        trackers.plot(
+            step,
+            f"{split.name}/confusion_matrix",
+            plots.confusion_matrix(scores.confusion, scorer.labels),
+        )
     if scorer.task is not Task.regression:
         values = probabilities(scorer.task, evaluated.logits)
-        trackers.plot(step, f"{split.name}/pr_curves", plots.pr_curves(values, split.labels, scorer.labels))
+        trackers.plot(
+            step,
+            f"{split.name}/pr_curves",
+            plots.pr_curves(values, split.labels, scorer.labels),
+        )
         trackers.pr_curves(step, split.name, values, split.labels, scorer.labels)
 
 
@@ -218,11 +305,15 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
     """
     scorer = Rescorer(run, config, cfg.device, cfg.batch_size, cfg.precision)
     if cfg.path is None:
-        data = load_data(config.data, Seeds(config.training.seed, config.training.seeds))
+        data = load_data(
+            config.data, Seeds(config.training.seed, config.training.seeds)
+        )
         split = {"train": data.train, "val": data.val, "test": data.test}.get(cfg.split)
         if split is None:
             raise ConfigError(
-                [f"split={cfg.split}: this run has no such split; take train, val or test, or path=<file>"]
+                [
+                    f"split={cfg.split}: this run has no such split; take train, val or test, or path=<file>"
+                ]
             )
     else:
         split = load_split(config.data, cfg.path, scorer.labels)
@@ -231,13 +322,28 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
 
 def _scorer(config: RunConfig, prepared: Prepared, bar: Progress) -> Scorer:
     size = config.training.eval_batch_size
-    return Scorer(prepared.data.task, prepared.data.labels, prepared.collator, size, prepared.compute, bar)
+    return Scorer(
+        prepared.data.task,
+        prepared.data.labels,
+        prepared.collator,
+        size,
+        prepared.compute,
+        bar,
+    )
 
 
 def _assets(config: RunConfig) -> dict[str, dict[str, str]]:
     """SHA-256 of each file of the model and data set that came in wheels."""
-    names = [config.model.name.removeprefix("asset:")] if config.model.name.startswith("asset:") else []
-    names += [config.data.name] if config.data.source is Source.asset and config.data.name else []
+    names = (
+        [config.model.name.removeprefix("asset:")]
+        if config.model.name.startswith("asset:")
+        else []
+    )
+    names += (
+        [config.data.name]
+        if config.data.source is Source.asset and config.data.name
+        else []
+    )
     return {name: asset_hashes(name) for name in names}
 
 
@@ -246,7 +352,9 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
     splits = [split for split in (prepared.train, prepared.val, prepared.test) if split]
     return {
         "data": {
-            split.name: split.sha256 for split in (prepared.data.train, prepared.data.val, prepared.data.test) if split
+            split.name: split.sha256
+            for split in (prepared.data.train, prepared.data.val, prepared.data.test)
+            if split
         },
         "tokenizer": tokenizer_digest(prepared.tokenizer),
         "token_ids": {split.name: split.sha256 for split in splits},

@@ -17,7 +17,9 @@ from ostinato.scoring.metrics import Floats, probabilities, row_losses
 from ostinato.seeding import derive_seed
 
 _NUM_BINS = 15  # of the calibration error, as in metrics
-_DRAWS = 2 * 10**7  # row draws in all: 1,000 samples up to 20,000 rows, fewer beyond, never below 200
+_DRAWS = (
+    2 * 10**7
+)  # row draws in all: 1,000 samples up to 20,000 rows, fewer beyond, never below 200
 _CHUNK = 4 * 10**6  # row draws held in memory at once
 
 
@@ -31,7 +33,10 @@ class Estimate:
 
 
 def estimate(
-    task: Task, logits: NDArray[np.float32], labels: NDArray[Any], thresholds: ArrayLike = 0.5
+    task: Task,
+    logits: NDArray[np.float32],
+    labels: NDArray[Any],
+    thresholds: ArrayLike = 0.5,
 ) -> dict[str, Estimate]:
     """Metrics of a split with their intervals.
 
@@ -48,13 +53,21 @@ def estimate(
     if task is Task.regression:
         contributions, metrics = _regression(logits, labels), _regression_metrics
     elif task is Task.single_label:
-        contributions, metrics = _single_label(logits, labels.astype(np.int64)), _single_label_metrics
+        contributions, metrics = (
+            _single_label(logits, labels.astype(np.int64)),
+            _single_label_metrics,
+        )
     else:
-        contributions, metrics = _multi_label(logits, labels, thresholds), _multi_label_metrics
+        contributions, metrics = (
+            _multi_label(logits, labels, thresholds),
+            _multi_label_metrics,
+        )
     exact = metrics(contributions.mean(axis=0)[None])
     drawn = metrics(np.concatenate(list(_drawn_means(contributions))))
     return {
-        name: Estimate(float(value[0]), *map(float, np.nanquantile(drawn[name], [0.025, 0.975])))
+        name: Estimate(
+            float(value[0]), *map(float, np.nanquantile(drawn[name], [0.025, 0.975]))
+        )
         for name, value in exact.items()
         if np.isfinite(value[0])
     }
@@ -71,7 +84,9 @@ def _drawn_means(contributions: sparse.csr_array) -> Iterator[Floats]:
         left -= chunk
 
 
-def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> sparse.csr_array:
+def _single_label(
+    logits: NDArray[np.float32], labels: NDArray[np.int64]
+) -> sparse.csr_array:
     """Columns: loss, brier, surplus of confidence in each bin, then hits, rows and predictions of each class."""
     size = logits.shape[1]
     values = probabilities(Task.single_label, logits)
@@ -92,9 +107,14 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> spa
     )
 
 
-def _one_hot(columns: NDArray[np.int64], size: int, values: Floats | None = None) -> sparse.csr_array:
+def _one_hot(
+    columns: NDArray[np.int64], size: int, values: Floats | None = None
+) -> sparse.csr_array:
     n = len(columns)
-    return sparse.csr_array((np.ones(n) if values is None else values, (np.arange(n), columns)), shape=(n, size))
+    return sparse.csr_array(
+        (np.ones(n) if values is None else values, (np.arange(n), columns)),
+        shape=(n, size),
+    )
 
 
 def _single_label_metrics(means: Floats) -> dict[str, Floats]:
@@ -109,18 +129,26 @@ def _single_label_metrics(means: Floats) -> dict[str, Floats]:
         "macro_f1": np.nanmean(f1, axis=1),
         "micro_f1": accuracy,
         "weighted_f1": np.nansum(f1 * true, axis=1),
-        "mcc": _ratio(accuracy - (predicted * true).sum(axis=1), np.sqrt(np.maximum(spread, 0)), 0),
+        "mcc": _ratio(
+            accuracy - (predicted * true).sum(axis=1), np.sqrt(np.maximum(spread, 0)), 0
+        ),
         "ece": np.abs(surplus).sum(axis=1),
         "brier": means[:, 1],
     }
 
 
-def _multi_label(logits: NDArray[np.float32], labels: NDArray[Any], thresholds: ArrayLike) -> sparse.csr_array:
+def _multi_label(
+    logits: NDArray[np.float32], labels: NDArray[Any], thresholds: ArrayLike
+) -> sparse.csr_array:
     """Columns: loss, whether the whole set is right, then hits, rows and predictions of each label."""
     losses = row_losses(Task.multi_label, logits, labels)
     predicted = probabilities(Task.multi_label, logits) > np.asarray(thresholds)
     right = (predicted == labels.astype(bool)).all(axis=1)
-    return sparse.csr_array(np.column_stack([losses, right, predicted * labels, labels, predicted]).astype(np.float64))
+    return sparse.csr_array(
+        np.column_stack([losses, right, predicted * labels, labels, predicted]).astype(
+            np.float64
+        )
+    )
 
 
 def _multi_label_metrics(means: Floats) -> dict[str, Floats]:
@@ -137,15 +165,30 @@ def _regression(logits: NDArray[np.float32], labels: NDArray[Any]) -> sparse.csr
     """Columns: squared and absolute error, and the moments of both sides."""
     predicted = probabilities(Task.regression, logits)[:, 0]
     error = predicted - labels
-    x, y = predicted - predicted.mean(), labels - labels.astype(np.float64).mean()  # else squares cancel
-    return sparse.csr_array(np.column_stack([error**2, np.abs(error), x, y, x * x, y * y, x * y]))
+    x, y = (
+        predicted - predicted.mean(),
+        labels - labels.astype(np.float64).mean(),
+    )  # else squares cancel
+    return sparse.csr_array(
+        np.column_stack([error**2, np.abs(error), x, y, x * x, y * y, x * y])
+    )
 
 
 def _regression_metrics(means: Floats) -> dict[str, Floats]:
     mse, mae, x, y, xx, yy, xy = means.T
     spread = np.sqrt(np.maximum((xx - x * x) * (yy - y * y), 0))
-    return {"loss": mse, "mse": mse, "mae": mae, "pearson": _ratio(xy - x * y, spread, np.nan)}
+    return {
+        "loss": mse,
+        "mse": mse,
+        "mae": mae,
+        "pearson": _ratio(xy - x * y, spread, np.nan),
+    }
 
 
 def _ratio(numerator: Floats, denominator: Floats, undefined: float) -> Floats:
-    return np.divide(numerator, denominator, out=np.full_like(numerator, undefined), where=denominator > 0)
+    return np.divide(
+        numerator,
+        denominator,
+        out=np.full_like(numerator, undefined),
+        where=denominator > 0,
+    )

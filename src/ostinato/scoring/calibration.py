@@ -19,7 +19,12 @@ from ostinato.config import Task
 from ostinato.errors import ConfigError
 from ostinato.record.digests import digest_file
 from ostinato.run_dir import RunDir
-from ostinato.scoring.metrics import Floats, expected_calibration_error, probabilities, row_losses
+from ostinato.scoring.metrics import (
+    Floats,
+    expected_calibration_error,
+    probabilities,
+    row_losses,
+)
 from ostinato.storage.atomic import write_json
 
 MIN_ERRORS = 10
@@ -60,7 +65,9 @@ class Calibration:
         return logits.astype(np.float64) / self.temperature
 
 
-def calibrate(task: Task, logits: NDArray[np.float32], labels: NDArray[Any], names: Sequence[str]) -> Calibration:
+def calibrate(
+    task: Task, logits: NDArray[np.float32], labels: NDArray[Any], names: Sequence[str]
+) -> Calibration:
     """Fits temperature and thresholds.
 
     A temperature that the rows do not decide stays 1, see `fit_temperature`.
@@ -74,20 +81,33 @@ def calibrate(task: Task, logits: NDArray[np.float32], labels: NDArray[Any], nam
     assert task is not Task.regression
     temperature = fit_temperature(task, logits, labels)
     scaled: NDArray[Any] = logits.astype(np.float64) / temperature
-    thresholds = None if task is Task.single_label else tune_thresholds(probabilities(task, scaled), labels)
-    ece = (_ece(logits, labels), _ece(scaled, labels)) if task is Task.single_label else None
+    thresholds = (
+        None
+        if task is Task.single_label
+        else tune_thresholds(probabilities(task, scaled), labels)
+    )
+    ece = (
+        (_ece(logits, labels), _ece(scaled, labels))
+        if task is Task.single_label
+        else None
+    )
     return Calibration(
         task=task,
         labels=tuple(names),
         temperature=temperature,
         thresholds=thresholds,
         num_rows=len(labels),
-        loss=(float(row_losses(task, logits, labels).mean()), float(row_losses(task, scaled, labels).mean())),
+        loss=(
+            float(row_losses(task, logits, labels).mean()),
+            float(row_losses(task, scaled, labels).mean()),
+        ),
         ece=ece,
     )
 
 
-def fit_temperature(task: Task, logits: NDArray[np.float32], labels: NDArray[Any]) -> float:
+def fit_temperature(
+    task: Task, logits: NDArray[np.float32], labels: NDArray[Any]
+) -> float:
     """The temperature with the smallest mean negative log-likelihood; 1 where the rows decide none.
 
     The loss is convex in 1/T, so its slope rises and has one zero. There is none without an error (the loss falls for
@@ -102,7 +122,9 @@ def fit_temperature(task: Task, logits: NDArray[np.float32], labels: NDArray[Any
     """
     margins = _margins(task, logits, labels)
     largest = np.abs(margins).max()
-    num_errors = np.count_nonzero((margins > 0).any(axis=1) if task is Task.single_label else margins > 0)
+    num_errors = np.count_nonzero(
+        (margins > 0).any(axis=1) if task is Task.single_label else margins > 0
+    )
     if num_errors == 0 or margins.sum() >= 0:
         return 1.0
 
@@ -138,7 +160,10 @@ def tune_thresholds(values: Floats, labels: NDArray[Any]) -> tuple[float, ...]:
         values: probabilities [n, C].
         labels: 0 and 1 [n, C].
     """
-    return tuple(_threshold(column, truth > 0) for column, truth in zip(values.T, labels.T, strict=True))
+    return tuple(
+        _threshold(column, truth > 0)
+        for column, truth in zip(values.T, labels.T, strict=True)
+    )
 
 
 def _threshold(values: Floats, truth: NDArray[np.bool_]) -> float:
@@ -148,17 +173,25 @@ def _threshold(values: Floats, truth: NDArray[np.bool_]) -> float:
     values, truth = values[order], truth[order]
     apart = np.diff(values) > _SAME * np.minimum(values[1:], 1 - values[:-1])
     starts = np.concatenate([[0], np.flatnonzero(apart) + 1])
-    candidates = np.concatenate([[values[0] / 2], (values[starts[1:] - 1] + values[starts[1:]]) / 2])
+    candidates = np.concatenate(
+        [[values[0] / 2], (values[starts[1:] - 1] + values[starts[1:]]) / 2]
+    )
     predicted = len(values) - starts  # rows at or above each level
     hits = np.cumsum(truth[::-1])[::-1][starts]
-    f1 = np.where(candidates < values[starts], 2 * hits / (predicted + truth.sum()), 0)  # none lies below 0
-    best = np.flatnonzero(f1 == f1.max())  # quotients of integers: equal ones are equal to the last bit
+    f1 = np.where(
+        candidates < values[starts], 2 * hits / (predicted + truth.sum()), 0
+    )  # none lies below 0
+    best = np.flatnonzero(
+        f1 == f1.max()
+    )  # quotients of integers: equal ones are equal to the last bit
     return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
 
 def _ece(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     values = probabilities(Task.single_label, logits)
-    return expected_calibration_error(values.max(axis=1), values.argmax(axis=1) == labels)
+    return expected_calibration_error(
+        values.max(axis=1), values.argmax(axis=1) == labels
+    )
 
 
 def save_calibration(run: RunDir, calibration: Calibration) -> None:
@@ -167,7 +200,9 @@ def save_calibration(run: RunDir, calibration: Calibration) -> None:
     write_json(run.calibration, values | {"weights": digest_file(run.best_weights)})
 
 
-def load_calibration(folder: Path, task: Task, labels: Sequence[str], weights: str | None = None) -> Calibration:
+def load_calibration(
+    folder: Path, task: Task, labels: Sequence[str], weights: str | None = None
+) -> Calibration:
     """Reads the calibration of the model in a folder.
 
     Args:
@@ -184,15 +219,27 @@ def load_calibration(folder: Path, task: Task, labels: Sequence[str], weights: s
     try:
         calibration = TypeAdapter(Calibration).validate_json(path.read_bytes())
     except FileNotFoundError:
-        why = "regression has none" if task is Task.regression else "train again with this version"
-        raise ConfigError([f"calibrated=true: {path} is missing; {why}, or leave calibrated out"]) from None
+        why = (
+            "regression has none"
+            if task is Task.regression
+            else "train again with this version"
+        )
+        raise ConfigError(
+            [f"calibrated=true: {path} is missing; {why}, or leave calibrated out"]
+        ) from None
     except (OSError, ValidationError) as error:
-        raise ConfigError([f"{path}: damaged or not readable ({' '.join(str(error).split())[:160]})"]) from None
+        raise ConfigError(
+            [f"{path}: damaged or not readable ({' '.join(str(error).split())[:160]})"]
+        ) from None
     fits = calibration.task is task and calibration.labels == tuple(labels)
     fits = fits and len(calibration.thresholds or labels) == len(labels)
     fits = fits and (task is Task.multi_label) == (calibration.thresholds is not None)
     if weights is None and beside.is_file():
         weights = digest_file(beside)
     if not fits or weights is None or weights != calibration.weights:
-        raise ConfigError([f"{path}: belongs to other weights than those beside it; restore it, or train again"])
+        raise ConfigError(
+            [
+                f"{path}: belongs to other weights than those beside it; restore it, or train again"
+            ]
+        )
     return calibration

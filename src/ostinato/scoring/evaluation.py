@@ -46,16 +46,28 @@ class Scorer:
         """
         logits = self._logits(model, split)
         if not np.isfinite(logits).all():
-            raise TrainingDiverged(f"the model's outputs on {split.name} are no numbers any more; lower training.lr")
+            raise TrainingDiverged(
+                f"the model's outputs on {split.name} are no numbers any more; lower training.lr"
+            )
         return Evaluated(logits, score(self.task, logits, split.labels, self.labels))
 
-    def _logits(self, model: PreTrainedModel, split: TokenisedSplit) -> NDArray[np.float32]:
-        logits = np.empty((len(split.lengths), model.config.num_labels), dtype=np.float32)
-        progress = self.bar.add_task(f"scoring {split.name}", total=len(logits), status="")
+    def _logits(
+        self, model: PreTrainedModel, split: TokenisedSplit
+    ) -> NDArray[np.float32]:
+        logits = np.empty(
+            (len(split.lengths), model.config.num_labels), dtype=np.float32
+        )
+        progress = self.bar.add_task(
+            f"scoring {split.name}", total=len(logits), status=""
+        )
         was_training = model.training
         model.eval()
         collator = replace(self.collator, multiple=1)
-        with torch.compiler.set_stance("force_eager"), torch.inference_mode(), self.compute.autocast():
+        with (
+            torch.compiler.set_stance("force_eager"),
+            torch.inference_mode(),
+            self.compute.autocast(),
+        ):
             for indices in plan_evaluation(split.lengths, self.batch_size):
                 batch = collator.batch(split, indices).to(self.compute.device)
                 logits[indices] = model(**batch.inputs).logits.float().cpu().numpy()
@@ -82,4 +94,8 @@ def _sparse(confusion: NDArray[np.int64]) -> dict[str, list[int]]:
     """The cells of a confusion matrix that hold rows: true class, predicted class, number of rows."""
     true, predicted = np.nonzero(confusion)
     counts = confusion[true, predicted]
-    return {"true": true.tolist(), "predicted": predicted.tolist(), "counts": counts.tolist()}
+    return {
+        "true": true.tolist(),
+        "predicted": predicted.tolist(),
+        "counts": counts.tolist(),
+    }

@@ -18,7 +18,11 @@ from ostinato.config import METRICS, Task
 MINIMISED = frozenset({"loss", "mse", "mae", "ece", "brier"})
 """Names of the metrics of which less is better."""
 
-_MONITOR = {Task.single_label: "accuracy", Task.multi_label: "micro_f1", Task.regression: "mse"}
+_MONITOR = {
+    Task.single_label: "accuracy",
+    Task.multi_label: "micro_f1",
+    Task.regression: "mse",
+}
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +78,9 @@ def probabilities(task: Task, logits: NDArray[np.float32]) -> Floats:
     values = logits.astype(np.float64).reshape(len(logits), -1)
     if task is Task.regression:
         return values
-    result: Floats = softmax(values, axis=1) if task is Task.single_label else expit(values)
+    result: Floats = (
+        softmax(values, axis=1) if task is Task.single_label else expit(values)
+    )
     return result
 
 
@@ -99,7 +105,11 @@ def row_losses(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats
 
 
 def score(
-    task: Task, logits: NDArray[np.float32], labels: NDArray[np.generic], names: Sequence[str], threshold: float = 0.5
+    task: Task,
+    logits: NDArray[np.float32],
+    labels: NDArray[np.generic],
+    names: Sequence[str],
+    threshold: float = 0.5,
 ) -> Scores:
     """Scores the outputs of a model on a split.
 
@@ -126,7 +136,9 @@ def score(
     return _multi_label(logits, labels.astype(np.int64), names, threshold)
 
 
-def expected_calibration_error(confidence: Floats, correct: NDArray[np.bool_], num_bins: int = 15) -> float:
+def expected_calibration_error(
+    confidence: Floats, correct: NDArray[np.bool_], num_bins: int = 15
+) -> float:
     """Mean distance between confidence and accuracy over equal-width bins ((m-1)/M, m/M], weighted by their rows.
 
     Guo et al. 2017, On Calibration of Modern Neural Networks, equation 3.
@@ -142,8 +154,16 @@ def expected_calibration_error(confidence: Floats, correct: NDArray[np.bool_], n
     return float(np.abs(surplus).sum() / len(confidence))
 
 
-def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str]) -> Scores:
-    from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, f1_score, matthews_corrcoef
+def _single_label(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str]
+) -> Scores:
+    from sklearn.metrics import (
+        accuracy_score,
+        brier_score_loss,
+        confusion_matrix,
+        f1_score,
+        matthews_corrcoef,
+    )
 
     classes = np.arange(len(names))
     values = probabilities(Task.single_label, logits)
@@ -152,8 +172,13 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names:
     metrics = {
         "loss": row_losses(Task.single_label, logits, labels).mean(),
         "accuracy": accuracy_score(labels, predicted),
-        **{f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0) for a in ("macro", "micro", "weighted")},
-        "mcc": matthews_corrcoef(labels, predicted) if len(np.unique(predicted)) > 1 else 0.0,
+        **{
+            f"{a}_f1": f1_score(labels, predicted, average=a, zero_division=0)
+            for a in ("macro", "micro", "weighted")
+        },
+        "mcc": matthews_corrcoef(labels, predicted)
+        if len(np.unique(predicted)) > 1
+        else 0.0,
         "ece": expected_calibration_error(values.max(axis=1), predicted == labels),
         "brier": brier_score_loss(labels, values, labels=classes, scale_by_half=False),
     }
@@ -164,14 +189,19 @@ def _single_label(logits: NDArray[np.float32], labels: NDArray[np.int64], names:
     commonest = np.full_like(labels, np.bincount(labels).argmax())
     majority = {
         "accuracy": float(accuracy_score(labels, commonest)),
-        "macro_f1": float(f1_score(labels, commonest, average="macro", zero_division=0)),
+        "macro_f1": float(
+            f1_score(labels, commonest, average="macro", zero_division=0)
+        ),
     }
     confusion = confusion_matrix(labels, predicted, labels=classes)
     return Scores(*_defined(Task.single_label, metrics), per_class, confusion, majority)
 
 
 def _multi_label(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], threshold: float
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    threshold: float,
 ) -> Scores:
     from sklearn.metrics import accuracy_score, average_precision_score
 
@@ -186,12 +216,18 @@ def _multi_label(
     per_class = _per_class(labels.astype(bool), predicted, scores, names)
     occurring = [i for i in range(len(names)) if labels[:, i].any()]
     for i in occurring:
-        per_class[names[i]]["average_precision"] = float(average_precision_score(labels[:, i], scores[:, i]))
+        per_class[names[i]]["average_precision"] = float(
+            average_precision_score(labels[:, i], scores[:, i])
+        )
     if occurring:
-        metrics["map"] = np.mean([per_class[names[i]]["average_precision"] for i in occurring])
+        metrics["map"] = np.mean(
+            [per_class[names[i]]["average_precision"] for i in occurring]
+        )
     sets, counts = np.unique(labels, axis=0, return_counts=True)
     commonest = np.broadcast_to(sets[counts.argmax()], labels.shape)
-    return Scores(*_defined(Task.multi_label, metrics), per_class, majority=_f1(labels, commonest))
+    return Scores(
+        *_defined(Task.multi_label, metrics), per_class, majority=_f1(labels, commonest)
+    )
 
 
 def _f1(labels: NDArray[np.int64], predicted: NDArray[Any]) -> dict[str, float]:
@@ -199,7 +235,10 @@ def _f1(labels: NDArray[np.int64], predicted: NDArray[Any]) -> dict[str, float]:
     from sklearn.metrics import f1_score
 
     sides, columns = (_indicator(labels), _indicator(predicted)), range(labels.shape[1])
-    return {f"{a}_f1": float(f1_score(*sides, labels=columns, average=a, zero_division=0)) for a in ("micro", "macro")}
+    return {
+        f"{a}_f1": float(f1_score(*sides, labels=columns, average=a, zero_division=0))
+        for a in ("micro", "macro")
+    }
 
 
 def _indicator(values: NDArray[Any]) -> NDArray[Any]:
@@ -213,31 +252,49 @@ def _regression(predicted: Floats, labels: Floats) -> Scores:
 
     mse = mean_squared_error(labels, predicted)
     metrics = {"loss": mse, "mse": mse, "mae": mean_absolute_error(labels, predicted)}
-    if np.ptp(labels) > 0 and np.ptp(predicted) > 0:  # a constant correlates with nothing
+    if (
+        np.ptp(labels) > 0 and np.ptp(predicted) > 0
+    ):  # a constant correlates with nothing
         metrics |= {
             "pearson": pearsonr(labels, predicted).statistic,
             "spearman": spearmanr(labels, predicted).statistic,
         }
-    return Scores(*_defined(Task.regression, metrics), majority={"mse": float(labels.var())})
+    return Scores(
+        *_defined(Task.regression, metrics), majority={"mse": float(labels.var())}
+    )
 
 
 def _per_class(
-    labels: NDArray[np.bool_], predicted: NDArray[np.bool_], scores: Floats, names: Sequence[str]
+    labels: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    scores: Floats,
+    names: Sequence[str],
 ) -> dict[str, dict[str, float | int]]:
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
     sides = (_indicator(labels), _indicator(predicted))
-    columns = precision_recall_fscore_support(*sides, labels=range(len(names)), zero_division=0)
+    columns = precision_recall_fscore_support(
+        *sides, labels=range(len(names)), zero_division=0
+    )
     result: dict[str, dict[str, float | int]] = {}
-    for i, (name, precision, recall, f1, support) in enumerate(zip(names, *columns, strict=True)):
-        row = {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
+    for i, (name, precision, recall, f1, support) in enumerate(
+        zip(names, *columns, strict=True)
+    ):
+        row = {
+            "precision": float(precision),
+            "recall": float(recall),
+            "f1": float(f1),
+            "support": int(support),
+        }
         if 0 < support < len(labels):
             row["auroc"] = float(roc_auc_score(labels[:, i], scores[:, i]))
         result[name] = row
     return result
 
 
-def _defined(task: Task, metrics: dict[str, float]) -> tuple[dict[str, float], tuple[str, ...]]:
+def _defined(
+    task: Task, metrics: dict[str, float]
+) -> tuple[dict[str, float], tuple[str, ...]]:
     """Metrics in the task's order as plain floats, and the names of those that are missing."""
     there = {name: float(metrics[name]) for name in METRICS[task] if name in metrics}
     return there, tuple(name for name in METRICS[task] if name not in there)

@@ -37,19 +37,36 @@ def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Figu
     axes.set_yticks(range(size), ticks, fontsize=font)
     axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
-    axes.grid(which="minor", color="0.85", linewidth=0.5)  # leads the eye from a cell to its names
+    axes.grid(
+        which="minor", color="0.85", linewidth=0.5
+    )  # leads the eye from a cell to its names
     axes.tick_params(which="minor", length=0)
     axes.set(xlabel="predicted", ylabel="true")
-    colours = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30, pad=0.02, label="share of the true class")
-    colours.set_ticks([0, 0.01, 0.05, 0.2, 0.5, 1], labels=["0", "1 %", "5 %", "20 %", "50 %", "100 %"])
+    colours = figure.colorbar(
+        image, ax=axes, shrink=0.8, aspect=30, pad=0.02, label="share of the true class"
+    )
+    colours.set_ticks(
+        [0, 0.01, 0.05, 0.2, 0.5, 1],
+        labels=["0", "1 %", "5 %", "20 %", "50 %", "100 %"],
+    )
     if numbered:
         for true, predicted in zip(*np.nonzero(confusion), strict=True):
             ink = "white" if shares[true, predicted] > 0.3 else "black"
-            axes.text(predicted, true, str(confusion[true, predicted]), ha="center", va="center", color=ink, fontsize=8)
+            axes.text(
+                predicted,
+                true,
+                str(confusion[true, predicted]),
+                ha="center",
+                va="center",
+                color=ink,
+                fontsize=8,
+            )
     return figure
 
 
-def pr_curves(scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]) -> Figure:
+def pr_curves(
+    scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
+) -> Figure:
     """Draws precision over recall, each class against the rest (the most frequent, if many), and the mean of all.
 
     Args:
@@ -66,7 +83,9 @@ def pr_curves(scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence
     grid = np.linspace(0, 1, 1001)
     areas, heights = [], []
     for number in (n for n in range(len(names)) if truth[:, n].any()):
-        precision, recall, _ = precision_recall_curve(truth[:, number], scores[:, number])
+        precision, recall, _ = precision_recall_curve(
+            truth[:, number], scores[:, number]
+        )
         areas.append(-np.sum(np.diff(recall) * precision[:-1]))  # average precision
         # Recall falls along the curve: read it backwards, and take the precision where each recall is first reached.
         heights.append(precision[::-1][np.searchsorted(recall[::-1], grid)])
@@ -75,9 +94,25 @@ def pr_curves(scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence
             axes.step(recall, precision, where="post", color=shown[number], label=label)
     if areas:
         label = f"{np.mean(areas):.3f}  mean of {len(areas)}"
-        axes.plot(grid, np.mean(heights, axis=0), color="black", linewidth=2, linestyle="--", label=label)
-        which = "class" if len(shown) == len(areas) else f"{len(shown)} most frequent classes"
-        figure.legend(title=f"average precision, {which}", fontsize=8, loc="outside right upper", alignment="left")
+        axes.plot(
+            grid,
+            np.mean(heights, axis=0),
+            color="black",
+            linewidth=2,
+            linestyle="--",
+            label=label,
+        )
+        which = (
+            "class"
+            if len(shown) == len(areas)
+            else f"{len(shown)} most frequent classes"
+        )
+        figure.legend(
+            title=f"average precision, {which}",
+            fontsize=8,
+            loc="outside right upper",
+            alignment="left",
+        )
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.01))
     axes.grid(alpha=0.3)
     return figure
@@ -91,7 +126,11 @@ def indicator(labels: NDArray[Any], num_labels: int) -> NDArray[np.int64]:
 def most_frequent(truth: NDArray[np.int64]) -> list[int]:
     """Numbers of the classes to draw: those that occur, the most frequent first."""
     counts = truth.sum(axis=0)
-    return [int(n) for n in np.argsort(-counts, kind="stable")[:_MAX_CURVES] if counts[n] > 0]
+    return [
+        int(n)
+        for n in np.argsort(-counts, kind="stable")[:_MAX_CURVES]
+        if counts[n] > 0
+    ]
 
 
 def _plain(name: str) -> str:

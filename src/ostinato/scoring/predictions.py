@@ -16,7 +16,9 @@ from ostinato.storage.atomic import atomic_file
 _DIGEST = "sha256"
 
 
-def save_predictions(path: Path, logits: NDArray[np.float32], labels: NDArray[Any]) -> None:
+def save_predictions(
+    path: Path, logits: NDArray[np.float32], labels: NDArray[Any]
+) -> None:
     """Keeps `logits` and `labels` of a split in a safetensors file, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
     tensors = {"logits": logits, "labels": np.ascontiguousarray(labels)}
@@ -34,13 +36,18 @@ def load_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[Any]]:
         with safe_open(path, framework="numpy") as file:
             digest = (file.metadata() or {}).get(_DIGEST)
             kept = {name: file.get_tensor(name) for name in ("logits", "labels")}
-        if digest not in (None, _digest(kept)):  # files of earlier versions carry no digest
+        if digest not in (
+            None,
+            _digest(kept),
+        ):  # files of earlier versions carry no digest
             raise ValueError("changed since the run wrote it")
         return kept["logits"], kept["labels"]
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
-            [f"{path}: missing or damaged ({reason}); scripts/evaluate.py scores the run again"]
+            [
+                f"{path}: missing or damaged ({reason}); scripts/evaluate.py scores the run again"
+            ]
         ) from None
 
 

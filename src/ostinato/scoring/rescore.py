@@ -49,19 +49,35 @@ class Rescorer:
         self._config = config
         self._batch_size = batch_size or training.eval_batch_size
         chosen = device if device is not Device.auto else training.device
-        self._compute = _compute(chosen, precision if precision is not Precision.auto else _recorded(run, training))
+        self._compute = _compute(
+            chosen,
+            precision if precision is not Precision.auto else _recorded(run, training),
+        )
         self._model = model.to(self._compute.device)
         autocast = self._compute.autocast
-        self._collator = collator_for(self._model, self._tokenizer, training.batching, Masks(), autocast=autocast)
-        self.labels = tuple(model.config.id2label.values()) if config.data.task is not Task.regression else ()
+        self._collator = collator_for(
+            self._model, self._tokenizer, training.batching, Masks(), autocast=autocast
+        )
+        self.labels = (
+            tuple(model.config.id2label.values())
+            if config.data.task is not Task.regression
+            else ()
+        )
 
     def score(self, split: Split) -> tuple[Evaluated, TokenisedSplit]:
         """Scores rows; returns what they are worth, and the rows as the model reads them."""
-        rows = tokenise(split, self._tokenizer, self._config.model.max_length, self._config.data.num_workers)
+        rows = tokenise(
+            split,
+            self._tokenizer,
+            self._config.model.max_length,
+            self._config.data.num_workers,
+        )
         check_rows(self._model, rows.input_ids(), rows.lengths, split.name)
         with progress_bar() as bar:
             task = self._config.data.task
-            scorer = Scorer(task, self.labels, self._collator, self._batch_size, self._compute, bar)
+            scorer = Scorer(
+                task, self.labels, self._collator, self._batch_size, self._compute, bar
+            )
             return scorer.score(self._model, rows), rows
 
 
@@ -76,5 +92,9 @@ def _recorded(run: RunDir, training: TrainingConfig) -> Precision:
 def _compute(device: Device, precision: Precision) -> Compute:
     compute = choose(device, Precision.fp32)
     if precision is Precision.fp16 and compute.device.type != "cuda":
-        raise ConfigError([f"precision=fp16: needs a CUDA GPU, not {compute.device.type}; take precision=fp32"])
+        raise ConfigError(
+            [
+                f"precision=fp16: needs a CUDA GPU, not {compute.device.type}; take precision=fp32"
+            ]
+        )
     return choose(device, precision)

@@ -63,7 +63,9 @@ def write_text(path: Path, text: str, errors: str = "strict") -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file, see `atomic_file`. NaN and infinities are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(
+        path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 @contextmanager
@@ -134,12 +136,22 @@ def storage_errors(folder: Path, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else int(text[1]) if text else None
+        number = (
+            error.errno
+            if isinstance(error, OSError)
+            else int(text[1])
+            if text
+            else None
+        )
         path = str(getattr(error, "filename", None) or folder)
-        denied = number in (errno.EACCES, errno.EPERM) and Path(path).absolute().is_relative_to(folder.absolute())
+        denied = number in (errno.EACCES, errno.EPERM) and Path(
+            path
+        ).absolute().is_relative_to(folder.absolute())
         if number is None or not (number in _DISK or denied):
             raise
-        raise StorageError(f"{path}: cannot be written ({os.strerror(number)}); {remedy}") from error
+        raise StorageError(
+            f"{path}: cannot be written ({os.strerror(number)}); {remedy}"
+        ) from error
 
 
 def flush(path: Path) -> None:

@@ -31,7 +31,11 @@ def check_output(output: Path, suffix: str, is_ours: Callable[[str], bool]) -> N
     except (OSError, ValueError):
         ours = False
     if not ours:
-        raise ConfigError([f"output={output}: exists and was not written by this command; give another file"])
+        raise ConfigError(
+            [
+                f"output={output}: exists and was not written by this command; give another file"
+            ]
+        )
 
 
 def holds(*keys: str) -> Callable[[str], bool]:
@@ -53,4 +57,6 @@ def write_metrics(output: Path, metrics: Any) -> None:
     try:
         write_json(output, metrics)
     except OSError as error:
-        raise ConfigError([f"output={output}: cannot be written ({error.strerror})"]) from None
+        raise ConfigError(
+            [f"output={output}: cannot be written ({error.strerror})"]
+        ) from None

@@ -19,7 +19,11 @@ def find_files(path: str) -> list[Path]:
     try:
         if literal.is_file():
             return [literal]
-        return sorted(file for match in glob.glob(str(literal), recursive=True) if (file := Path(match)).is_file())
+        return sorted(
+            file
+            for match in glob.glob(str(literal), recursive=True)
+            if (file := Path(match)).is_file()
+        )
     except (OSError, ValueError):  # too long for the file system, or a NUL character
         return []
 

@@ -41,7 +41,9 @@ def job_folder(sweep: Path, name: str, config: RunConfig) -> str:
 
 
 def _key(config: RunConfig) -> str:
-    decisive = without_observers({name: value for name, value in asdict(config).items() if name != "seed"})
+    decisive = without_observers(
+        {name: value for name, value in asdict(config).items() if name != "seed"}
+    )
     files = {str(file): _content(file) for file in _local_files(config)}
     text = json.dumps([decisive, code_digest(), files], sort_keys=True, default=str)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:10]
@@ -56,14 +58,20 @@ def _local_files(config: RunConfig) -> Iterator[Path]:
     if data.source is Source.hub and (folder := local_folder(str(data.name))):
         yield from sorted(folder.rglob("*"))
     if folder := local_folder(config.model.name):
-        yield from sorted(path for path in folder.iterdir() if path.suffix != ".md")  # a model card decides nothing
+        yield from sorted(
+            path for path in folder.iterdir() if path.suffix != ".md"
+        )  # a model card decides nothing
 
 
 def _content(path: Path) -> str:
     """SHA-256 of a file; empty for what is no file or cannot be read: the run itself reports that."""
     try:
         status = path.stat()
-        return _file_digest(path.absolute(), status.st_size, status.st_mtime_ns) if path.is_file() else ""
+        return (
+            _file_digest(path.absolute(), status.st_size, status.st_mtime_ns)
+            if path.is_file()
+            else ""
+        )
     except OSError:
         return ""
 
@@ -93,8 +101,12 @@ def run_once(
         if metric is not None:
             log.info("finished already: %s", run.path)
             return metric
-        from_start = not run.checkpoints.is_dir()  # then nothing that has changed since matters
-        resume = ResumeConfig(run="auto", allow_drift=config.resume.allow_drift or from_start)
+        from_start = (
+            not run.checkpoints.is_dir()
+        )  # then nothing that has changed since matters
+        resume = ResumeConfig(
+            run="auto", allow_drift=config.resume.allow_drift or from_start
+        )
         return main(replace(config, resume=resume), run, resolved)
 
 
@@ -103,12 +115,19 @@ def record_failure(run: RunDir, error: Exception) -> None:
     if not has_ended(run):
         run.path.mkdir(parents=True, exist_ok=True)
         reason = redact(str(error)) or type(error).__name__
-        write_record(run.results, _logged(run) | {"name": run.path.name, "status": "failed", "error": reason})
+        write_record(
+            run.results,
+            _logged(run) | {"name": run.path.name, "status": "failed", "error": reason},
+        )
 
 
 def _logged(run: RunDir) -> dict[str, Any]:
     """What earlier sessions of the run logged."""
     try:
-        return {name: value for name, value in read_json(run.results).items() if name == "metrics"}
+        return {
+            name: value
+            for name, value in read_json(run.results).items()
+            if name == "metrics"
+        }
     except ConfigError:
         return {}

@@ -26,7 +26,16 @@ from ostinato.sweep.jobs import job_folder
 Job = Callable[[RunConfig, RunDir, dict[str, Any]], float | None]
 
 _HEAD = "# @package _global_\n# Best of "
-_OBSERVING = ("name", "seed", "tracker", "resume", "compare", "report", "provenance", "search")
+_OBSERVING = (
+    "name",
+    "seed",
+    "tracker",
+    "resume",
+    "compare",
+    "report",
+    "provenance",
+    "search",
+)
 
 
 def direction(monitor: str | None, task: Task) -> str:
@@ -40,7 +49,9 @@ def begin(folder: Path) -> None:
     (folder / "study.db").unlink(missing_ok=True)
 
 
-def run_trial(job: Job, config: RunConfig, run: RunDir, resolved: dict[str, Any]) -> float | None:
+def run_trial(
+    job: Job, config: RunConfig, run: RunDir, resolved: dict[str, Any]
+) -> float | None:
     """Runs a trial's seeds one after the other: `seed` in the given folder, those after it in folders beside it.
 
     Returns:
@@ -49,7 +60,9 @@ def run_trial(job: Job, config: RunConfig, run: RunDir, resolved: dict[str, Any]
     values = []
     for offset in range(config.search.num_seeds if config.search else 1):
         value = job(*_with_seed(config, run, resolved, config.training.seed + offset))
-        if value is None or math.isnan(value):  # no evaluation defined the monitored metric
+        if value is None or math.isnan(
+            value
+        ):  # no evaluation defined the monitored metric
             return None
         values.append(value)
     return fmean(values)
@@ -61,7 +74,10 @@ def _with_seed(
     if seed == config.training.seed:
         return config, run, resolved
     config = replace(config, seed=seed, training=replace(config.training, seed=seed))
-    resolved = resolved | {"seed": seed, "training": resolved["training"] | {"seed": seed}}
+    resolved = resolved | {
+        "seed": seed,
+        "training": resolved["training"] | {"seed": seed},
+    }
     sweep, name = run.path.parent, run.path.name.rpartition("_")[0]
     beside = RunDir(sweep / job_folder(sweep, name, config))
     beside.adopt(run, [f"training.seed={seed}"])
@@ -91,7 +107,11 @@ def best_trial(folder: Path, num_seeds: int) -> Best | None:
     for run in find_runs([str(folder)]):
         if run.status == "finished":
             trials[run.group].append(run)
-    whole = [sorted(runs, key=lambda run: run.seeds["seed"]) for runs in trials.values() if len(runs) >= num_seeds]
+    whole = [
+        sorted(runs, key=lambda run: run.seeds["seed"])
+        for runs in trials.values()
+        if len(runs) >= num_seeds
+    ]
     best: Best | None = None
     for runs in whole:
         monitor = str(runs[0].results["monitor"])
@@ -110,8 +130,12 @@ def end(folder: Path, num_seeds: int) -> None:
         sys.stdout.write("search: no trial finished, so there is no best one\n")
         return
     preset = folder / "best_experiment.yaml"
-    if preset.exists() and not preset.read_text(encoding="utf-8", errors="replace").startswith(_HEAD):
-        sys.stderr.write(f"{preset}: exists and was not written by a search; it is left as it is\n")
+    if preset.exists() and not preset.read_text(
+        encoding="utf-8", errors="replace"
+    ).startswith(_HEAD):
+        sys.stderr.write(
+            f"{preset}: exists and was not written by a search; it is left as it is\n"
+        )
         return
     write_preset(best, preset)
     sys.stdout.write(
@@ -126,14 +150,23 @@ def write_preset(best: Best, path: Path) -> None:
     The number of threads is written down as well: metrics on a CPU are bound to it, and a launcher shares threads out.
     """
     run = best.runs[0]
-    values = {name: value for name, value in read_config(run.folder).items() if name not in _OBSERVING}
+    values = {
+        name: value
+        for name, value in read_config(run.folder).items()
+        if name not in _OBSERVING
+    }
     values["training"] = values["training"] | {"threads": run.provenance["threads"]}
     preset: Mapping[str, Any] = {
-        "defaults": [{f"override /{group}": run.folder.choices[group]} for group in ("training", "model", "data")],
+        "defaults": [
+            {f"override /{group}": run.folder.choices[group]}
+            for group in ("training", "model", "data")
+        ],
         "name": "${hydra:runtime.choices.experiment}",
         "seed": values["training"]["seed"],
         **values,
     }
-    metrics = ", ".join(f"seed {r.seeds['seed']}: {best_metric(r.results)!r}" for r in best.runs)
+    metrics = ", ".join(
+        f"seed {r.seeds['seed']}: {best_metric(r.results)!r}" for r in best.runs
+    )
     head = f"{_HEAD}{best.trials} trials by validation {best.monitor} ({metrics}).\n"
     write_text(path, head + yaml.safe_dump(preset, sort_keys=False, allow_unicode=True))

@@ -27,10 +27,18 @@ def resumed(argv: list[str], parent: Path) -> list[str]:
     Raises:
         ConfigError: no sweep to go on with.
     """
-    typed = [argument for argument in argv if argument not in ("sweep=resume", "-m", "--multirun")]
+    typed = [
+        argument
+        for argument in argv
+        if argument not in ("sweep=resume", "-m", "--multirun")
+    ]
     records = sorted(parent.glob(f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime)
     if not records:
-        raise ConfigError([f"sweep=resume: {parent} holds no sweep to go on with; leave it out to start one"])
+        raise ConfigError(
+            [
+                f"sweep=resume: {parent} holds no sweep to go on with; leave it out to start one"
+            ]
+        )
     folder = records[-1].parent
     if not typed:
         typed, notes = overrides.of_sweep(records[-1])
@@ -55,7 +63,11 @@ def end(folder: Path, cfg: ComparisonConfig) -> int:
     except UserError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 2
-    points = [point for configuration in comparison.configurations for point in configuration.points]
+    points = [
+        point
+        for configuration in comparison.configurations
+        for point in configuration.points
+    ]
     missing = sum(point.status != "finished" for point in points)
     sys.stdout.write(f"sweep: {folder / 'sweep.html'}\n")
     if missing:

@@ -26,7 +26,9 @@ from ostinato.sweep.jobs import record_failure
 log = logging.getLogger(__name__)
 
 
-def train_apart(config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: Mapping[str, Any]) -> float | None:
+def train_apart(
+    config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: Mapping[str, Any]
+) -> float | None:
     """Trains in another process and waits for it. Signals are handed on, so that it leaves a checkpoint.
 
     Args:
@@ -45,7 +47,9 @@ def train_apart(config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: 
     multiprocessing.set_start_method("forkserver", force=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ostinato.run.train", "sklearn.metrics"])
-    process = context.Process(target=_train, args=(config, str(run.path), resolved, dict(logs)))
+    process = context.Process(
+        target=_train, args=(config, str(run.path), resolved, dict(logs))
+    )
     with stop_on_signals() as stop:
         try:
             process.start()
@@ -72,14 +76,20 @@ def _wait(process: ForkServerProcess, stop: Stop) -> None:
 def _name_the_killer(run: RunDir, exit_code: int) -> None:
     if exit_code >= 0 and has_ended(run):
         return  # it said why itself
-    by = signal.Signals(-exit_code).name if exit_code < 0 else f"itself, with exit code {exit_code}"
+    by = (
+        signal.Signals(-exit_code).name
+        if exit_code < 0
+        else f"itself, with exit code {exit_code}"
+    )
     hint = "; perhaps memory ran out" if exit_code == -signal.SIGKILL else ""
     error = f"killed by {by}{hint}"
     log.error("%s: %s", run.path, error)
     record_failure(run, RuntimeError(error))
 
 
-def _train(config: RunConfig, folder: str, resolved: dict[str, Any], logs: dict[str, Any]) -> None:
+def _train(
+    config: RunConfig, folder: str, resolved: dict[str, Any], logs: dict[str, Any]
+) -> None:
     os.setpgrp()  # Ctrl-C goes to the watcher, which hands it on once
     threading.Thread(target=_end_with_watcher, daemon=True).start()
     run = RunDir(folder)
@@ -115,4 +125,6 @@ def _end_with_watcher() -> None:
     watcher = multiprocessing.parent_process()
     if watcher is not None:
         watcher.join()
-        os.kill(os.getpid(), signal.SIGKILL)  # killed as the watcher was; the next start goes on from a checkpoint
+        os.kill(
+            os.getpid(), signal.SIGKILL
+        )  # killed as the watcher was; the next start goes on from a checkpoint

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
+def flat(
+    config: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, bool | int | float | str]]:
     """Each single value of a nested config as (dotted name, value); lists and nulls are left out."""
     for name, value in config.items():
         if isinstance(value, Mapping):

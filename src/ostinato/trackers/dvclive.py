@@ -37,7 +37,13 @@ class DvcliveTracker:
         """Opens the files, and drops what they hold of steps after the one that the run goes on from."""
         for table in self._folder.glob("plots/metrics/**/*.tsv"):
             _keep(table, self._step)
-        self._live = _Files(str(self._folder), resume=self._step > 0, report=None, save_dvc_exp=False, dvcyaml=None)
+        self._live = _Files(
+            str(self._folder),
+            resume=self._step > 0,
+            report=None,
+            save_dvc_exp=False,
+            dvcyaml=None,
+        )
         self._live.log_params(dict(config))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -52,7 +58,12 @@ class DvcliveTracker:
         self._live.log_image(f"{name}.png", image(plot))
 
     def pr_curves(
-        self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
+        self,
+        step: int,
+        name: str,
+        scores: NDArray[np.float64],
+        labels: NDArray[Any],
+        names: Sequence[str],
     ) -> None:
         """The picture shows them."""
 

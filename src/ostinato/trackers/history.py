@@ -37,7 +37,9 @@ class History:
         now = _iso(datetime.datetime.now(datetime.UTC))
         for name, value in values.items():
             if math.isfinite(value):
-                self.metrics.setdefault(name, []).append({"value": value, "step": step, "timestamp": now})
+                self.metrics.setdefault(name, []).append(
+                    {"value": value, "step": step, "timestamp": now}
+                )
 
     @classmethod
     def until(cls, run: RunDir, step: int | None = None) -> "History":
@@ -47,7 +49,10 @@ class History:
             run: the folder. Without these files, the history of a killed run begins at the step that it goes on from.
             step: what is computed again when a run goes on from this step is left out; None leaves nothing out.
         """
-        points = {(name, point["step"]): point for name, point in [*_results(run), *_lines(run)]}
+        points = {
+            (name, point["step"]): point
+            for name, point in [*_results(run), *_lines(run)]
+        }
         history = cls()
         for (name, at), point in sorted(points.items(), key=lambda entry: entry[0][1]):
             if step is None or stays(name, at, step):
@@ -61,13 +66,18 @@ def _results(run: RunDir) -> Iterator[tuple[str, Point]]:
     except ConfigError:
         return  # the run has not ended before
     for name, points in metrics.items():
-        yield from ((name, point) for point in points if isinstance(point.get("step"), int))
+        yield from (
+            (name, point) for point in points if isinstance(point.get("step"), int)
+        )
 
 
 def _lines(run: RunDir) -> Iterator[tuple[str, Point]]:
     for entry in read_lines(run.metrics):
         time = datetime.datetime.fromtimestamp(entry["time"], datetime.UTC)
-        yield entry["name"], {"value": entry["value"], "step": entry["step"], "timestamp": _iso(time)}
+        yield (
+            entry["name"],
+            {"value": entry["value"], "step": entry["step"], "timestamp": _iso(time)},
+        )
 
 
 def stays(name: str, at: int, step: int) -> bool:
@@ -86,9 +96,20 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines[:-1], start=1):  # the last may be cut off
         try:
             entry = json.loads(line)
-            good = entry.pop(_CHECKSUM, None) in (None, _checksum(entry))  # earlier versions wrote none
-            good = good and isinstance(entry["step"], int) and isinstance(entry["name"], str)
-            good = good and isinstance(entry["value"], int | float) and 0 <= entry["time"] < _LATEST
+            good = entry.pop(_CHECKSUM, None) in (
+                None,
+                _checksum(entry),
+            )  # earlier versions wrote none
+            good = (
+                good
+                and isinstance(entry["step"], int)
+                and isinstance(entry["name"], str)
+            )
+            good = (
+                good
+                and isinstance(entry["value"], int | float)
+                and 0 <= entry["time"] < _LATEST
+            )
         except (ValueError, TypeError, AttributeError, KeyError):
             good = False
         if good:

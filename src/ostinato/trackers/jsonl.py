@@ -25,7 +25,11 @@ class JsonlTracker:
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Drops what was logged after the step that the run goes on from."""
         entries = read_lines(self._path)
-        lines = [to_line(entry) for entry in entries if stays(entry["name"], entry["step"], self._step)]
+        lines = [
+            to_line(entry)
+            for entry in entries
+            if stays(entry["name"], entry["step"], self._step)
+        ]
         write_text(self._path, "".join(lines))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -33,7 +37,9 @@ class JsonlTracker:
         now = round(time.time(), 3)
         with self._path.open("a", encoding="utf-8") as file:
             for name, value in values.items():
-                file.write(to_line({"step": step, "time": now, "name": name, "value": value}))
+                file.write(
+                    to_line({"step": step, "time": now, "name": name, "value": value})
+                )
             file.flush()
             os.fsync(file.fileno())  # a checkpoint of this step may follow
 
@@ -41,7 +47,12 @@ class JsonlTracker:
         """Pictures are no values."""
 
     def pr_curves(
-        self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
+        self,
+        step: int,
+        name: str,
+        scores: NDArray[np.float64],
+        labels: NDArray[Any],
+        names: Sequence[str],
     ) -> None:
         """Curves are no values."""
 

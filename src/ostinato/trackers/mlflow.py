@@ -13,9 +13,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, when mlflow is imported
+os.environ.setdefault(
+    "MLFLOW_DISABLE_TELEMETRY", "true"
+)  # read once, when mlflow is imported
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seven take four minutes
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells the console of its tables
+os.environ.setdefault(
+    "MLFLOW_LOGGING_LEVEL", "WARNING"
+)  # it tells the console of its tables
 
 import numpy as np
 from filelock import FileLock
@@ -31,7 +35,9 @@ from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
 from ostinato.trackers.convert import flat
 
-logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a server that is away is said once, not per try
+logging.getLogger("urllib3.connectionpool").setLevel(
+    logging.ERROR
+)  # a server that is away is said once, not per try
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 _BATCH = 100  # parameters that one call may hold
 
@@ -51,18 +57,26 @@ class MlflowTracker:
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Opens the run, or the one that it goes on with."""
-        with FileLock(self._home.path / ".mlflow.lock"):  # of two jobs that start together, one makes what they share
-            self._client = MlflowClient(self._cfg.uri or _database(self._home.mlflow_database.absolute()))
+        with FileLock(
+            self._home.path / ".mlflow.lock"
+        ):  # of two jobs that start together, one makes what they share
+            self._client = MlflowClient(
+                self._cfg.uri or _database(self._home.mlflow_database.absolute())
+            )
             experiment = self._experiment()
             if self._run.sweep is not None:
-                self._parent = self._reopen(self._run.sweep) or self._create(experiment, self._run.sweep, {})
+                self._parent = self._reopen(self._run.sweep) or self._create(
+                    experiment, self._run.sweep, {}
+                )
         tags = {MLFLOW_PARENT_RUN_ID: self._parent} if self._parent else {}
         known = self._reopen(self._run) if self._step else None
         self._run_id = known or self._create(experiment, self._run, tags)
         if known is None:  # MLflow refuses a parameter's second value
             params = [Param(name, str(value)) for name, value in flat(config)]
             for first in range(0, len(params), _BATCH):
-                self._client.log_batch(self._run_id, params=params[first : first + _BATCH])
+                self._client.log_batch(
+                    self._run_id, params=params[first : first + _BATCH]
+                )
         self._client.log_dict(self._run_id, dict(config), "config.yaml")
         self._client.log_dict(self._run_id, dict(provenance), "provenance.json")
 
@@ -70,14 +84,22 @@ class MlflowTracker:
         """Writes scalars, in one request."""
         self._step = step
         now = round(time.time() * 1000)
-        self._client.log_batch(self._run_id, [Metric(name, value, now, step) for name, value in values.items()])
+        self._client.log_batch(
+            self._run_id,
+            [Metric(name, value, now, step) for name, value in values.items()],
+        )
 
     def plot(self, step: int, name: str, plot: Figure) -> None:
         """Writes a picture."""
         self._client.log_figure(self._run_id, plot, f"plots/{name}.png")
 
     def pr_curves(
-        self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
+        self,
+        step: int,
+        name: str,
+        scores: NDArray[np.float64],
+        labels: NDArray[Any],
+        names: Sequence[str],
     ) -> None:
         """The picture shows them."""
 
@@ -93,18 +115,28 @@ class MlflowTracker:
         self.log(self._step, {f"final/{name}": value for name, value in final.items()})
         self._client.set_terminated(self._run_id, _STATUS[status])
         if self._parent:
-            self._client.set_terminated(self._parent)  # the last child's end is the sweep's
+            self._client.set_terminated(
+                self._parent
+            )  # the last child's end is the sweep's
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._cfg.experiment)
         if found is not None:
             return str(found.experiment_id)
-        location = None if self._cfg.uri else self._home.mlflow_artefacts.absolute().as_uri()
-        return str(self._client.create_experiment(self._cfg.experiment, artifact_location=location))
+        location = (
+            None if self._cfg.uri else self._home.mlflow_artefacts.absolute().as_uri()
+        )
+        return str(
+            self._client.create_experiment(
+                self._cfg.experiment, artifact_location=location
+            )
+        )
 
     def _create(self, experiment: str, folder: RunDir, tags: dict[str, str]) -> str:
         name = folder.path.absolute().name
-        run_id = str(self._client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+        run_id = str(
+            self._client.create_run(experiment, tags=tags, run_name=name).info.run_id
+        )
         write_text(folder.tracker_id("mlflow"), run_id)
         return run_id
 

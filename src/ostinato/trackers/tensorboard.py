@@ -42,12 +42,22 @@ class TensorboardTracker:
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Opens the event file; writes config and provenance as text, and the hyperparameters."""
-        goes_on = any(self._run.path.glob("events.out.tfevents.*"))  # also from step 0: killed before a checkpoint
+        goes_on = any(
+            self._run.path.glob("events.out.tfevents.*")
+        )  # also from step 0: killed before a checkpoint
         purge = self._step + 1 if goes_on else None
-        self._writer = SummaryWriter(str(self._run.path), purge_step=purge, flush_secs=self._cfg.flush_secs)
+        self._writer = SummaryWriter(
+            str(self._run.path), purge_step=purge, flush_secs=self._cfg.flush_secs
+        )
         for name, value in (("config", config), ("provenance", provenance)):
-            self._writer.add_text(name, f"```yaml\n{yaml.safe_dump(dict(value), sort_keys=False)}```", self._step)
-        self._add(hparams_pb(dict(flat(config)), trial_id=""))  # no trial: a row for each folder, under its name
+            self._writer.add_text(
+                name,
+                f"```yaml\n{yaml.safe_dump(dict(value), sort_keys=False)}```",
+                self._step,
+            )
+        self._add(
+            hparams_pb(dict(flat(config)), trial_id="")
+        )  # no trial: a row for each folder, under its name
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars."""
@@ -60,12 +70,19 @@ class TensorboardTracker:
         self._writer.add_figure(name, plot, step, close=False)
 
     def pr_curves(
-        self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
+        self,
+        step: int,
+        name: str,
+        scores: NDArray[np.float64],
+        labels: NDArray[Any],
+        names: Sequence[str],
     ) -> None:
         """Writes a curve for each of the most frequent classes."""
         truth = indicator(labels, len(names))
         for number in most_frequent(truth):
-            self._writer.add_pr_curve(f"{name}/pr/{names[number]}", truth[:, number], scores[:, number], step)
+            self._writer.add_pr_curve(
+                f"{name}/pr/{names[number]}", truth[:, number], scores[:, number], step
+            )
 
     def artefact(self, path: Path) -> None:
         """The event file lies beside it."""
@@ -77,7 +94,9 @@ class TensorboardTracker:
         best weights'.
         """
         self.log(self._step, {f"final/{name}": value for name, value in final.items()})
-        if status == "finished":  # another end would stand for ever: the first counts, and a failed run may go on
+        if (
+            status == "finished"
+        ):  # another end would stand for ever: the first counts, and a failed run may go on
             self._add(_session_end())
         self._writer.close()
 
@@ -98,7 +117,11 @@ threading.excepthook = _name_in_one_line
 
 
 def _session_end() -> Summary:
-    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+    end = plugin_data_pb2.SessionEndInfo(
+        status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time()
+    )
     info = plugin_data_pb2.HParamsPluginData(session_end_info=end)
     tag, content = metadata.SESSION_END_INFO_TAG, metadata.create_summary_metadata(info)
-    return Summary(value=[Summary.Value(tag=tag, metadata=content, tensor=metadata.NULL_TENSOR)])
+    return Summary(
+        value=[Summary.Value(tag=tag, metadata=content, tensor=metadata.NULL_TENSOR)]
+    )

@@ -37,7 +37,12 @@ class Tracker(Protocol):
         """A picture."""
 
     def pr_curves(
-        self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
+        self,
+        step: int,
+        name: str,
+        scores: NDArray[np.float64],
+        labels: NDArray[Any],
+        names: Sequence[str],
     ) -> None:
         """Probabilities [num_rows, num_labels] and true labels, for precision-recall curves."""
 
@@ -65,7 +70,10 @@ class Trackers:
     """
 
     def __init__(
-        self, makers: Mapping[str, Maker] | None = None, timeout: float = 60, history: History | None = None
+        self,
+        makers: Mapping[str, Maker] | None = None,
+        timeout: float = 60,
+        history: History | None = None,
     ) -> None:
         self.history = history or History()
         self._timeout = timeout
@@ -86,7 +94,12 @@ class Trackers:
         self._tell(lambda tracker: tracker.plot(step, name, plot))
 
     def pr_curves(
-        self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
+        self,
+        step: int,
+        name: str,
+        scores: NDArray[np.float64],
+        labels: NDArray[Any],
+        names: Sequence[str],
     ) -> None:
         """Gives all the material of precision-recall curves."""
         self._tell(lambda tracker: tracker.pr_curves(step, name, scores, labels, names))
@@ -97,7 +110,9 @@ class Trackers:
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
         """Tells all that the run ended."""
-        self._tell(lambda tracker: tracker.finish(status, final), patience=UPLOAD_FACTOR)
+        self._tell(
+            lambda tracker: tracker.finish(status, final), patience=UPLOAD_FACTOR
+        )
         for worker in self._workers.values():
             worker.end()
 
@@ -107,10 +122,14 @@ class Trackers:
             try:
                 answer.result(self._timeout * patience)
             except (Exception, SystemExit) as error:
-                reason = f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
+                reason = (
+                    f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
+                )
                 if not answer.done():
                     reason = f"no answer within {self._timeout * patience:g} s (tracker.timeout)"
-                log.warning("tracker %s failed and is left out from here on: %s", name, reason)
+                log.warning(
+                    "tracker %s failed and is left out from here on: %s", name, reason
+                )
                 self._workers.pop(name).end()
 
 
@@ -118,7 +137,9 @@ class _Worker:
     """One tracker in a thread of its own. The process does not wait for a thread that hangs: it is a daemon."""
 
     def __init__(self, make: Maker) -> None:
-        self._calls: SimpleQueue[tuple[Callable[[Tracker], None], Future[None]] | None] = SimpleQueue()
+        self._calls: SimpleQueue[
+            tuple[Callable[[Tracker], None], Future[None]] | None
+        ] = SimpleQueue()
         Thread(target=self._serve, args=(make,), daemon=True).start()
 
     def tell(self, message: Callable[[Tracker], None]) -> Future[None]:

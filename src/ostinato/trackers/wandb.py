@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read once, when wandb is imported
+os.environ.setdefault(
+    "WANDB_ERROR_REPORTING", "false"
+)  # read once, when wandb is imported
 os.environ.setdefault("WANDB_SILENT", "true")  # artefacts do not ask the settings
 
 import numpy as np
@@ -33,7 +35,9 @@ class WandbTracker:
         self._cfg = cfg
         self._run = run
         self._step = step
-        patience = 0.8 * timeout  # W&B gives up before it is given up, or it would hold up the end of the process
+        patience = (
+            0.8 * timeout
+        )  # W&B gives up before it is given up, or it would hold up the end of the process
         self._settings = wandb.Settings(
             console="off",
             silent=True,
@@ -52,7 +56,9 @@ class WandbTracker:
         if not (self._step and known.is_file()):
             write_text(known, uuid.uuid4().hex[:12])
         packages = {"packages"}  # W&B lists them itself
-        facts = {name: value for name, value in provenance.items() if name not in packages}
+        facts = {
+            name: value for name, value in provenance.items() if name not in packages
+        }
         self._wandb = wandb.init(
             project=self._cfg.project,
             entity=self._cfg.entity,
@@ -75,7 +81,12 @@ class WandbTracker:
         self._write(step, {name: wandb.Image(image(plot))})
 
     def pr_curves(
-        self, step: int, name: str, scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
+        self,
+        step: int,
+        name: str,
+        scores: NDArray[np.float64],
+        labels: NDArray[Any],
+        names: Sequence[str],
     ) -> None:
         """The picture shows them."""
 
@@ -83,16 +94,22 @@ class WandbTracker:
         """Names a file or folder where it lies; W&B reads it there when it uploads, and copies nothing."""
         if not self._cfg.artefacts:
             return
-        artefact = wandb.Artifact(f"{path.stem}-{self._wandb.id}", type="model" if path.is_dir() else "report")
+        artefact = wandb.Artifact(
+            f"{path.stem}-{self._wandb.id}", type="model" if path.is_dir() else "report"
+        )
         add = artefact.add_dir if path.is_dir() else artefact.add_file
         add(str(path), policy="immutable")
         self._wandb.log_artifact(artefact)
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
         """Writes the final metrics into the summary, under `final/`: the best weights', while others are the last."""
-        self._wandb.summary.update({f"final/{name}": value for name, value in final.items()})
+        self._wandb.summary.update(
+            {f"final/{name}": value for name, value in final.items()}
+        )
         self._wandb.finish(exit_code=0 if status == "finished" else 1)
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
-        self._step = max(self._step, step)  # W&B drops what goes back; the best weights' pictures do
+        self._step = max(
+            self._step, step
+        )  # W&B drops what goes back; the best weights' pictures do
         self._wandb.log(dict(values), step=self._step)

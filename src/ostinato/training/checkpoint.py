@@ -25,7 +25,11 @@ from ostinato.storage.atomic import atomic_file, atomic_folder
 
 log = logging.getLogger(__name__)
 
-_WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_WEIGHTS, _OPTIMIZER, _STATE = (
+    "model.safetensors",
+    "optimizer.safetensors",
+    "state.json",
+)
 _NAME = re.compile(r"step_(\d{8,})")
 _READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -57,7 +61,9 @@ class TrainState:
     monitor: str = ""
 
 
-def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer: Optimizer, keep: int) -> Path:
+def save_checkpoint(
+    run: RunDir, state: TrainState, model: nn.Module, optimizer: Optimizer, keep: int
+) -> Path:
     """Writes the checkpoint of `state.step` and keeps a copy of its best weights; drops what is not needed any more.
 
     Dropped are all but the `keep` newest checkpoints, checkpoints of later steps (a run that went back computes those
@@ -80,7 +86,9 @@ def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer:
     return target
 
 
-def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainState | None:
+def load_newest(
+    run: RunDir, model: nn.Module, optimizer: Optimizer
+) -> TrainState | None:
     """Loads the newest whole checkpoint into model and optimizer; names a damaged one and takes the one before.
 
     A checkpoint is whole when its files, the lines of its steps in `steps.jsonl` and its best weights are as it
@@ -98,15 +106,28 @@ def load_newest(run: RunDir, model: nn.Module, optimizer: Optimizer) -> TrainSta
         except _READ_ERRORS as error:
             log.warning("%s is damaged and passed over: %s", folder, error)
             continue
-        weights, moments = _with_tied(model, load_file(folder / _WEIGHTS)), load_file(folder / _OPTIMIZER)
+        weights, moments = (
+            _with_tied(model, load_file(folder / _WEIGHTS)),
+            load_file(folder / _OPTIMIZER),
+        )
         if _shapes(weights) != _shapes(model.state_dict()):
-            raise ResumeRefused([f"resume={run.path}: {folder.name} is of another model; start a new run"])
+            raise ResumeRefused(
+                [
+                    f"resume={run.path}: {folder.name} is of another model; start a new run"
+                ]
+            )
         by_number = _moments_by_number(model, optimizer, moments)
         if by_number is None:
-            raise ResumeRefused([f"resume={run.path}: {folder.name} has moments of another optimizer; start a new run"])
+            raise ResumeRefused(
+                [
+                    f"resume={run.path}: {folder.name} has moments of another optimizer; start a new run"
+                ]
+            )
         model.load_state_dict(weights)
         # Rates and decays are functions of config and step: they are never restored.
-        optimizer.load_state_dict({"state": by_number, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load_state_dict(
+            {"state": by_number, "param_groups": optimizer.state_dict()["param_groups"]}
+        )
         return state
     return None
 
@@ -128,7 +149,9 @@ def find_best(run: RunDir, sha256: str) -> Path:
     for path in (run.best_weights, run.best_of(sha256)):
         if path.is_file() and digest_file(path) == sha256:
             return path
-    raise FileNotFoundError(f"its best weights are neither in {run.best} nor in {run.kept_best}")
+    raise FileNotFoundError(
+        f"its best weights are neither in {run.best} nor in {run.kept_best}"
+    )
 
 
 def _keep_best(run: RunDir, sha256: str) -> None:
@@ -147,7 +170,9 @@ def _drop_unused_best(run: RunDir) -> None:
     needed = set()
     for folder in _folders(run):
         try:
-            needed.add(run.best_of(read_json(folder / _STATE)["state"]["best_sha256"]).name)
+            needed.add(
+                run.best_of(read_json(folder / _STATE)["state"]["best_sha256"]).name
+            )
         except _READ_ERRORS:
             continue  # damaged: nothing goes on from it
     for path in run.kept_best.glob("*.safetensors"):
@@ -158,7 +183,14 @@ def _drop_unused_best(run: RunDir) -> None:
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         first = _first_names(tensors)
-        save_file({name: _on_its_own(tensor) for name, tensor in tensors.items() if first[name] == name}, path)
+        save_file(
+            {
+                name: _on_its_own(tensor)
+                for name, tensor in tensors.items()
+                if first[name] == name
+            },
+            path,
+        )
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
@@ -166,7 +198,9 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 def _with_tied(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a file, and those that the model ties to them under other names."""
     first = _first_names(model.state_dict())
-    return dict(tensors) | {name: tensors[first[name]] for name in first if first[name] in tensors}
+    return dict(tensors) | {
+        name: tensors[first[name]] for name in first if first[name] in tensors
+    }
 
 
 def _first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -174,7 +208,13 @@ def _first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     first: dict[Any, str] = {}
     names = {}
     for name, tensor in tensors.items():
-        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        place = (
+            tensor.device,
+            tensor.data_ptr(),
+            tensor.dtype,
+            tensor.shape,
+            tensor.stride(),
+        )
         names[name] = first.setdefault(place if tensor.numel() else name, name)
     return names
 
@@ -182,7 +222,11 @@ def _first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 def _on_its_own(tensor: Tensor) -> Tensor:
     """A contiguous tensor on the CPU that shares no memory with another: safetensors refuses views."""
     alone = tensor.detach().cpu().contiguous()
-    return alone if alone.untyped_storage().nbytes() == alone.numel() * alone.element_size() else alone.clone()
+    return (
+        alone
+        if alone.untyped_storage().nbytes() == alone.numel() * alone.element_size()
+        else alone.clone()
+    )
 
 
 def _flat_moments(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
@@ -190,7 +234,9 @@ def _flat_moments(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     flat: dict[str, Tensor] = {}
     for parameter, entries in optimizer.state.items():
-        flat |= {f"{names[id(parameter)]}.{name}": tensor for name, tensor in entries.items()}
+        flat |= {
+            f"{names[id(parameter)]}.{name}": tensor for name, tensor in entries.items()
+        }
     return flat
 
 
@@ -201,14 +247,20 @@ def _moments_by_number(
 
     Checkpoints of earlier versions have the number in place of the name.
     """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = [
+        parameter for group in optimizer.param_groups for parameter in group["params"]
+    ]
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    number_of = {names[id(parameter)]: number for number, parameter in enumerate(parameters)}
+    number_of = {
+        names[id(parameter)]: number for number, parameter in enumerate(parameters)
+    }
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         parameter, _, name = key.rpartition(".")
         number = int(parameter) if parameter.isdigit() else number_of.get(parameter, -1)
-        if not 0 <= number < len(parameters) or (tensor.ndim and tensor.shape != parameters[number].shape):
+        if not 0 <= number < len(parameters) or (
+            tensor.ndim and tensor.shape != parameters[number].shape
+        ):
             return None
         state.setdefault(number, {})[name] = tensor
     return state
@@ -223,7 +275,9 @@ def _verified_state(run: RunDir, folder: Path) -> TrainState:
     if state.step != _step(folder):
         raise ValueError(f"{_STATE} is of step {state.step}")
     if not holds_steps(run.steps, state.step, state.steps_sha256):
-        raise ValueError(f"{run.steps.name} does not hold its steps 1 to {state.step} as they were recorded")
+        raise ValueError(
+            f"{run.steps.name} does not hold its steps 1 to {state.step} as they were recorded"
+        )
     if state.best_sha256:
         find_best(run, state.best_sha256)
     return state
@@ -239,5 +293,9 @@ def _step(folder: Path) -> int:
 
 def _folders(run: RunDir) -> list[Path]:
     """The checkpoint folders, newest first; whatever else somebody put beside them is left alone."""
-    found = [path for path in run.checkpoints.glob("step_*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    found = [
+        path
+        for path in run.checkpoints.glob("step_*")
+        if _NAME.fullmatch(path.name) and path.is_dir()
+    ]
     return sorted(found, key=_step, reverse=True)

@@ -36,7 +36,9 @@ def has_compiler() -> bool:
     return headers.is_file() and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
-def compile_training(model: PreTrainedModel, collator: Collator, cfg: TrainingConfig, compute: Compute) -> Collator:
+def compile_training(
+    model: PreTrainedModel, collator: Collator, cfg: TrainingConfig, compute: Compute
+) -> Collator:
     """Has the model compiled, in place, at its next call.
 
     Returns:
@@ -47,13 +49,24 @@ def compile_training(model: PreTrainedModel, collator: Collator, cfg: TrainingCo
     """
     if not has_compiler():
         needs = "a C++ compiler (CXX, else g++) and Python's headers"
-        raise ConfigError([f"training.compile=true: torch needs {needs}; install them, or take false"])
-    torch._dynamo.config.skip_nnmodule_hook_guards = False  # one layer's hooks are not another's
-    torch.fx.experimental._config.use_duck_shape = False  # sizes that are equal in the first batch need not stay so
+        raise ConfigError(
+            [f"training.compile=true: torch needs {needs}; install them, or take false"]
+        )
+    torch._dynamo.config.skip_nnmodule_hook_guards = (
+        False  # one layer's hooks are not another's
+    )
+    torch.fx.experimental._config.use_duck_shape = (
+        False  # sizes that are equal in the first batch need not stay so
+    )
     # A graph's memory is written anew by its next replay, so gradients cannot stay there over micro-batches; a budget
     # of tokens varies the rows; in fp32 attention parts the graph at every layer.
     half = compute.device.type == "cuda" and compute.precision is not Precision.fp32
-    graphs = half and collator.packed and cfg.accumulate == 1 and cfg.tokens_per_batch is None
+    graphs = (
+        half
+        and collator.packed
+        and cfg.accumulate == 1
+        and cfg.tokens_per_batch is None
+    )
     options = {
         "deterministic": True,  # chooses no kernel by a stopwatch
         "triton.mix_order_reduction": False,  # holds for large batches only, or for small ones only
@@ -65,7 +78,9 @@ def compile_training(model: PreTrainedModel, collator: Collator, cfg: TrainingCo
 
 
 @contextmanager
-def compiled(model: PreTrainedModel, loss: Loss, first: Sequence[Batch], compute: Compute) -> Iterator[None]:
+def compiled(
+    model: PreTrainedModel, loss: Loss, first: Sequence[Batch], compute: Compute
+) -> Iterator[None]:
     """Compiles forwards and backwards on the first of a run's batches; within, what does not fit runs plainly.
 
     Args:
@@ -74,7 +89,11 @@ def compiled(model: PreTrainedModel, loss: Loss, first: Sequence[Batch], compute
         first: the run's first batches; where the second does not fit, a warning says why.
         compute: device and precision.
     """
-    sizes = [list(tensor.shape) for tensor in first[0].inputs.values() if isinstance(tensor, Tensor)]
+    sizes = [
+        list(tensor.shape)
+        for tensor in first[0].inputs.values()
+        if isinstance(tensor, Tensor)
+    ]
     # torch's cache knows a size by its name, and would return kernels that were chosen for another first batch.
     torch.compiler.config.cache_key_tag = f"{sizes} {first[0].num_rows}"
     batch_loss(model, loss, first[0], compute).backward()  # type: ignore[no-untyped-call]
@@ -85,6 +104,9 @@ def compiled(model: PreTrainedModel, loss: Loss, first: Sequence[Batch], compute
                 batch_loss(model, loss, other, compute)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
-            log.warning("training.compile=true: batches that differ from the first run uncompiled (%s)", reason)
+            log.warning(
+                "training.compile=true: batches that differ from the first run uncompiled (%s)",
+                reason,
+            )
     with torch.compiler.set_stance("eager_on_recompile"):
         yield

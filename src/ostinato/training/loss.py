@@ -35,10 +35,23 @@ class Loss:
         """
         logits = logits.float()
         if self.task is Task.single_label:
-            weights = None if self.class_weights is None else self.class_weights.to(logits.device, non_blocking=True)
-            return F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=self.label_smoothing)
+            weights = (
+                None
+                if self.class_weights is None
+                else self.class_weights.to(logits.device, non_blocking=True)
+            )
+            return F.cross_entropy(
+                logits,
+                labels,
+                weights,
+                reduction="sum",
+                label_smoothing=self.label_smoothing,
+            )
         if self.task is Task.multi_label:
-            return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / logits.shape[1]
+            return (
+                F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+                / logits.shape[1]
+            )
         return F.mse_loss(logits.squeeze(-1), labels, reduction="sum")
 
     def weight(self, labels: Tensor) -> float:
@@ -48,12 +61,20 @@ class Loss:
         return float(self.class_weights[labels].sum())
 
 
-def build_loss(task: Task, cfg: TrainingConfig, train_labels: NDArray[np.generic], names: Sequence[str]) -> Loss:
+def build_loss(
+    task: Task,
+    cfg: TrainingConfig,
+    train_labels: NDArray[np.generic],
+    names: Sequence[str],
+) -> Loss:
     """Makes the loss of a run; balanced class weights come from the training labels and average to 1 over rows."""
     if task is not Task.single_label:
         return Loss(task)
     weights = None
     if cfg.class_weights is ClassWeights.balanced:
         counts = np.bincount(train_labels.astype(np.int64), minlength=len(names))
-        weights = torch.tensor(len(train_labels) / (len(names) * np.maximum(counts, 1)), dtype=torch.float32)
+        weights = torch.tensor(
+            len(train_labels) / (len(names) * np.maximum(counts, 1)),
+            dtype=torch.float32,
+        )
     return Loss(task, cfg.label_smoothing, weights)

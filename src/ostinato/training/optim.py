@@ -28,7 +28,11 @@ def build_optimizer(model: PreTrainedModel, cfg: TrainingConfig) -> AdamW:
             rate = peak_lr.get(id(parameter), cfg.lr)
             groups.setdefault((rate, parameter.ndim >= 2), []).append(parameter)
     settings = [
-        {"params": members, "weight_decay": cfg.weight_decay if decays else 0.0, "peak_lr": peak_lr}
+        {
+            "params": members,
+            "weight_decay": cfg.weight_decay if decays else 0.0,
+            "peak_lr": peak_lr,
+        }
         for (peak_lr, decays), members in groups.items()
     ]
     return AdamW(settings, lr=cfg.lr, betas=cfg.betas, eps=cfg.eps, fused=True)
@@ -40,7 +44,9 @@ def set_lr(optimizer: AdamW, factor: float) -> None:
         group["lr"] = group["peak_lr"] * factor
 
 
-def lr_factor(step: int, total_steps: int, warmup_ratio: float, schedule: Schedule) -> float:
+def lr_factor(
+    step: int, total_steps: int, warmup_ratio: float, schedule: Schedule
+) -> float:
     """Learning rate of a step as a share of the peak, in (0, 1].
 
     Args:
@@ -67,18 +73,31 @@ def _peak_lrs(model: PreTrainedModel, cfg: TrainingConfig) -> dict[int, float]:
     found = depths(model)
     if cfg.layer_lr_decay != 1 and not found.layers_found:
         layout = f"{model.config.model_type} is not one list of layers with weights of their own"
-        raise ConfigError([f"training.layer_lr_decay={cfg.layer_lr_decay}: {layout}; use layer_lr_decay=1"])
+        raise ConfigError(
+            [
+                f"training.layer_lr_decay={cfg.layer_lr_decay}: {layout}; use layer_lr_decay=1"
+            ]
+        )
     top = found.num_layers + 1
-    rates = {key: cfg.lr * cfg.layer_lr_decay ** (top - depth) for key, depth in found.by_parameter.items()}
+    rates = {
+        key: cfg.lr * cfg.layer_lr_decay ** (top - depth)
+        for key, depth in found.by_parameter.items()
+    }
     if cfg.head_lr is not None:
-        rates |= {key: cfg.head_lr for key, depth in found.by_parameter.items() if depth == top}
+        rates |= {
+            key: cfg.head_lr
+            for key, depth in found.by_parameter.items()
+            if depth == top
+        }
     return rates
 
 
 def clip_gradients(model: nn.Module, max_norm: float | None) -> torch.Tensor:
     """Scales gradients down to an L2 norm of `max_norm` (None: never); returns the norm before, on the device."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    if gradients[0].is_cpu:  # torch's own takes three times as long and is off by 5e-4 for a vocabulary's gradient
+    if gradients[
+        0
+    ].is_cpu:  # torch's own takes three times as long and is off by 5e-4 for a vocabulary's gradient
         flat = (gradient.reshape(-1) for gradient in gradients)
         norm = torch.stack([torch.dot(g, g) for g in flat]).sum().sqrt()
     else:

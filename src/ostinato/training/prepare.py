@@ -10,7 +10,13 @@ from ostinato.data.collate import Collator
 from ostinato.data.splits import TextData, load_data
 from ostinato.data.tokenise import TokenisedSplit, tokenise
 from ostinato.model.build import build_classifier, load_tokenizer, locate
-from ostinato.model.device import Compute, check_cores, choose, keep_freed_memory, set_threads
+from ostinato.model.device import (
+    Compute,
+    check_cores,
+    choose,
+    keep_freed_memory,
+    set_threads,
+)
 from ostinato.model.dropout import Masks, replace_dropout
 from ostinato.model.packing import collator_for
 from ostinato.model.padding import check_rows
@@ -54,7 +60,9 @@ def prepare(config: RunConfig) -> Prepared:
     compute = choose(training.device, training.precision)
     log.info("computing on %s in %s", compute.device, compute.precision.value)
     if config.model.pretrained:
-        locate(config.model.name)  # a missing folder is reported before the data is read
+        locate(
+            config.model.name
+        )  # a missing folder is reported before the data is read
     data = load_data(config.data, seeds)
     for line in (*data.report["notes"], *data.warnings):
         log.info("%s", line)
@@ -64,17 +72,39 @@ def prepare(config: RunConfig) -> Prepared:
     val = tokenise(data.val, tokenizer, length, workers)
     test = tokenise(data.test, tokenizer, length, workers) if data.test else None
     for split in filter(None, (train, val, test)):
-        log.info("%s: %.1f %% of texts cut at %d tokens", split.name, 100 * split.truncated, length)
+        log.info(
+            "%s: %.1f %% of texts cut at %d tokens",
+            split.name,
+            100 * split.truncated,
+            length,
+        )
     keep_freed_memory()
-    model = build_classifier(config.model, tokenizer, data.labels, data.task, seeds.derive("head")).to(compute.device)
+    model = build_classifier(
+        config.model, tokenizer, data.labels, data.task, seeds.derive("head")
+    ).to(compute.device)
     loss = build_loss(data.task, training, train.labels, data.labels)
     masks = Masks()
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
         check_rows(model, split.input_ids(), split.lengths, split.name)
-    collator = collator_for(model, tokenizer, training.batching, masks, train.rows[:64], compute.autocast)
+    collator = collator_for(
+        model, tokenizer, training.batching, masks, train.rows[:64], compute.autocast
+    )
     unpacked = training.batching is Batching.packed and not collator.packed
     batching = Batching.bucketed if unpacked else training.batching
     if training.compile:
         collator = compile_training(model, collator, training, compute)
-    return Prepared(data, tokenizer, train, val, test, model, loss, compute, seeds, masks, batching, collator)
+    return Prepared(
+        data,
+        tokenizer,
+        train,
+        val,
+        test,
+        model,
+        loss,
+        compute,
+        seeds,
+        masks,
+        batching,
+        collator,
+    )

@@ -40,15 +40,23 @@ class Recorder:
         losses = torch.stack([r.loss for r in results]).tolist()
         norms = torch.stack([r.grad_norm for r in results]).tolist()
         prints = []
-        for (step, lr, order, _), loss, norm in zip(self.pending, losses, norms, strict=True):
+        for (step, lr, order, _), loss, norm in zip(
+            self.pending, losses, norms, strict=True
+        ):
             if not math.isfinite(loss):
                 raise diverged(f"the loss is {loss}", step, lr)
             if not math.isfinite(norm) and not self.scaler.is_enabled():
                 raise diverged(f"the gradient norm is {norm}", step, lr)
-            prints.append(StepPrint(step, order, loss, norm if math.isfinite(norm) else None))
+            prints.append(
+                StepPrint(step, order, loss, norm if math.isfinite(norm) else None)
+            )
         step, lr, *_ = self.pending[-1]
-        if self.scaler.get_scale() < 1:  # overflow at this scale is no matter of scaling
-            raise diverged(f"fp16's loss scale fell to {self.scaler.get_scale():.3g}", step, lr)
+        if (
+            self.scaler.get_scale() < 1
+        ):  # overflow at this scale is no matter of scaling
+            raise diverged(
+                f"fp16's loss scale fell to {self.scaler.get_scale():.3g}", step, lr
+            )
         self.record.append(prints)
         seconds = time.perf_counter() - self.since
         values = {

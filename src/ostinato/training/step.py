@@ -67,7 +67,12 @@ def train_step(
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    return StepResult(total, grad_norm.detach(), sum(b.num_rows for b in batches), sum(b.num_tokens for b in batches))
+    return StepResult(
+        total,
+        grad_norm.detach(),
+        sum(b.num_rows for b in batches),
+        sum(b.num_tokens for b in batches),
+    )
 
 
 def batch_loss(model: nn.Module, loss: Loss, batch: Batch, compute: Compute) -> Tensor:
