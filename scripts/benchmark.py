@@ -13,7 +13,7 @@ def main(config: BenchmarkConfig) -> None:
     """Prints the measurements as JSON."""
     run_config = compose_run(config.overrides)
     from ostinato.proof.benchmark import benchmark
-    from ostinato.storage.outputs import check_output, holds, write_measurements
+    from ostinato.storage.outputs import check_output, holds, write_metrics
 
     if config.output:
         check_output(Path(config.output), ".json", holds("mode", "machine"))
@@ -21,7 +21,7 @@ def main(config: BenchmarkConfig) -> None:
     json.dump(measurements, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     if config.output:
-        write_measurements(Path(config.output), measurements)
+        write_metrics(Path(config.output), measurements)
 
 
 if __name__ == "__main__":
