@@ -1,1 +1,1 @@
-"""Files on disk: written whole or not at all, found by one rule, and replaced only where the program made them."""
+"""Writes files completely or not at all, and protects files of the user."""

@@ -1,7 +1,7 @@
-"""Files and folders that are written whole or not at all: to a temporary name beside the target, flushed, renamed.
+"""Writes files and folders completely or not at all.
 
-After an error the target is as it was and the temporary name is gone. A killed process can leave a temporary name;
-`remove_leftovers` deletes it, and puts back a folder that was about to be replaced.
+New content goes to a temporary name beside the target, is flushed, and is renamed. After
+an error the target is unchanged. `remove_leftovers` cleans up after a killed process.
 """
 
 import errno
@@ -18,7 +18,9 @@ from ostinato.errors import StorageError, UserError
 
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
 _REPLACED = re.compile(r"\.(.+)\.old\.\d+\.tmp")
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries in Rust report it
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_PERMISSION_ERRORS = (errno.EACCES, errno.EPERM)
 
 
 def temporary_name(path: Path) -> Path:
@@ -32,11 +34,12 @@ def atomic_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]
 
     Args:
         path: the target.
-        mode: "w" (UTF-8 unless `options` say otherwise) or "wb".
+        mode: "w" or "wb". Text is UTF-8 unless `options` name another encoding.
         **options: passed to `open`.
 
     Raises:
-        OSError: the folder is missing or not writable, or the disk is full; the target is as it was.
+        OSError: the folder is missing or not writable, or the disk is full. The target
+            is unchanged.
     """
     temporary = temporary_name(path)
     if "b" not in mode:
@@ -56,53 +59,64 @@ def atomic_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]
 
 
 def write_text(path: Path, text: str, errors: str = "strict") -> None:
-    """Writes a UTF-8 text file, see `atomic_file`."""
+    """Writes a UTF-8 text file; see `atomic_file`."""
     with atomic_file(path, errors=errors) as file:
         file.write(text)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file, see `atomic_file`. NaN and infinities are refused."""
-    write_text(
-        path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    """Writes a JSON file; see `atomic_file`.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Makes a temporary folder that replaces `folder` when the block ends without an error.
+    """Makes a temporary folder that replaces `folder` when the block ends without error.
 
     Raises:
-        OSError: the parent is not writable, or the disk is full; the target is as it was.
+        OSError: the parent is not writable, or the disk is full. The target is unchanged.
     """
     temporary = temporary_name(folder)
     old = folder.with_name(f".{folder.name}.old.{os.getpid()}.tmp")
-    _put_back(old)  # of a killed process with the same number, as containers have them
-    for leftover in (temporary, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    # Process ids repeat, for example in containers: both names may be leftovers.
+    _restore(old)
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for path in (*temporary.rglob("*"), temporary):
+        for path in temporary.rglob("*"):
             flush(path)
+        flush(temporary)
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
         flush(folder.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-        _put_back(old)
+        _restore(old)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Deletes what killed processes left under temporary names in a folder. The caller holds the folder's lock.
+    """Deletes the temporary files and folders of killed processes.
 
-    A process that is killed while it replaces a folder leaves the old one under a temporary name: it is put back.
+    A process that is killed while it replaces a folder keeps the old folder under a
+    temporary name. This function gives it its name back. The caller holds the lock of
+    the folder.
     """
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if not _LEFTOVER.fullmatch(path.name) or _put_back(path):
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if not _LEFTOVER.fullmatch(path.name):
+            continue
+        if _restore(path):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -110,52 +124,56 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _put_back(old: Path) -> bool:
-    """Gives a folder that was about to be replaced its name back, unless another has the name."""
-    name = _REPLACED.fullmatch(old.name)
-    if name is None or not old.is_dir() or old.with_name(name[1]).exists():
+def _restore(old: Path) -> bool:
+    """Gives a replaced folder its name back, unless another folder has the name."""
+    match = _REPLACED.fullmatch(old.name)
+    if match is None or not old.is_dir():
         return False
-    old.rename(old.with_name(name[1]))
+    original = old.with_name(match[1])
+    if original.exists():
+        return False
+    old.rename(original)
     return True
 
 
 @contextmanager
 def storage_errors(folder: Path, remedy: str) -> Iterator[None]:
-    """Turns a full disk, or a folder without permission, into one line.
+    """Reports a full disk, or a folder without write permission, in one line.
 
     Args:
-        folder: what is written.
-        remedy: what the user does when there is room again.
+        folder: the folder that the block writes to.
+        remedy: what the user does when there is space again.
 
     Raises:
-        StorageError: in place of the error of the system, or of a library in Rust, which gives its number in the text.
+        StorageError: replaces the error of the system, or of a library in Rust that
+            writes the number of the system's error into its text.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        text = re.search(r"\(os error (\d+)\)", str(error))
-        number = (
-            error.errno
-            if isinstance(error, OSError)
-            else int(text[1])
-            if text
-            else None
-        )
-        path = str(getattr(error, "filename", None) or folder)
-        denied = number in (errno.EACCES, errno.EPERM) and Path(
-            path
-        ).absolute().is_relative_to(folder.absolute())
-        if number is None or not (number in _DISK or denied):
+        number = _error_number(error)
+        if number is None:
             raise
-        raise StorageError(
-            f"{path}: cannot be written ({os.strerror(number)}); {remedy}"
-        ) from error
+        path = Path(str(getattr(error, "filename", None) or folder))
+        is_inside = path.absolute().is_relative_to(folder.absolute())
+        is_denied = number in _PERMISSION_ERRORS and is_inside
+        if number not in _DISK_ERRORS and not is_denied:
+            raise
+        reason = os.strerror(number)
+        raise StorageError(f"{path}: cannot be written ({reason}); {remedy}") from error
+
+
+def _error_number(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    match = _SYSTEM_ERROR.search(str(error))
+    return int(match[1]) if match else None
 
 
 def flush(path: Path) -> None:
-    """Flushes a file or a folder's entries to disk."""
+    """Flushes a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

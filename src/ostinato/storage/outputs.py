@@ -1,4 +1,4 @@
-"""Files and folders that a command may write: what the program did not make is never replaced."""
+"""Checks the files and folders that a command may write: it replaces only its own."""
 
 import json
 from collections.abc import Callable
@@ -16,40 +16,44 @@ def check_output(output: Path, suffix: str, is_ours: Callable[[str], bool]) -> N
 
     Args:
         output: the file, as typed.
-        suffix: how its name must end.
-        is_ours: whether a file with this text is one that the command wrote earlier.
+        suffix: the required suffix.
+        is_ours: returns whether the command wrote a file with this text.
 
     Raises:
-        ConfigError: another suffix, a folder, or a file that is something else.
+        ConfigError: another suffix, a folder, or a file that the command did not write.
     """
     if output.suffix.lower() != suffix:
         raise ConfigError([f"output={output}: must end in {suffix}"])
     if output.is_dir():
         raise ConfigError([f"output={output}: is a folder; give a {suffix} file"])
+    if not output.exists():
+        return
     try:
-        ours = not output.exists() or is_ours(output.read_text(encoding="utf-8"))
+        replaceable = is_ours(output.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        ours = False
-    if not ours:
-        raise ConfigError(
-            [
-                f"output={output}: exists and was not written by this command; give another file"
-            ]
+        replaceable = False
+    if not replaceable:
+        problem = (
+            f"output={output}: exists and was not written by this command; "
+            "give another file"
         )
+        raise ConfigError([problem])
 
 
 def holds(*keys: str) -> Callable[[str], bool]:
-    """Whether a text is a JSON object with these keys."""
+    """Returns a test of whether a text is a JSON object with these keys."""
 
     def check(text: str) -> bool:
         value = json.loads(text)
-        return isinstance(value, dict) and all(key in value for key in keys)
+        if not isinstance(value, dict):
+            return False
+        return all(key in value for key in keys)
 
     return check
 
 
 def write_metrics(output: Path, metrics: Any) -> None:
-    """Writes metrics that are on stdout already to a JSON file.
+    """Writes metrics that are already on stdout to a JSON file.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -57,6 +61,5 @@ def write_metrics(output: Path, metrics: Any) -> None:
     try:
         write_json(output, metrics)
     except OSError as error:
-        raise ConfigError(
-            [f"output={output}: cannot be written ({error.strerror})"]
-        ) from None
+        problem = f"output={output}: cannot be written ({error.strerror})"
+        raise ConfigError([problem]) from None

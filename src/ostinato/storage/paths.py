@@ -1,4 +1,7 @@
-"""Which files a path from the config means: one rule for what opens them and for what identifies a job by them."""
+"""Finds the files that a path from the config names.
+
+One rule serves both the code that opens files and the code that identifies jobs by them.
+"""
 
 import glob
 import os
@@ -6,30 +9,33 @@ from pathlib import Path
 
 
 def expand(path: str) -> Path:
-    """The path with `~` replaced by the home folder; the path as it is where the system knows no such user."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises RuntimeError for an unknown user
+    """Replaces `~` by the home folder; keeps a path with an unknown user unchanged."""
+    # Path.expanduser raises RuntimeError for an unknown user.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def find_files(path: str) -> list[Path]:
-    """The files that a path or glob means, sorted; empty when there are none, or when no file can have this name.
+    """Finds the files of a path or glob.
 
-    A file whose name contains glob characters, such as `train[1].csv`, is found before the glob is tried.
+    An existing file whose name contains glob characters, for example `train[1].csv`, has
+    precedence over the glob.
+
+    Returns:
+        The files, sorted; empty when there are none or when the name is not possible.
     """
     literal = expand(path)
     try:
         if literal.is_file():
             return [literal]
-        return sorted(
-            file
-            for match in glob.glob(str(literal), recursive=True)
-            if (file := Path(match)).is_file()
-        )
+        matches = glob.glob(str(literal), recursive=True)
+        paths = [Path(match) for match in matches]
+        return sorted(path for path in paths if path.is_file())
     except (OSError, ValueError):  # too long for the file system, or a NUL character
         return []
 
 
 def local_folder(name: str) -> Path | None:
-    """The folder that the name of a model or data set means; None when it is not a folder on this machine."""
+    """The folder that a model or data set name denotes; None if it is not a folder."""
     folder = expand(name)
     try:
         return folder if folder.is_dir() else None
