@@ -1,1 +1,1 @@
-"""Rows from files, wheels or a hub to the splits of a run: one label map, checks, cuts."""
+"""Reads rows from files, wheels or the hub, and turns them into splits and batches."""

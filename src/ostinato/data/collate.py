@@ -1,4 +1,4 @@
-"""From row numbers to tensors: the rows of a batch packed into one, or padded to the longest of them."""
+"""Makes tensors from row numbers: packed into one row, or padded to the longest row."""
 
 from dataclasses import dataclass, replace
 
@@ -11,17 +11,22 @@ from ostinato.data.batching import Indices
 from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import DataError
 
+IntArray = NDArray[np.int64]
+
+_MOST_TOKENS = np.iinfo(np.int32).max
+
 
 @dataclass(frozen=True)
 class Segments:
-    """Where each text lies in a packed row.
+    """Positions of the texts in a packed row.
 
     Attributes:
-        starts: place of each text's first token, int64 [num_rows].
-        bounds: these, the end of the last text, and the end of what fills the row up, int32 [num_rows + 2].
+        starts: index of each text's first token, int64 [num_rows].
+        bounds: the starts, the end of the last text, and the end of the filler,
+            int32 [num_rows + 2].
         lengths: tokens of each text.
-        filler: tokens after the last text; they belong to none.
-        longest: no text and no filler has more tokens.
+        filler: tokens after the last text; they belong to no text.
+        longest: upper bound of the tokens of a text and of the filler.
     """
 
     starts: Tensor
@@ -31,26 +36,42 @@ class Segments:
     longest: int
 
     @classmethod
-    def of(cls, lengths: NDArray[np.int64], multiple: int = 1) -> "Segments":
-        """Lays texts of these lengths one after another and fills up to a multiple of so many tokens.
+    def of(cls, lengths: IntArray, multiple: int = 1) -> "Segments":
+        """Places texts one after another and fills up to a multiple of tokens.
+
+        Args:
+            lengths: tokens of each text, [num_rows].
+            multiple: the number of tokens of the packed row is a multiple of it.
 
         Raises:
-            DataError: more tokens than the int32 numbers of the kernels can count.
+            DataError: more tokens than an int32 can count, because kernels use int32.
         """
-        filler = int(-lengths.sum() % multiple)
-        if int(lengths.sum()) + filler + multiple > np.iinfo(np.int32).max:
+        num_tokens = int(lengths.sum())
+        filler = -num_tokens % multiple
+        if num_tokens + filler + multiple > _MOST_TOKENS:
             raise DataError(
-                f"a packed batch of {int(lengths.sum())} tokens: at most 2**31 - 1 fit; lower training.batch_size"
+                f"a packed batch of {num_tokens} tokens: at most 2**31 - 1 fit; "
+                "lower training.batch_size"
             )
         bounds = torch.from_numpy(np.cumsum([0, *lengths, filler]))
-        longest = -(-int(lengths.max()) // multiple) * multiple
-        return cls(bounds[:-2], bounds.int(), tuple(lengths.tolist()), filler, longest)
+        longest_text = int(lengths.max())
+        longest = -(-longest_text // multiple) * multiple
+        return cls(
+            starts=bounds[:-2],
+            bounds=bounds.int(),
+            lengths=tuple(lengths.tolist()),
+            filler=filler,
+            longest=longest,
+        )
 
     def to(self, device: torch.device) -> "Segments":
-        """The same on a device."""
-        return replace(
-            self, starts=_move(self.starts, device), bounds=_move(self.bounds, device)
-        )
+        """Copies the segments to a device."""
+        starts = _move(self.starts, device)
+        bounds = _move(self.bounds, device)
+        return replace(self, starts=starts, bounds=bounds)
+
+
+Inputs = dict[str, Tensor | Segments]
 
 
 @dataclass(frozen=True)
@@ -58,43 +79,46 @@ class Batch:
     """Rows ready for the model.
 
     Attributes:
-        inputs: the model's arguments: tensors [num_rows, longest], or [1, num_tokens] and their `segments`.
-        labels: int64 [num_rows], or float32 [num_rows, num_labels] (multi_label), or float32 [num_rows] (regression).
-        num_tokens: real tokens, padding not counted.
+        inputs: the model's arguments: tensors [num_rows, longest], or tensors
+            [1, num_tokens] and their `segments`.
+        labels: int64 [num_rows], float32 [num_rows, num_labels] (multi-label), or
+            float32 [num_rows] (regression).
+        num_tokens: real tokens, without padding.
     """
 
-    inputs: dict[str, Tensor | Segments]
+    inputs: Inputs
     labels: Tensor
     num_tokens: int
 
     @property
     def num_rows(self) -> int:
-        """Rows in the batch."""
+        """Number of rows in the batch."""
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device; copies overlap with work on the device where memory is pinned."""
+        """Copies the batch to a device; the copy overlaps with work on the device."""
         if device.type == "cpu":
             return self
-        return Batch(
-            to_device(self.inputs, device), _move(self.labels, device), self.num_tokens
-        )
+        inputs = to_device(self.inputs, device)
+        labels = _move(self.labels, device)
+        return Batch(inputs, labels, self.num_tokens)
 
 
-def to_device(
-    inputs: dict[str, Tensor | Segments], device: torch.device
-) -> dict[str, Tensor | Segments]:
-    """The model's arguments on a device."""
-    return {
-        name: value.to(device) if isinstance(value, Segments) else _move(value, device)
-        for name, value in inputs.items()
-    }
+def to_device(inputs: Inputs, device: torch.device) -> Inputs:
+    """Copies the model's arguments to a device."""
+    moved: Inputs = {}
+    for name, value in inputs.items():
+        if isinstance(value, Segments):
+            moved[name] = value.to(device)
+        else:
+            moved[name] = _move(value, device)
+    return moved
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(
-        device, non_blocking=True
-    )
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -102,12 +126,13 @@ class Collator:
     """Makes batches in the form that a model takes.
 
     Attributes:
-        pad_token_id: what fills `input_ids`.
-        packed: one row without padding instead of padded rows.
+        pad_token_id: fills `input_ids`.
+        packed: make one row without padding instead of padded rows.
         first_position: position id of a text's first token (packed).
-        multiple: packed rows are filled up to a multiple of so many tokens, for kernels of fixed shapes.
-        pad_token_type_id: what fills `token_type_ids`; other columns are filled with 0.
-        left: padding goes before the text (padded).
+        multiple: packed rows are filled up to a multiple of this number of tokens, for
+            kernels of fixed shapes.
+        pad_token_type_id: fills `token_type_ids`; other columns are filled with 0.
+        left: pad before the text (padded).
     """
 
     pad_token_id: int
@@ -119,83 +144,95 @@ class Collator:
 
     def batch(self, split: TokenisedSplit, indices: Indices) -> Batch:
         """Makes the batch of the given rows, in their order."""
+        inputs = self.inputs(split.rows[indices])
         labels = torch.from_numpy(split.labels[indices])
-        return Batch(
-            self.inputs(split.rows[indices]), labels, int(split.lengths[indices].sum())
-        )
+        num_tokens = int(split.lengths[indices].sum())
+        return Batch(inputs, labels, num_tokens)
 
-    def inputs(self, rows: dict[str, list[list[int]]]) -> dict[str, Tensor | Segments]:
+    def inputs(self, rows: dict[str, list[list[int]]]) -> Inputs:
         """Turns token lists into the model's arguments.
 
         Args:
-            rows: column name to one list of integers per row, all columns of a row equally long.
+            rows: for each column, one list of integers per row; all columns of a row
+                have the same length.
 
         Raises:
-            DataError: a row without tokens.
+            DataError: a row has no tokens.
         """
         lengths = np.array([len(ids) for ids in rows["input_ids"]], dtype=np.int64)
         if not lengths.all():
             raise DataError("a text has no tokens; remove empty texts")
-        return self._pack(rows, lengths) if self.packed else self._pad(rows, lengths)
+        if self.packed:
+            return self._pack(rows, lengths)
+        return self._pad(rows, lengths)
 
-    def _pack(
-        self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]
-    ) -> dict[str, Tensor | Segments]:
-        """int64 tensors [1, num_tokens], `position_ids` among them, and `segments`."""
+    def _pack(self, rows: dict[str, list[list[int]]], lengths: IntArray) -> Inputs:
+        """Makes int64 tensors [1, num_tokens] with `position_ids`, and `segments`."""
         segments = Segments.of(lengths, self.multiple)
-        flat = {
-            name: np.concatenate(values).astype(np.int64)
-            for name, values in rows.items()
-        }
-        places = np.arange(len(flat["input_ids"])) - np.repeat(
-            segments.starts.numpy(), lengths
-        )
-        flat["position_ids"] = places + self.first_position
-        if (
-            self.first_position
-            and (pads := flat["input_ids"] == self.pad_token_id).any()
-        ):
-            flat["position_ids"] = self._positions_around(
-                pads, segments.starts.numpy(), lengths
-            )
-        tokens = {
-            name: np.pad(v, (0, segments.filler), constant_values=self._fill(name))
-            for name, v in flat.items()
-        }
-        return {
-            name: torch.from_numpy(values)[None] for name, values in tokens.items()
-        } | {"segments": segments}
+        columns = {}
+        for name, lists in rows.items():
+            columns[name] = np.concatenate(lists).astype(np.int64)
+        starts = segments.starts.numpy()
+        columns["position_ids"] = self._positions(columns["input_ids"], starts, lengths)
+        inputs: Inputs = {}
+        for name, values in columns.items():
+            padding = (0, segments.filler)
+            filled = np.pad(values, padding, constant_values=self._fill(name))
+            inputs[name] = torch.from_numpy(filled)[None]
+        inputs["segments"] = segments
+        return inputs
 
-    def _pad(
-        self, rows: dict[str, list[list[int]]], lengths: NDArray[np.int64]
-    ) -> dict[str, Tensor | Segments]:
-        """int64 tensors [num_rows, longest], padded on one side, and `attention_mask` (1 for real tokens)."""
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        mask = mask[:, ::-1] if self.left else mask
-        inputs: dict[str, Tensor | Segments] = {
-            "attention_mask": torch.from_numpy(mask.astype(np.int64))
-        }
-        for name, values in rows.items():
-            padded = np.full(mask.shape, self._fill(name), dtype=np.int64)
-            padded[mask] = np.concatenate(values)
+    def _pad(self, rows: dict[str, list[list[int]]], lengths: IntArray) -> Inputs:
+        """Makes int64 tensors [num_rows, longest] and `attention_mask`.
+
+        The mask is 1 for real tokens and 0 for padding.
+        """
+        is_real = np.arange(lengths.max()) < lengths[:, None]
+        if self.left:
+            is_real = is_real[:, ::-1]
+        mask = torch.from_numpy(is_real.astype(np.int64))
+        inputs: Inputs = {"attention_mask": mask}
+        for name, lists in rows.items():
+            padded = np.full(is_real.shape, self._fill(name), dtype=np.int64)
+            padded[is_real] = np.concatenate(lists)
             inputs[name] = torch.from_numpy(padded)
         return inputs
 
+    def _positions(
+        self,
+        input_ids: IntArray,
+        starts: IntArray,
+        lengths: IntArray,
+    ) -> IntArray:
+        """Position ids of packed tokens, [num_tokens]."""
+        if self.first_position:
+            is_pad = input_ids == self.pad_token_id
+            if is_pad.any():
+                return self._positions_around(is_pad, starts, lengths)
+        start_of_token = np.repeat(starts, lengths)
+        positions: IntArray = np.arange(len(input_ids)) - start_of_token
+        return positions + self.first_position
+
     def _positions_around(
         self,
-        pads: NDArray[np.bool_],
-        starts: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-    ) -> NDArray[np.int64]:
-        """Position ids as RoBERTa's: a pad token in a text gets the pad token's id and is not counted."""
-        counted = np.cumsum(~pads)
-        before: NDArray[np.int64] = np.repeat(counted[starts] - ~pads[starts], lengths)
-        return np.where(
-            pads, self.pad_token_id, counted - before + self.first_position - 1
-        )
+        is_pad: NDArray[np.bool_],
+        starts: IntArray,
+        lengths: IntArray,
+    ) -> IntArray:
+        """Position ids as in RoBERTa: a pad token inside a text is not counted.
+
+        Its position id is the id of the pad token.
+        """
+        is_counted = ~is_pad
+        counted = np.cumsum(is_counted)
+        counted_before_text = counted[starts] - is_counted[starts]
+        counted_in_text = counted - np.repeat(counted_before_text, lengths)
+        positions = counted_in_text + self.first_position - 1
+        return np.where(is_pad, self.pad_token_id, positions)
 
     def _fill(self, column: str) -> int:
-        return {
-            "input_ids": self.pad_token_id,
-            "token_type_ids": self.pad_token_type_id,
-        }.get(column, 0)
+        if column == "input_ids":
+            return self.pad_token_id
+        if column == "token_type_ids":
+            return self.pad_token_type_id
+        return 0

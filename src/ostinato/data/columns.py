@@ -1,4 +1,4 @@
-"""Which columns are read, and a row of them. Knows nothing of files, and not what a text or a label may be."""
+"""Names the columns to read and picks them from a row."""
 
 import difflib
 from collections.abc import Sequence
@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from ostinato.data.texts import shown
 from ostinato.errors import DataError
 
+_MOST_SHOWN = 20
+_LONGEST_SHOWN = 100
+
 
 class Row(NamedTuple):
     """A row as read.
@@ -15,8 +18,8 @@ class Row(NamedTuple):
     Attributes:
         where: its place as a user counts, from 1: "line 7".
         text: the text.
-        pair: the second text; None where there is no such column.
-        label: the label; None where no label is read.
+        pair: the second text; None if there is no such column.
+        label: the label; None if no label is read.
         kept: further columns that the output repeats.
     """
 
@@ -33,10 +36,10 @@ class Columns:
 
     Attributes:
         text: column with the text.
-        pair: column with the second text.
+        pair: column with the second text; None if there is none.
         label: column with the label; None reads no labels.
         keep: further columns to read; None keeps all columns.
-        prefix: how the config keys of these columns begin, for errors.
+        prefix: prefix of the config keys of these columns, for errors.
     """
 
     text: str
@@ -47,59 +50,107 @@ class Columns:
 
     @property
     def wanted(self) -> dict[str, str]:
-        """Config key to column name; without the columns that are only kept."""
-        keys = {
-            "text_column": self.text,
-            "text_pair_column": self.pair,
-            "label_column": self.label,
-        }
-        return {
-            self.prefix + key: name for key, name in keys.items() if name is not None
-        }
+        """Maps config keys to column names, without the columns of `keep`."""
+        columns = {f"{self.prefix}text_column": self.text}
+        if self.pair is not None:
+            columns[f"{self.prefix}text_pair_column"] = self.pair
+        if self.label is not None:
+            columns[f"{self.prefix}label_column"] = self.label
+        return columns
 
     @property
     def names(self) -> list[str] | None:
         """The columns to read, each once; None for all."""
-        return (
-            None
-            if self.keep is None
-            else list(dict.fromkeys([*self.wanted.values(), *self.keep]))
-        )
+        if self.keep is None:
+            return None
+        names = [*self.wanted.values(), *self.keep]
+        return list(dict.fromkeys(names))
 
-    def check(self, present: Sequence[str], where: str, hint: str = "") -> None:
-        """Raises DataError when `present` lacks a column or has it twice; `hint` ends the line."""
-        named = [
-            *self.wanted.items(),
-            *(("keep", name) for name in (present if self.keep is None else self.keep)),
-        ]
-        for key, name in named:
-            if name not in present:
-                near = difflib.get_close_matches(name.lower(), present, n=1)
-                guess = f"; did you mean {key}={_plain(near[0])}?" if near else ""
-                columns = ", ".join(map(_plain, present[:20])) + (
-                    ", ..." if len(present) > 20 else ""
-                )
-                raise DataError(
-                    f"{where}: no column {shown(name)} ({key}); the columns are {columns}{guess}{hint}"
-                )
-            if present.count(name) > 1:
-                raise DataError(
-                    f"{where}: column {shown(name)} is there {present.count(name)} times; rename all but one"
-                )
+    def check(
+        self,
+        present: Sequence[str],
+        where: str,
+        hint: str = "",
+    ) -> None:
+        """Checks that every column exists exactly once.
+
+        Args:
+            present: the columns of a file or row.
+            where: the place, for errors.
+            hint: the end of an error about a missing column.
+
+        Raises:
+            DataError: a column is missing or occurs more than once.
+        """
+        for key, name in self.wanted.items():
+            _check_column(
+                name,
+                key,
+                present,
+                where,
+                hint,
+            )
+        kept = present if self.keep is None else self.keep
+        for name in kept:
+            _check_column(
+                name,
+                "keep",
+                present,
+                where,
+                hint,
+            )
 
     def row(self, where: str, values: dict[str, Any]) -> Row:
-        """Picks the wanted values of a row."""
+        """Picks the columns to read from a row."""
+        kept = values
+        if self.keep is not None:
+            kept = {name: values[name] for name in self.keep}
         return Row(
             where=where,
             text=values[self.text],
             pair=values[self.pair] if self.pair is not None else None,
             label=values[self.label] if self.label is not None else None,
-            kept=values
-            if self.keep is None
-            else {name: values[name] for name in self.keep},
+            kept=kept,
         )
 
 
+def _check_column(
+    name: str,
+    key: str,
+    present: Sequence[str],
+    where: str,
+    hint: str,
+) -> None:
+    count = present.count(name)
+    if count == 0:
+        columns = _list_columns(present)
+        guess = _guess(name, key, present)
+        raise DataError(
+            f"{where}: no column {shown(name)} ({key}); "
+            f"the columns are {columns}{guess}{hint}"
+        )
+    if count > 1:
+        raise DataError(
+            f"{where}: column {shown(name)} occurs {count} times; rename all but one"
+        )
+
+
+def _list_columns(present: Sequence[str]) -> str:
+    names = ", ".join(_plain(name) for name in present[:_MOST_SHOWN])
+    return f"{names}, ..." if len(present) > _MOST_SHOWN else names
+
+
+def _guess(
+    name: str,
+    key: str,
+    present: Sequence[str],
+) -> str:
+    near = difflib.get_close_matches(name.lower(), present, n=1)
+    return f"; did you mean {key}={_plain(near[0])}?" if near else ""
+
+
 def _plain(name: str) -> str:
-    """The name, quoted only where a terminal cannot show it."""
-    return name if name.isprintable() and len(name) <= 100 else shown(name)
+    """The name, quoted only if a terminal cannot show it."""
+    if name.isprintable() and len(name) <= _LONGEST_SHOWN:
+        return name
+    return shown(name)

@@ -1,91 +1,201 @@
-"""Which rows go where: the validation split cut from train, and random subsets. Pure functions of their arguments."""
+"""Drops leaking rows, cuts a validation split from train, and takes random subsets."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ostinato.config import Task
+from ostinato.config import DataConfig, OnLeak, Task
+from ostinato.data.checks import shared_with
 from ostinato.data.rows import Rows
 from ostinato.errors import DataError
 
+IntArray = NDArray[np.int64]
 
-def cut_validation(
-    rows: Rows, task: Task, fraction: float, seed: int
-) -> tuple[Rows, Rows]:
-    """Parts rows into train and val, stratified by label (by label combination where that is frequent enough).
 
-    Rows with the same text stay on one side, so that the cut makes no leak; a class never loses its last text to val.
+def without_leaks(
+    cfg: DataConfig,
+    read: dict[str, Rows],
+    leaks: dict[str, int],
+) -> Rows:
+    """Applies `data.on_leak` to the training rows.
 
     Args:
-        rows: what to part.
+        cfg: the config.
+        read: the splits as read.
+        leaks: counts of shared rows; see `checks.count_leaks`.
+
+    Raises:
+        DataError: `data.on_leak=error`, or all training rows leak.
+    """
+    train = read["train"]
+    found = []
+    for pair, count in leaks.items():
+        first, second = pair.split("/")
+        if first == "train" and count:
+            found.append(f"{count:,} {second} rows")
+    if not found or cfg.on_leak is OnLeak.warn:
+        return train
+    if cfg.on_leak is OnLeak.error:
+        leaking_rows = " and ".join(found)
+        raise DataError(
+            f"{leaking_rows} also occur in train (data.on_leak=error); "
+            "remove them, or set data.on_leak=drop"
+        )
+    leaking = np.zeros(len(train), np.bool_)
+    for name, rows in read.items():
+        if name != "train":
+            leaking |= shared_with(train, rows)
+    if leaking.all():
+        raise DataError(
+            "all train rows also occur in val or test, "
+            "so data.on_leak=drop would remove all of them; use other files"
+        )
+    return train.select("train", np.flatnonzero(~leaking))
+
+
+def cut_validation(
+    rows: Rows,
+    task: Task,
+    fraction: float,
+    seed: int,
+) -> tuple[Rows, Rows]:
+    """Splits rows into train and val, stratified by label.
+
+    Rows with the same text stay together, so that the cut creates no leak. A class
+    always keeps at least one text in train. For multi-label data, the strata are the
+    label combinations; see `_strata`.
+
+    Example: six different texts, fraction 0.5.
+
+        label of each text      [a, a, a, a, b, b]
+        stratum of each text    [0, 0, 0, 0, 1, 1]
+        stratum sizes           [4, 2]
+        quotas for val          [2, 1]
+        shuffled texts          [3, 0, 5, 1, 4, 2]    by the seed
+        sorted by stratum       [3, 0, 1, 2, 5, 4]
+        ranks in the stratum    [0, 1, 2, 3, 0, 1]    of the sorted texts
+        texts in val            [3, 0, 5]             ranks below the quota
+
+    Args:
+        rows: the rows to split.
         task: regression is not stratified.
         fraction: share of the texts that goes to val.
         seed: chooses the rows.
 
+    Returns:
+        The train rows and the val rows, each in their old order.
+
     Raises:
-        DataError: too few rows to part.
+        DataError: too few rows for a validation split.
     """
-    _, first, text_of_row = np.unique(
-        rows.text_keys, return_index=True, return_inverse=True
+    _, first_row_of_text, text_of_row = np.unique(
+        rows.text_keys,
+        return_index=True,
+        return_inverse=True,
     )
-    strata = _strata(rows, task, fraction)[first]
-    sizes = np.bincount(strata)
-    quotas = _quotas(sizes, fraction)
-    shuffled = _generator(seed).permutation(len(first))
-    by_stratum = shuffled[np.argsort(strata[shuffled], kind="stable")]
-    starts = np.cumsum(sizes) - sizes
-    rank = np.empty_like(shuffled)
-    rank[by_stratum] = np.arange(len(first)) - starts[strata[by_stratum]]
-    in_val = (rank < quotas[strata])[text_of_row]
-    if not in_val.any():
+    stratum_of_row = _strata(rows, task, fraction)
+    stratum_of_text = stratum_of_row[first_row_of_text]
+    quotas = _quotas(np.bincount(stratum_of_text), fraction)
+    rank_of_text = _random_ranks(stratum_of_text, seed)
+    text_in_val = rank_of_text < quotas[stratum_of_text]
+    row_in_val = text_in_val[text_of_row]
+    if not row_in_val.any():
         raise DataError(
-            f"no validation split can be cut from {len(rows)} rows: a label keeps at least one text in train; "
+            f"no validation split can be cut from {len(rows)} rows: "
+            "a label keeps at least one text in train; "
             "give one with data.val_path or data.val_split, or add rows"
         )
-    return rows.select("train", np.flatnonzero(~in_val)), rows.select(
-        "val", np.flatnonzero(in_val)
-    )
+    train = rows.select("train", np.flatnonzero(~row_in_val))
+    val = rows.select("val", np.flatnonzero(row_in_val))
+    return train, val
 
 
-def subset(rows: Rows, limit: int | None, seed: int) -> Rows:
-    """A random subset of `limit` rows in their old order; all rows when there are no more than that."""
+def subset(
+    rows: Rows,
+    limit: int | None,
+    seed: int,
+) -> Rows:
+    """Takes `limit` random rows in their old order, or all rows if there are fewer."""
     if limit is None or limit >= len(rows):
         return rows
-    return rows.select(
-        rows.name, np.sort(_generator(seed).permutation(len(rows))[:limit])
-    )
+    shuffled = _generator(seed).permutation(len(rows))
+    chosen = np.sort(shuffled[:limit])
+    return rows.select(rows.name, chosen)
 
 
-def _strata(rows: Rows, task: Task, fraction: float) -> NDArray[np.int64]:
-    """Stratum of each row, numbered from 0."""
+def _strata(
+    rows: Rows,
+    task: Task,
+    fraction: float,
+) -> IntArray:
+    """Stratum of each row, numbered from 0, [num_rows].
+
+    For multi-label data, a label combination that is too rare to have a row in val is
+    merged into the stratum of its most frequent label.
+    """
     if task is Task.regression:
         return np.zeros(len(rows), np.int64)
     strata = rows.label_keys
-    if (
-        task is Task.multi_label
-    ):  # combinations too rare for a row in val are pooled by their most frequent label
-        counts = np.bincount(strata)
-        rare = counts[strata] * fraction < 1
-        strata = np.where(
-            rare,
-            len(counts) + (rows.targets * rows.targets.sum(axis=0)).argmax(axis=1),
-            strata,
-        )
-    numbers: NDArray[np.int64] = np.unique(strata, return_inverse=True)[1]
+    if task is Task.multi_label:
+        rows_per_combination = np.bincount(strata)
+        is_rare = rows_per_combination[strata] * fraction < 1
+        rows_per_label = rows.targets.sum(axis=0)
+        most_frequent_label = (rows.targets * rows_per_label).argmax(axis=1)
+        merged = len(rows_per_combination) + most_frequent_label
+        strata = np.where(is_rare, merged, strata)
+    numbers: IntArray = np.unique(strata, return_inverse=True)[1]
     return numbers
 
 
-def _quotas(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
-    """Shares the whole quota among the strata by largest remainder; each keeps at least one."""
+def _quotas(sizes: IntArray, fraction: float) -> IntArray:
+    """Texts of each stratum that go to val, by the largest-remainder method.
+
+    Each stratum keeps at least one text.
+
+    Example: sizes [5, 3, 2], fraction 0.3.
+
+        wanted                 [1.5, 0.9, 0.6]
+        whole quotas           [1, 0, 0]
+        remainders             [0.5, 0.9, 0.6]
+        total                  3                  round(10 * 0.3)
+        missing                2                  3 - 1
+        by remainder           [1, 2, 0]          strata, largest remainder first
+        quotas                 [1, 1, 1]          one more for strata 1 and 2
+
+    Args:
+        sizes: texts of each stratum, [num_strata].
+        fraction: share of the texts that goes to val.
+
+    Returns:
+        Quotas, [num_strata].
+    """
     wanted = sizes * fraction
     quotas = wanted.astype(np.int64)
-    missing = max(1, round(sizes.sum() * fraction)) - quotas.sum()
+    total = max(1, round(sizes.sum() * fraction))
+    missing = total - quotas.sum()
     by_remainder = np.argsort(quotas - wanted, kind="stable")
-    able = by_remainder[quotas[by_remainder] < sizes[by_remainder] - 1]
-    quotas[able[:missing]] += 1
+    can_give = quotas < sizes - 1
+    candidates = by_remainder[can_give[by_remainder]]
+    quotas[candidates[:missing]] += 1
     return quotas
 
 
+def _random_ranks(stratum_of_text: IntArray, seed: int) -> IntArray:
+    """Random rank of each text within its stratum, from 0, [num_texts].
+
+    See the example of `cut_validation`.
+    """
+    num_texts = len(stratum_of_text)
+    shuffled = _generator(seed).permutation(num_texts)
+    by_stratum = np.argsort(stratum_of_text[shuffled], kind="stable")
+    sorted_texts = shuffled[by_stratum]
+    sizes = np.bincount(stratum_of_text)
+    starts = np.cumsum(sizes) - sizes
+    start_of_sorted_text = starts[stratum_of_text[sorted_texts]]
+    ranks = np.empty_like(shuffled)
+    ranks[sorted_texts] = np.arange(num_texts) - start_of_sorted_text
+    return ranks
+
+
 def _generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(
-        np.random.PCG64(seed)
-    )  # named, because NumPy's default may change
+    # PCG64 is named, because the default of NumPy may change.
+    return np.random.Generator(np.random.PCG64(seed))

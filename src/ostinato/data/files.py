@@ -1,4 +1,7 @@
-"""Finds the files of a path or glob and guards their reading: what fails is a `DataError` with file and remedy."""
+"""Finds the files of a path or glob and reads their rows.
+
+Every failure is a `DataError` that names the file and the remedy.
+"""
 
 import difflib
 import glob
@@ -18,71 +21,76 @@ from ostinato.data.texts import shown
 from ostinato.errors import DataError
 from ostinato.storage import paths
 
-_MAGIC = {
+# How files of other formats begin.
+_SIGNATURES = {
     b"PK\x03\x04": "a spreadsheet or zip archive",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet",
     b"\x1f\x8b": "gzip-compressed",
     b"PAR1": "parquet",
 }
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_HEAD_SIZE = 1024
 
 
 @dataclass(frozen=True)
 class RowSource:
-    """Something that rows are read from, with the name that errors call it by."""
+    """Rows, and the name of their source in errors."""
 
     name: str
     rows: Iterable[Row]
 
 
-def open_files(path: str, columns: Columns, key: str) -> list[RowSource]:
-    """Finds the files of a path or glob, in sorted order; their rows are read when asked for.
+def open_files(
+    path: str,
+    columns: Columns,
+    key: str,
+) -> list[RowSource]:
+    """Finds the files of a path or glob, in sorted order; reads rows on iteration.
 
     Args:
         path: a file or a glob, relative to the working directory.
-        columns: what to read.
+        columns: the columns to read.
         key: config key of the path, for errors.
 
     Raises:
-        DataError: nothing there, or a format that cannot be read.
+        DataError: no file, or an unknown format.
     """
-    return [
-        RowSource(str(file), _read(file, _reader(file), columns))
-        for file in find_files(path, key)
-    ]
+    sources = []
+    for file in find_files(path, key):
+        rows = _read(file, _reader(file), columns)
+        sources.append(RowSource(str(file), rows))
+    return sources
 
 
 def open_stdin(columns: Columns, key: str) -> list[RowSource]:
-    """Standard input as a source of rows: JSON lines, or one text a line.
+    """Opens standard input as a source of rows: JSON lines, or one text a line.
 
     Raises:
         DataError: standard input is closed.
     """
     if sys.stdin is None:
         raise DataError(
-            f"{key}=-: standard input is closed; pipe texts into the command, or give a file"
+            f"{key}=-: standard input is closed; "
+            "pipe texts into the command, or give a file"
         )
-    return [RowSource("stdin", _read_stdin(cast(BinaryIO, sys.stdin.buffer), columns))]
+    stream = cast(BinaryIO, sys.stdin.buffer)
+    rows = _read_stdin(stream, columns)
+    return [RowSource("stdin", rows)]
 
 
 def find_files(path: str, key: str) -> list[Path]:
-    """The files of a path or glob, in sorted order.
+    """Finds the files of a path or glob, in sorted order.
 
     Raises:
-        DataError: no file there.
+        DataError: no file.
     """
     try:
         if "\0" in path:
             raise ValueError("it contains a NUL character")
-        files, literal = paths.find_files(path), paths.expand(path)
-        if files:
-            return files
-        if glob.has_magic(path):
-            raise DataError(
-                f"{key}={path}: no file matches this glob; it is relative to {Path.cwd()}"
-            )
-        raise DataError(
-            f"{key}={path}: no such file{_neighbour(literal)}; relative paths start at {Path.cwd()}"
-        )
+        files = paths.find_files(path)
+        if not files:
+            raise DataError(f"{key}={path}: {_why_no_file(path)}")
+        return files
     except DataError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
@@ -92,48 +100,75 @@ def find_files(path: str, key: str) -> list[Path]:
         ) from None
 
 
+def _why_no_file(path: str) -> str:
+    folder = Path.cwd()
+    if glob.has_magic(path):
+        return f"no file matches this glob; it is relative to {folder}"
+    neighbour = _neighbour(paths.expand(path))
+    return f"no such file{neighbour}; relative paths start at {folder}"
+
+
 def _neighbour(path: Path) -> str:
+    """What the user may have meant."""
     if path.is_dir():
         return f" (it is a folder: try {path}/*.csv)"
     if path.exists():
         return " (it is a pipe or a device: write its content to a file)"
-    names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    if not path.parent.is_dir():
+        return ""
+    names = [sibling.name for sibling in path.parent.iterdir()]
     near = difflib.get_close_matches(path.name, names, n=1)
-    return f" (did you mean {path.with_name(near[0])}?)" if near else ""
+    if not near:
+        return ""
+    return f" (did you mean {path.with_name(near[0])}?)"
 
 
 def _suffix(file: Path) -> str:
     """The suffix that names the format, without .gz."""
-    return Path(file.name.lower().removesuffix(".gz")).suffix
+    name = file.name.lower().removesuffix(".gz")
+    return Path(name).suffix
 
 
 def _reader(file: Path) -> Reader:
-    suffix, compressed = _suffix(file), file.suffix.lower() == ".gz"
-    if suffix not in READERS or (compressed and suffix == ".parquet"):
+    suffix = _suffix(file)
+    is_compressed = file.suffix.lower() == ".gz"
+    is_known = suffix in READERS
+    if is_compressed and suffix == ".parquet":
+        is_known = False
+    if not is_known:
+        found = "".join(file.suffixes[-2:]) if is_compressed else repr(file.suffix)
         raise DataError(
-            f"{file}: unknown format {''.join(file.suffixes[-2:]) if compressed else file.suffix!r}; csv, tsv, json, "
-            "jsonl, txt and parquet can be read, and all but parquet as .gz"
+            f"{file}: unknown format {found}; "
+            "csv, tsv, json, jsonl, txt and parquet can be read, "
+            "and all but parquet as .gz"
         )
     return READERS[suffix]
 
 
-def _read(file: Path, reader: Reader, columns: Columns) -> Iterator[Row]:
+def _read(
+    file: Path,
+    reader: Reader,
+    columns: Columns,
+) -> Iterator[Row]:
+    name = str(file)
     try:
         with open_bytes(file) as stream:
-            _check_content(str(file), stream, _suffix(file))
-            yield from reader(stream, str(file), columns)
+            _check_content(name, stream, _suffix(file))
+            yield from reader(stream, name, columns)
     except pa.ArrowException as error:
-        raise DataError(
-            f"{file}: not a readable parquet file ({str(error).splitlines()[0]})"
-        ) from error
+        reason = _first_line(error)
+        raise DataError(f"{file}: not a readable parquet file ({reason})") from error
     except (EOFError, zlib.error) as error:
         raise DataError(
             f"{file}: damaged, or cut off ({error}); copy it again"
         ) from error
     except OSError as error:
-        raise DataError(
-            f"{file}: cannot be read ({error.strerror or str(error).splitlines()[0]})"
-        ) from error
+        reason = error.strerror or _first_line(error)
+        raise DataError(f"{file}: cannot be read ({reason})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _read_stdin(stream: BinaryIO, columns: Columns) -> Iterator[Row]:
@@ -141,37 +176,51 @@ def _read_stdin(stream: BinaryIO, columns: Columns) -> Iterator[Row]:
         _check_content("stdin", stream, "")
         yield from read_stream(stream, "stdin", columns)
     except OSError as error:
-        raise DataError(f"stdin: cannot be read ({error.strerror or error})") from error
+        reason = error.strerror or error
+        raise DataError(f"stdin: cannot be read ({reason})") from error
 
 
-def _check_content(name: str, stream: BinaryIO, suffix: str) -> None:
-    """Looks at the first bytes, without reading them: a file of another kind is refused by that name."""
-    head: bytes = stream.peek(1024)[:1024]  # type: ignore[attr-defined]  # a buffered reader
+def _check_content(
+    name: str,
+    stream: BinaryIO,
+    suffix: str,
+) -> None:
+    """Refuses content of another kind by its first bytes, without consuming them.
+
+    Args:
+        name: name of the file in errors.
+        stream: a buffered reader.
+        suffix: suffix of the file; empty for standard input.
+
+    Raises:
+        DataError: no content, or content that does not match the suffix.
+    """
+    head: bytes = stream.peek(_HEAD_SIZE)[:_HEAD_SIZE]  # type: ignore[attr-defined]
     if not head:
-        raise DataError(f"{name}: {'no input' if not suffix else 'the file is empty'}")
-    found = next(
-        (kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None
-    )
-    if found == "parquet" and b"\0" not in head:  # a text can begin with PAR1
-        found = None
-    if (
-        found is None
-        and suffix != ".parquet"
-        and head[:2] in (b"\xff\xfe", b"\xfe\xff")
-    ):
-        raise DataError(f"{name}: encoded as UTF-16; save it as UTF-8")
-    if found is None and suffix != ".parquet" and b"\0" in head:
-        found = "binary"
-    if found is None or found == suffix[1:]:
+        reason = "the file is empty" if suffix else "no input"
+        raise DataError(f"{name}: {reason}")
+    kind = _kind(head)
+    if kind is None and suffix != ".parquet":
+        if head.startswith(_UTF16_MARKS):
+            raise DataError(f"{name}: encoded as UTF-16; save it as UTF-8")
+        if b"\0" in head:
+            kind = "binary"
+    if kind is None or kind == suffix[1:]:
         return
     if not suffix:
-        raise DataError(f"{name}: its content is {found}; give lines of text")
-    remedy = (
-        f"add .gz to its name or save it as {suffix[1:]}"
-        if found == "gzip-compressed"
-        else None
-    )
-    raise DataError(
-        f"{name}: named {suffix} but its content is {found}; "
-        f"{remedy or f'save it as {suffix[1:]} or name it after what it is'}"
-    )
+        raise DataError(f"{name}: its content is {kind}; give lines of text")
+    remedy = f"save it as {suffix[1:]}, or rename it to match its content"
+    if kind == "gzip-compressed":
+        remedy = f"add .gz to its name or save it as {suffix[1:]}"
+    raise DataError(f"{name}: named {suffix} but its content is {kind}; {remedy}")
+
+
+def _kind(head: bytes) -> str | None:
+    """The format that the first bytes of a file identify."""
+    for signature, kind in _SIGNATURES.items():
+        if head.startswith(signature):
+            is_text = b"\0" not in head
+            if kind == "parquet" and is_text:  # a text can begin with PAR1
+                return None
+            return kind
+    return None

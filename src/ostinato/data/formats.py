@@ -1,4 +1,4 @@
-"""The formats of rows, by the suffix of the file's name: one reader each, for training and for prediction."""
+"""Maps the suffix of a file name to a reader of rows, for training and prediction."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -15,56 +15,82 @@ from ostinato.errors import DataError
 
 Reader = Callable[[BinaryIO, str, Columns], Iterator[Row]]
 
+_PARQUET_BUFFER = 1 << 16  # bytes; reads pages instead of whole row groups
+_PARQUET_ROWS = 100
 
-def _read_txt(stream: BinaryIO, name: str, columns: Columns) -> Iterator[Row]:
-    return _plain_lines(decode(stream, name), name, columns)
 
-
-def read_stream(stream: BinaryIO, name: str, columns: Columns) -> Iterator[Row]:
-    """Rows of standard input: JSON lines if the first line begins with "{", else one text a line.
+def read_stream(
+    stream: BinaryIO,
+    name: str,
+    columns: Columns,
+) -> Iterator[Row]:
+    """Reads standard input: JSON lines if the first line begins with "{", else texts.
 
     Raises:
-        DataError: a stream that is both.
+        DataError: a stream with both.
     """
     lines = decode(stream, name)
     first = next(lines, None)
     if first is None:
         return iter(())
+    all_lines = chain([first], lines)
     if first.lstrip().startswith("{"):
-        return read_json_lines(chain([first], lines), name, columns)
-    return _plain_lines(_no_json(chain([first], lines), name), name, columns)
+        return read_json_lines(all_lines, name, columns)
+    return _read_lines(_refuse_json(all_lines, name), name, columns)
 
 
-def _plain_lines(lines: Iterable[str], name: str, columns: Columns) -> Iterator[Row]:
-    columns.check(
-        [columns.text], name, "; plain lines have one text each: give JSON lines or csv"
-    )
+def _read_txt(
+    stream: BinaryIO,
+    name: str,
+    columns: Columns,
+) -> Iterator[Row]:
+    lines = decode(stream, name)
+    return _read_lines(lines, name, columns)
+
+
+def _read_lines(
+    lines: Iterable[str],
+    name: str,
+    columns: Columns,
+) -> Iterator[Row]:
+    hint = "; plain lines have one text each: give JSON lines or csv"
+    columns.check([columns.text], name, hint)
     for number, line in enumerate(lines, start=1):
-        yield columns.row(f"line {number}", {columns.text: line.rstrip("\r\n")})
+        text = line.rstrip("\r\n")
+        yield columns.row(f"line {number}", {columns.text: text})
 
 
-def _no_json(lines: Iterable[str], name: str) -> Iterator[str]:
+def _refuse_json(lines: Iterable[str], name: str) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
         if line.startswith('{"') and line.rstrip().endswith("}"):
             raise DataError(
-                f"{name}, line {number}: JSON, but line 1 is plain text; give one or the other, "
-                "or a .txt file to take every line as it is"
+                f"{name}, line {number}: JSON, but line 1 is plain text; "
+                "use one format, or a .txt file, in which every line is a text"
             )
         yield line
 
 
-def _read_parquet(stream: BinaryIO, name: str, columns: Columns) -> Iterator[Row]:
+def _read_parquet(
+    stream: BinaryIO,
+    name: str,
+    columns: Columns,
+) -> Iterator[Row]:
     with pq.ParquetFile(
-        stream, buffer_size=1 << 16, pre_buffer=False
-    ) as parquet:  # pages, not whole row groups
+        stream,
+        buffer_size=_PARQUET_BUFFER,
+        pre_buffer=False,
+    ) as parquet:
         columns.check(parquet.schema_arrow.names, name)
+        batches = parquet.iter_batches(
+            batch_size=_PARQUET_ROWS,
+            use_threads=False,
+            columns=columns.names,
+        )
         number = 0
-        for batch in parquet.iter_batches(
-            batch_size=100, use_threads=False, columns=columns.names
-        ):
-            for values in _values(
-                batch, f"{name}, rows {number + 1} to {number + len(batch)}"
-            ):
+        for batch in batches:
+            last = number + len(batch)
+            where = f"{name}, rows {number + 1} to {last}"
+            for values in _values(batch, where):
                 number += 1
                 yield columns.row(f"row {number}", values)
 
@@ -72,13 +98,10 @@ def _read_parquet(stream: BinaryIO, name: str, columns: Columns) -> Iterator[Row
 def _values(batch: pa.RecordBatch, where: str) -> list[dict[str, Any]]:
     try:
         values: list[dict[str, Any]] = batch.to_pylist()
-    except (
-        ValueError,
-        OverflowError,
-    ) as error:  # text that is not UTF-8, dates that Python does not know
-        raise DataError(
-            f"{where}: a value cannot be read ({str(error).splitlines()[0]})"
-        ) from error
+    # A text that is not UTF-8, or a date that Python cannot represent.
+    except (ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{where}: a value cannot be read ({reason})") from error
     return values
 
 

@@ -1,4 +1,7 @@
-"""Made-up text for trials: three classes that a tiny model learns in seconds. A function of this file alone."""
+"""Generates text of three classes that a tiny model learns in seconds.
+
+The rows depend on this file alone.
+"""
 
 from collections.abc import Iterator
 
@@ -8,6 +11,7 @@ from ostinato.data.files import RowSource
 from ostinato.seeding import derive_seed
 
 _NUM_ROWS = {"train": 300, "val": 60, "test": 90}
+_PAGES_PER_SPLIT = 1000
 _TOPICS = {
     "cooking": (
         "the soup",
@@ -40,6 +44,8 @@ _TOPICS = {
         "turns to snow",
     ),
 }
+_NUM_SUBJECTS = 5  # of each topic; its verbs follow
+_NUM_VERBS = 3
 _TIMES = (
     "on monday",
     "at noon",
@@ -52,48 +58,87 @@ _TIMES = (
 )
 
 
-def generate(split: str, task: Task, with_pair: bool) -> RowSource:
-    """Rows of a split: texts of two sentences, each about a topic, and no text twice.
+def generate(
+    split: str,
+    task: Task,
+    with_pair: bool,
+) -> RowSource:
+    """Generates the rows of a split; all texts of all splits differ.
 
-    Labels by task: single_label: the one topic; multi_label: the one or two topics; regression: share of "weather".
+    A text has two sentences, each about one topic. The label depends on the task:
+    the topic that both sentences share (single-label), the one or two topics
+    (multi-label), or the share of sentences about weather (regression).
+
+    Args:
+        split: train, val or test.
+        task: what a label is.
+        with_pair: make the second sentence a text of its own.
     """
-    return RowSource(f"generated[{split}]", _rows(split, task, with_pair))
+    rows = _rows(split, task, with_pair)
+    return RowSource(f"generated[{split}]", rows)
 
 
-def _rows(split: str, task: Task, with_pair: bool) -> Iterator[Row]:
+def _rows(
+    split: str,
+    task: Task,
+    with_pair: bool,
+) -> Iterator[Row]:
     topics = list(_TOPICS)
     for number in range(_NUM_ROWS[split]):
-        first = topics[number % len(topics)]
-        second = (
-            first
-            if task is Task.single_label
-            else topics[_pick(split, number, 0, len(topics))]
-        )
-        opening, closing = (
-            _sentence(split, number, 1, first),
-            _sentence(split, number, 5, second),
-        )
-        text, pair = (opening, closing) if with_pair else (f"{opening} {closing}", None)
-        yield Row(f"row {number + 1}", text, pair, _label(task, [first, second]))
+        first_topic = topics[number % len(topics)]
+        second_topic = first_topic
+        if task is not Task.single_label:
+            second_topic = topics[_pick(split, number, 0, len(topics))]
+        first = _sentence(split, number, 1, first_topic)
+        second = _sentence(split, number, 5, second_topic)
+        label = _label(task, [first_topic, second_topic])
+        where = f"row {number + 1}"
+        if with_pair:
+            yield Row(
+                where,
+                text=first,
+                pair=second,
+                label=label,
+            )
+        else:
+            yield Row(
+                where,
+                text=f"{first} {second}",
+                pair=None,
+                label=label,
+            )
 
 
 def _label(task: Task, topics: list[str]) -> str | list[str] | float:
     if task is Task.regression:
         return topics.count("weather") / len(topics)
-    return topics if task is Task.multi_label else topics[0]
+    if task is Task.multi_label:
+        return topics
+    return topics[0]
 
 
-def _sentence(split: str, number: int, draw: int, topic: str) -> str:
+def _sentence(
+    split: str,
+    number: int,
+    draw: int,
+    topic: str,
+) -> str:
     words = _TOPICS[topic]
-    subject, verb = (
-        words[_pick(split, number, draw, 5)],
-        words[5 + _pick(split, number, draw + 1, 3)],
-    )
-    page = (
-        list(_NUM_ROWS).index(split) * 1000 + number
-    )  # makes every text, and every split's texts, different
-    return f"{subject} {verb} {_TIMES[_pick(split, number, draw + 2, len(_TIMES))]}, page {page}."
+    subject = words[_pick(split, number, draw, _NUM_SUBJECTS)]
+    verb_number = _pick(split, number, draw + 1, _NUM_VERBS)
+    verb = words[_NUM_SUBJECTS + verb_number]
+    time = _TIMES[_pick(split, number, draw + 2, len(_TIMES))]
+    # The page makes all texts of all splits different.
+    split_number = list(_NUM_ROWS).index(split)
+    page = split_number * _PAGES_PER_SPLIT + number
+    return f"{subject} {verb} {time}, page {page}."
 
 
-def _pick(split: str, number: int, draw: int, choices: int) -> int:
-    return derive_seed(0, f"generated/{split}", number, draw) % choices
+def _pick(
+    split: str,
+    number: int,
+    draw: int,
+    choices: int,
+) -> int:
+    seed = derive_seed(0, f"generated/{split}", number, draw)
+    return seed % choices

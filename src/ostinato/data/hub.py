@@ -1,4 +1,7 @@
-"""Rows of a data set on the Hugging Face hub, or of a folder in its layout. Never runs code that a data set brings."""
+"""Reads a data set of the Hugging Face Hub, or a local folder in the same layout.
+
+Code in a data set repository is never run.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,53 +14,81 @@ from ostinato.data.columns import Columns, Row
 from ostinato.data.files import RowSource
 from ostinato.errors import DataError
 
+_BATCH_SIZE = 1000
 
-def open_hub(cfg: DataConfig, split: str, columns: Columns) -> RowSource:
-    """Downloads a split on first use and opens it.
+
+def open_hub(
+    cfg: DataConfig,
+    split: str,
+    columns: Columns,
+) -> RowSource:
+    """Opens a split; downloads it on first use.
+
+    Args:
+        cfg: name, subset and revision of the data set.
+        split: name of the split on the Hub.
+        columns: the columns to read.
 
     Raises:
-        DataError: not found, not reachable, or a column that is not there.
+        DataError: the data set or a column is missing, or the Hub cannot be reached.
     """
-    name = f"{cfg.name}{f'/{cfg.subset}' if cfg.subset else ''}[{split}]"
+    subset = f"/{cfg.subset}" if cfg.subset else ""
+    name = f"{cfg.name}{subset}[{split}]"
     datasets.disable_progress_bars()
     try:
         table = load_dataset(
-            str(cfg.name), cfg.subset, revision=cfg.revision, split=split
+            str(cfg.name),
+            cfg.subset,
+            revision=cfg.revision,
+            split=split,
         )
-    # The hub client's errors have no common class: HTTP, missing, offline, unknown split or subset, data set scripts.
+    # The errors of the Hub client have no common class: HTTP errors, a missing data
+    # set, no network, an unknown split or subset, a data set with a script.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = str(error).strip() or type(error).__name__
+        reason = text.splitlines()[0]
         raise DataError(
-            f"data.name={cfg.name}: {name} could not be loaded ({reason}); check data.name, data.subset, data.*_split "
-            "and the network, or use data=files"
+            f"data.name={cfg.name}: {name} could not be loaded ({reason}); "
+            "check data.name, data.subset, data.*_split and the network, "
+            "or use data=files"
         ) from error
     columns.check(table.column_names, name)
     return RowSource(name, _read(table, columns))
 
 
 def _read(table: Dataset, columns: Columns) -> Iterator[Row]:
-    name_of = _names(table.features[columns.label])
+    convert_label = _label_converter(table.features[columns.label])
+    selected = table.select_columns(list(columns.wanted.values()))
     number = 0
-    for batch in table.select_columns(list(columns.wanted.values())).iter(
-        batch_size=1000
-    ):
-        pairs = (
-            batch[columns.pair] if columns.pair else [None] * len(batch[columns.text])
-        )
-        for text, pair, label in zip(
-            batch[columns.text], pairs, batch[columns.label], strict=True
-        ):
+    for batch in selected.iter(batch_size=_BATCH_SIZE):
+        texts = batch[columns.text]
+        pairs = batch[columns.pair] if columns.pair else [None] * len(texts)
+        labels = batch[columns.label]
+        for text, pair, label in zip(texts, pairs, labels, strict=True):
             number += 1
-            yield Row(f"row {number}", text, pair, name_of(label))
+            yield Row(
+                f"row {number}",
+                text,
+                pair,
+                convert_label(label),
+            )
 
 
-def _names(feature: Any) -> Callable[[Any], Any]:
-    """Class numbers become the names that the data set gives them; -1 (a hidden label) and null become None."""
+def _label_converter(feature: Any) -> Callable[[Any], Any]:
+    """Returns a function that turns class numbers into the names of the data set.
+
+    A hidden label (-1) and a missing one become None.
+    """
     if isinstance(feature, ClassLabel):
-        return lambda label: (
-            feature.names[label] if label is not None and label >= 0 else None
-        )
+        return lambda number: _class_name(feature, number)
     inner = getattr(feature, "feature", None)
     if isinstance(inner, ClassLabel):
-        return lambda labels: [inner.names[label] for label in labels]
+        return lambda numbers: [inner.names[number] for number in numbers]
     return lambda label: label
+
+
+def _class_name(feature: ClassLabel, number: int | None) -> str | None:
+    if number is None or number < 0:
+        return None
+    name: str = feature.names[number]
+    return name

@@ -1,4 +1,4 @@
-"""What a label is: written in many ways, made uniform, put in order."""
+"""Parses labels that are written in different ways, and sorts their names."""
 
 import math
 import re
@@ -14,66 +14,78 @@ import numpy as np
 from ostinato.config import Task
 from ostinato.data.texts import check_unicode, shown
 
+_DIGITS = re.compile(r"([0-9]+)")
+
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """How labels are written: the task, and what separates several in one string."""
+    """How labels are written.
+
+    Attributes:
+        task: what a label is.
+        separator: separates several labels in one string.
+    """
 
     task: Task
     separator: str
 
     def parse(self, value: Any) -> tuple[str, ...] | float:
-        """Makes a label uniform: its names (one for single_label, sorted for multi_label) or its number.
+        """Parses a label.
+
+        Returns:
+            The name (single-label, a tuple of one), the sorted names (multi-label), or
+            the number (regression).
 
         Raises:
-            ValueError: no label of this task; says why.
+            ValueError: not a label of this task; the message gives the reason.
         """
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        is_nan = isinstance(value, float) and math.isnan(value)
+        if value is None or is_nan:
             raise ValueError(
-                "the label is missing (some test splits hide theirs); give it one or take the row out"
+                "the label is missing (some test splits hide their labels); "
+                "add the label or remove the row"
             )
         if self.task is Task.regression:
             return _number(value)
-        if self.task is Task.single_label:
-            name = _name(value)
-            if not name:
-                raise ValueError("the label is empty; give it one or take the row out")
-            return (name,)
-        names = (
-            value.split(self.separator)
-            if isinstance(value, str)
-            else value
-            if isinstance(value, list)
-            else [value]
-        )
-        return tuple(natural_sorted({_name(n) for n in names} - {""}))
+        if self.task is Task.multi_label:
+            return self._names(value)
+        name = _name(value)
+        if not name:
+            raise ValueError("the label is empty; add the label or remove the row")
+        return (name,)
+
+    def _names(self, value: Any) -> tuple[str, ...]:
+        values = [value]
+        if isinstance(value, str):
+            values = value.split(self.separator)
+        elif isinstance(value, list):
+            values = value
+        names = {_name(single) for single in values}
+        names.discard("")
+        return tuple(natural_sorted(names))
 
 
 def _name(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(
-            int(value)
-        )  # whole numbers become floats where a column once had a hole
-    if isinstance(value, str | int) or (
-        isinstance(value, float) and math.isfinite(value)
-    ):
-        return check_unicode(str(value).strip(), "label")
-    raise ValueError(
-        f"the label {shown(value)} is not a name; several labels in a row need data.task=multi_label"
-    )
+    if isinstance(value, float):
+        if value.is_integer():
+            # Integers become floats in a column that once had a missing value.
+            return str(int(value))
+        is_name = math.isfinite(value)
+    else:
+        is_name = isinstance(value, str | int)
+    if not is_name:
+        raise ValueError(
+            f"the label {shown(value)} is not a name; "
+            "several labels in a row need data.task=multi_label"
+        )
+    return check_unicode(str(value).strip(), "label")
 
 
 def _number(value: Any) -> float:
-    text = value.strip() if isinstance(value, str) else value
     try:
-        if not isinstance(text, str | int | float | Decimal) or (
-            isinstance(text, str) and "_" in text
-        ):
-            raise TypeError  # float() takes "1_000" for a number
-        with np.errstate(over="ignore"):
-            number = float(np.float32(text))
+        number = _to_float32(value)
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):
@@ -87,34 +99,53 @@ def _number(value: Any) -> float:
     return number
 
 
+def _to_float32(value: Any) -> float:
+    if isinstance(value, str):
+        value = value.strip()
+        if "_" in value:  # float() accepts "1_000"
+            raise ValueError
+    elif not isinstance(value, int | float | Decimal):
+        raise TypeError
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
 def natural_sorted(names: Iterable[str]) -> list[str]:
-    """Sorts names with the numbers in them as numbers: "2" before "10", "a2" before "a10"."""
-
-    def key(name: str) -> tuple[list[Any], str]:
-        parts = re.split(
-            r"([0-9]+)", name
-        )  # text and digits take turns, so like meets like
-        return [_size(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-    return sorted(names, key=key)
+    """Sorts names by the numbers in them: "2" before "10", "a2" before "a10"."""
+    return sorted(names, key=_natural_key)
 
 
-def _size(digits: str) -> tuple[int, str]:
-    """Orders as int(digits) does, for any number of digits: Python refuses to convert more than 4,300."""
+def _natural_key(name: str) -> tuple[list[Any], str]:
+    """Splits a name into text and digits, which alternate."""
+    key: list[Any] = _DIGITS.split(name)
+    for position in range(1, len(key), 2):
+        key[position] = _digits_key(key[position])
+    return key, name
+
+
+def _digits_key(digits: str) -> tuple[int, str]:
+    """Sorts like int(digits), which Python refuses for more than 4,300 digits."""
     significant = digits.lstrip("0")
     return len(significant), significant
 
 
 def lookalikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Groups of names that differ only in case, white space, invisible characters or Unicode form."""
+    """Groups names that look alike.
+
+    They differ only in case, white space, invisible characters or Unicode form.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        visible = "".join(
-            c
-            for c in unicodedata.normalize("NFKC", name)
-            if unicodedata.category(c) != "Cf"
-        )
-        groups[
-            " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())
-        ].append(name)
+        groups[_appearance(name)].append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _appearance(name: str) -> str:
+    characters = []
+    for character in unicodedata.normalize("NFKC", name):
+        is_invisible = unicodedata.category(character) == "Cf"
+        if not is_invisible:
+            characters.append(character)
+    folded = "".join(characters).casefold()
+    words = unicodedata.normalize("NFKC", folded).split()
+    return " ".join(words)

@@ -1,27 +1,22 @@
-"""Loads the splits of a run: rows from their source, one label map, checks, and the cuts that the config asks for.
+"""Loads the splits of a run: reads rows, checks them, and cuts validation and subsets.
 
-Promises: the same config, data and seeds give the same splits; what is wrong with the data is a `DataError`, one line.
-Does not tokenise (`tokenise.py`) and prints nothing: findings are in `TextData.report` and `TextData.warnings`.
+The same config, data and seeds give the same splits. Problems in the data are a
+`DataError` of one line. Findings are in `TextData.report` and `TextData.warnings`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 
-from ostinato.config import DataConfig, OnLeak, Source, Task
-from ostinato.data.assets import fetch_data
-from ostinato.data.checks import count_leaks, describe, shared_with, warnings_about
-from ostinato.data.columns import Columns
-from ostinato.data.cuts import cut_validation, subset
-from ostinato.data.delimited import read_tab
-from ostinato.data.files import RowSource, open_files
-from ostinato.data.generated import generate
-from ostinato.data.hub import open_hub
-from ostinato.data.labels import LabelFormat, lookalikes
-from ostinato.data.rows import TEXT_NORMALISATION, Rows, scan
+from ostinato.config import DataConfig, Task
+from ostinato.data.checks import count_leaks, describe, warnings_about
+from ostinato.data.cuts import cut_validation, subset, without_leaks
+from ostinato.data.files import open_files
+from ostinato.data.rows import TEXT_NORMALISATION, Rows
+from ostinato.data.scanning import scan
+from ostinato.data.sources import columns_of, has_pair, label_format_of, open_split
 from ostinato.data.texts import shown
 from ostinato.errors import DataError
 from ostinato.seeding import Seeds
@@ -29,12 +24,13 @@ from ostinato.seeding import Seeds
 
 @dataclass(frozen=True)
 class Split:
-    """Rows ready to tokenise.
+    """Rows ready for tokenisation.
 
     Attributes:
         name: train, val or test, or the path that was read.
-        rows: columns "text", "text_pair" (pairs only) and "label" (int64 class number, list of float32, or float32).
-        sha256: of the content, in order: texts, and label names, not numbers.
+        rows: columns "text", "text_pair" (pairs only) and "label" (int64 class number,
+            list of float32, or float32).
+        sha256: digest of the content, in order: texts and label names, not numbers.
     """
 
     name: str
@@ -48,10 +44,10 @@ class TextData:
 
     Attributes:
         task: what a label is.
-        labels: names of the classes by number, natural-sorted; empty for regression.
+        labels: names of the classes by number, in natural order; empty for regression.
         train: the training rows.
         val: the validation rows.
-        test: the test rows; None when there are none.
+        test: the test rows; None if there are none.
         report: what was read, found and used; ready for JSON.
         warnings: one line for each finding.
     """
@@ -68,44 +64,48 @@ class TextData:
 def load_data(cfg: DataConfig, seeds: Seeds) -> TextData:
     """Loads, checks and cuts the splits.
 
-    Order of the cuts: training rows that leak are dropped (`data.on_leak`), validation is cut from train if there is
-    none, then `data.limit_*` takes its subsets. Classes are those of train as read.
+    The cuts come in this order. First, training rows that leak are dropped if
+    `data.on_leak=drop`. Then validation is cut from train if the source has none. Then
+    `data.limit_*` takes subsets. The classes are those of train as read.
 
     Raises:
-        DataError: rows that cannot be used; names file, row and remedy.
+        DataError: invalid rows; names file, row and remedy.
         AssetError: an asset that could not be fetched.
     """
     read = _read(cfg)
+    labels = read["train"].labels
     counts = {name: describe(rows) for name, rows in read.items()}
     leaks = count_leaks(read)
-    used, notes = _cut(cfg, seeds, read, leaks)
-    report = {
-        "text_normalisation": TEXT_NORMALISATION,
-        "read": counts,
-        "leaks": leaks,
-        "used": {
-            name: {"rows": len(rows), "sha256": rows.sha256}
-            for name, rows in used.items()
-        },
-        "notes": notes,
-    }
-    splits = {name: _split(rows) for name, rows in used.items()}
+    used, notes = _cut(
+        cfg,
+        seeds,
+        read,
+        leaks,
+    )
+    test = used.get("test")
     return TextData(
         task=cfg.task,
-        labels=read["train"].labels,
-        train=splits["train"],
-        val=splits["val"],
-        test=splits.get("test"),
-        report=report,
-        warnings=(
-            *warnings_about(counts, leaks),
-            *_label_warnings(read["train"].labels),
-        ),
+        labels=labels,
+        train=_split(used["train"]),
+        val=_split(used["val"]),
+        test=None if test is None else _split(test),
+        report={
+            "text_normalisation": TEXT_NORMALISATION,
+            "read": counts,
+            "leaks": leaks,
+            "used": {name: _size_and_digest(rows) for name, rows in used.items()},
+            "notes": notes,
+        },
+        warnings=tuple(warnings_about(counts, leaks, labels)),
     )
 
 
-def load_split(cfg: DataConfig, path: str, labels: Sequence[str]) -> Split:
-    """Loads one file or glob whose classes a model has fixed.
+def load_split(
+    cfg: DataConfig,
+    path: str,
+    labels: Sequence[str],
+) -> Split:
+    """Loads a file or glob for a model with fixed classes.
 
     Args:
         cfg: the columns and the task.
@@ -113,143 +113,106 @@ def load_split(cfg: DataConfig, path: str, labels: Sequence[str]) -> Split:
         labels: names of the classes by number; empty for regression.
 
     Raises:
-        DataError: rows that cannot be used, or a class that is not among `labels`.
+        DataError: invalid rows, or a class that is not in `labels`.
     """
-    sources = open_files(path, _columns(cfg), "path")
-    return _split(
-        scan(
-            path, sources, _label_format(cfg), cfg.text_pair_column is not None, labels
-        )
+    sources = open_files(path, columns_of(cfg), "path")
+    rows = scan(
+        path,
+        sources,
+        label_format_of(cfg),
+        has_pair(cfg),
+        labels,
     )
+    return _split(rows)
 
 
 def _split(rows: Rows) -> Split:
     return Split(rows.name, rows.table, rows.sha256)
 
 
+def _size_and_digest(rows: Rows) -> dict[str, Any]:
+    return {"rows": len(rows), "sha256": rows.sha256}
+
+
 def _read(cfg: DataConfig) -> dict[str, Rows]:
-    """The splits that the source has, as they stand there."""
+    """Reads the splits of the source, unchanged."""
     read: dict[str, Rows] = {}
+    label_format = label_format_of(cfg)
+    labels = None
     for split in ("train", "val", "test"):
-        sources = _sources(cfg, split)
-        if sources is not None:
-            labels = read["train"].labels if read else None
-            read[split] = scan(
-                split,
-                sources,
-                _label_format(cfg),
-                cfg.text_pair_column is not None,
-                labels,
-            )
-            if split == "train":
-                _check_classes(read["train"], cfg)
+        sources = open_split(cfg, split)
+        if sources is None:
+            continue
+        rows = scan(
+            split,
+            sources,
+            label_format,
+            has_pair(cfg),
+            labels,
+        )
+        if split == "train":
+            _check_classes(rows, cfg)
+        if labels is None:
+            labels = rows.labels
+        read[split] = rows
     return read
 
 
-def _cut(
-    cfg: DataConfig, seeds: Seeds, read: dict[str, Rows], leaks: dict[str, int]
-) -> tuple[dict[str, Rows], list[str]]:
-    """The splits that are used, and a note for each thing that was done to get them."""
-    notes = []
-    train, val = _without_leaks(cfg, read, leaks), read.get("val")
-    if len(train) < len(read["train"]):
-        dropped = len(read["train"]) - len(train)
-        notes.append(
-            f"train: {dropped:,} rows that also stand in val or test were dropped (data.on_leak=drop)"
-        )
-    if val is None:
-        train, val = cut_validation(
-            train, cfg.task, cfg.val_fraction, seeds.derive("split")
-        )
-        notes.append(
-            f"val: {len(val):,} rows cut from train (data.val_fraction={cfg.val_fraction})"
-        )
-    if "test" not in read:
-        notes.append("no test split: no test metrics")
-    used = {"train": train, "val": val} | (
-        {"test": read["test"]} if "test" in read else {}
-    )
-    for counter, (name, rows) in enumerate(used.items()):
-        used[name] = subset(
-            rows, getattr(cfg, f"limit_{name}"), seeds.derive("subsample", counter)
-        )
-        if len(used[name]) < len(rows):
-            notes.append(
-                f"{name}: {len(used[name]):,} of {len(rows):,} rows (data.limit_{name})"
-            )
-    return used, notes
-
-
-def _sources(cfg: DataConfig, split: str) -> list[RowSource] | None:
-    columns = _columns(cfg)
-    if cfg.source is Source.generated:
-        return [generate(split, cfg.task, cfg.text_pair_column is not None)]
-    if cfg.source is Source.files:
-        path = getattr(cfg, f"{split}_path")
-        return open_files(path, columns, f"data.{split}_path") if path else None
-    if cfg.source is Source.hub:
-        hub_split = getattr(cfg, f"{split}_split")
-        return [open_hub(cfg, hub_split, columns)] if hub_split else None
-    file = fetch_data(str(cfg.name)).get(split)
-    return (
-        [
-            RowSource(
-                f"{cfg.name}[{split}]",
-                read_tab(file, Columns("Text", None, "Category")),
-            )
-        ]
-        if file
-        else None
-    )
-
-
-def _columns(cfg: DataConfig) -> Columns:
-    return Columns(cfg.text_column, cfg.text_pair_column, cfg.label_column)
-
-
-def _label_format(cfg: DataConfig) -> LabelFormat:
-    return LabelFormat(cfg.task, cfg.label_separator)
-
-
-def _label_warnings(labels: Sequence[str]) -> list[str]:
-    return [
-        f"the labels {' and '.join(map(shown, group))} look alike and are different classes; is one of them misspelt?"
-        for group in lookalikes(labels)
-    ]
-
-
 def _check_classes(train: Rows, cfg: DataConfig) -> None:
+    question = f"is data.label_column={cfg.label_column} correct?"
     if cfg.task is Task.single_label and len(train.labels) < 2:
+        only_class = shown(train.labels[0])
         raise DataError(
-            f"train has one class only ({shown(train.labels[0])}), so there is nothing to learn; "
-            f"is data.label_column={cfg.label_column} right?"
+            f"train has one class only ({only_class}), so there is nothing to learn; "
+            f"{question}"
         )
     if cfg.task is Task.multi_label and not train.labels:
-        raise DataError(
-            f"train has no label at all; is data.label_column={cfg.label_column} right?"
-        )
+        raise DataError(f"train has no label at all; {question}")
 
 
-def _without_leaks(
-    cfg: DataConfig, read: dict[str, Rows], leaks: dict[str, int]
-) -> Rows:
-    train = read["train"]
-    found = [
-        f"{count:,} {pair.split('/')[1]} rows"
-        for pair, count in leaks.items()
-        if count and pair.startswith("train/")
-    ]
-    if not found or cfg.on_leak is OnLeak.warn:
-        return train
-    if cfg.on_leak is OnLeak.error:
-        raise DataError(
-            f"{' and '.join(found)} also stand in train (data.on_leak=error); take them out, or set data.on_leak=drop"
+def _cut(
+    cfg: DataConfig,
+    seeds: Seeds,
+    read: dict[str, Rows],
+    leaks: dict[str, int],
+) -> tuple[dict[str, Rows], list[str]]:
+    """Makes the splits to use from those that were read.
+
+    Returns:
+        The splits, and a note for each step.
+    """
+    notes = []
+    train = without_leaks(cfg, read, leaks)
+    dropped = len(read["train"]) - len(train)
+    if dropped:
+        notes.append(
+            f"train: {dropped:,} rows that also occur in val or test were dropped "
+            "(data.on_leak=drop)"
         )
-    leaking = np.logical_or.reduce(
-        [shared_with(train, rows) for name, rows in read.items() if name != "train"]
-    )
-    if leaking.all():
-        raise DataError(
-            "all train rows also stand in val or test (data.on_leak=drop leaves none); give other files"
+    val = read.get("val")
+    if val is None:
+        seed = seeds.derive("split")
+        train, val = cut_validation(
+            train,
+            cfg.task,
+            cfg.val_fraction,
+            seed,
         )
-    return train.select("train", np.flatnonzero(~leaking))
+        notes.append(
+            f"val: {len(val):,} rows cut from train "
+            f"(data.val_fraction={cfg.val_fraction})"
+        )
+    used = {"train": train, "val": val}
+    if "test" in read:
+        used["test"] = read["test"]
+    else:
+        notes.append("no test split: no test metrics")
+    for counter, (name, rows) in enumerate(list(used.items())):
+        limit = getattr(cfg, f"limit_{name}")
+        used[name] = subset(rows, limit, seeds.derive("subsample", counter))
+        num_used = len(used[name])
+        if num_used < len(rows):
+            notes.append(
+                f"{name}: {num_used:,} of {len(rows):,} rows (data.limit_{name})"
+            )
+    return used, notes

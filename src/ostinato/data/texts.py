@@ -1,41 +1,60 @@
-"""What a text is, and how a foreign value is quoted in an error. Training and prediction share these rules."""
+"""Converts values to texts, and quotes values in errors.
+
+Training and prediction share these rules.
+"""
 
 import math
 import reprlib
 from typing import Any
 
+_MOST_QUOTED = 100
+
 _QUOTE = reprlib.Repr()
-_QUOTE.maxstring = _QUOTE.maxother = _QUOTE.maxlong = 100
+_QUOTE.maxstring = _MOST_QUOTED
+_QUOTE.maxother = _MOST_QUOTED
+_QUOTE.maxlong = _MOST_QUOTED
 
 
 def text_of(value: Any) -> str:
-    """The text that a value stands for; a missing value (None, NaN) is an empty text.
+    """Converts a value to a text; a missing value (None, NaN) is an empty text.
 
     Raises:
-        ValueError: not a text; says why.
+        ValueError: not a text; the message gives the reason.
     """
-    if value is None or value != value:  # NaN is unequal to itself
+    is_nan = value != value  # only NaN differs from itself
+    if value is None or is_nan:
         return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"the text is a {type(value).__name__}, not a string")
+    is_bool = isinstance(value, bool)  # bool is a subclass of int
+    if is_bool or not isinstance(value, str | int | float):
+        kind = type(value).__name__
+        raise ValueError(f"the text is a {kind}, not a string")
     if isinstance(value, float) and math.isinf(value):
         raise ValueError("the text is an infinite number, not a string")
     return check_unicode(str(value), "text")
 
 
 def check_unicode(value: str, what: str) -> str:
-    r"""Returns the value unchanged, or raises ValueError when it has half of a surrogate pair ("\ud800" in JSON)."""
+    r"""Returns the value unchanged if it can be encoded.
+
+    Args:
+        value: the text.
+        what: what the text is, for errors.
+
+    Raises:
+        ValueError: the text contains an unpaired surrogate, for example "\ud800" in JSON.
+    """
+    if value.isascii():
+        return value
     try:
-        if not value.isascii():
-            value.encode()
+        value.encode()
     except UnicodeEncodeError as error:
-        half = value[error.start]
+        surrogate = value[error.start]
         raise ValueError(
-            f"the {what} has half of a surrogate pair ({half!r}); replace it by a whole character"
+            f"the {what} contains an unpaired surrogate ({surrogate!r}); fix the {what}"
         ) from None
     return value
 
 
 def shown(value: Any) -> str:
-    """The value quoted for an error: one line, not long, without control characters."""
+    """Quotes a value for an error: one short line without control characters."""
     return _QUOTE.repr(value)

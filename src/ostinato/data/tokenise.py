@@ -1,12 +1,11 @@
-"""Texts to token ids, once: a second start with the same texts, tokenizer and maximum length reads the cache.
+"""Tokenises texts once; the cache serves the same texts and tokenizer after that.
 
-Promises: the result depends on nothing else (not on the number of processes); a cached file that is not as it was
-written is made again. Never pads: batches do that.
+The result depends on the texts, the tokenizer and the maximum length only, not on the
+number of processes. A damaged cache file is made again. Rows are not padded.
 """
 
 import hashlib
 import json
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import tokenizers
 import transformers
@@ -22,15 +22,13 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from ostinato.data import token_cache
 from ostinato.data.assets import cache_folder
 from ostinato.data.splits import Split
 from ostinato.errors import DataError
-from ostinato.record.digests import digest_file
-from ostinato.storage.atomic import write_json
-
-log = logging.getLogger(__name__)
 
 _COLUMNS = {"input_ids": "int32", "token_type_ids": "int8"}
+_KEY_LENGTH = 32
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,13 @@ class TokenisedSplit:
     """Token ids of a split, in row order.
 
     Attributes:
-        name: of the split.
-        rows: columns "input_ids" and, where the tokenizer makes them, "token_type_ids"; unpadded.
-        lengths: tokens per row, int32 [n].
-        labels: int64 [n], float32 [n, num_labels] (multi_label) or float32 [n] (regression).
-        truncated: share of rows that the maximum length cut.
+        name: name of the split.
+        rows: columns "input_ids" and, if the tokenizer makes them, "token_type_ids";
+            without padding.
+        lengths: tokens per row, int32 [num_rows].
+        labels: int64 [num_rows], float32 [num_rows, num_labels] (multi-label), or
+            float32 [num_rows] (regression).
+        truncated: share of rows that the maximum length shortened.
     """
 
     name: str
@@ -53,22 +53,30 @@ class TokenisedSplit:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the token ids and lengths, column by column; the same however Arrow cuts them into chunks."""
+        """SHA-256 of the token ids and lengths, column by column.
+
+        It does not depend on the chunks of the Arrow table.
+        """
         digest = hashlib.sha256()
         for name in self.rows.column_names:
             column = self.rows.data.column(name)
-            digest.update(f"{name} {column.type} {len(column)}".encode())
-            for part in (pc.list_value_length(column), pc.list_flatten(column)):
-                for chunk in part.chunks:
-                    digest.update(np.ascontiguousarray(chunk.to_numpy()).data)
+            header = f"{name} {column.type} {len(column)}"
+            digest.update(header.encode())
+            _update(digest, pc.list_value_length(column))
+            _update(digest, pc.list_flatten(column))
         return digest.hexdigest()
 
     def input_ids(self) -> NDArray[np.int32]:
         """Token ids of all rows, one row after another, [num_tokens]."""
-        ids: NDArray[np.int32] = pc.list_flatten(
-            self.rows.data.column("input_ids")
-        ).to_numpy()
+        column = self.rows.data.column("input_ids")
+        ids: NDArray[np.int32] = pc.list_flatten(column).to_numpy()
         return ids
+
+
+def _update(digest: Any, values: pa.ChunkedArray) -> None:
+    for chunk in values.chunks:
+        content = np.ascontiguousarray(chunk.to_numpy())
+        digest.update(content.data)
 
 
 def tokenise(
@@ -77,90 +85,79 @@ def tokenise(
     max_length: int,
     num_workers: int = 1,
 ) -> TokenisedSplit:
-    """Tokenises the texts of a split; pairs as true pairs.
+    """Tokenises the texts of a split; two texts of a row are encoded as a pair.
 
     Args:
         split: the rows.
         tokenizer: a fast tokenizer.
-        max_length: longest row in tokens, special tokens included; of a pair, the longer text is cut first.
-        num_workers: processes.
+        max_length: maximum number of tokens, special tokens included. In a pair, the
+            longer text is truncated first.
+        num_workers: number of processes.
 
     Raises:
-        DataError: no fast tokenizer.
+        DataError: the tokenizer is not a fast one.
         AssetError: the cache cannot be written.
     """
     if not tokenizer.is_fast:
         raise DataError(
-            f"{tokenizer.name_or_path}: has no fast tokenizer; choose another model.name"
+            f"{tokenizer.name_or_path}: has no fast tokenizer; "
+            "choose another model.name"
         )
-    columns = [
-        name for name in ("text", "text_pair") if name in split.rows.column_names
-    ]
-    names = [name for name in _COLUMNS if name in tokenizer.model_input_names]
     key = _key(split, tokenizer, max_length)
-    datasets.disable_progress_bars()
     with cache_folder("tokens") as folder, FileLock(folder / f"{key}.lock"):
-        record = folder / f"{key}.json"
-        whole = _is_whole(folder, record)
-        if not whole:
-            _remove(folder, key)
-        mapped = split.rows.map(
-            _encode,
-            batched=True,
-            input_columns=columns,
-            remove_columns=split.rows.column_names,
-            fn_kwargs={
-                "tokenizer": tokenizer,
-                "max_length": max_length,
-                "names": names,
-            },
-            features=Features(
-                {name: List(Value(_COLUMNS[name])) for name in names}
-                | {"truncated": Value("bool")}
-            ),
-            num_proc=num_workers if num_workers > 1 else None,
-            new_fingerprint=key,
-            cache_file_name=str(folder / f"{key}.arrow"),
-            load_from_cache_file=True,
+        is_cached = token_cache.is_complete(folder, key)
+        if not is_cached:
+            token_cache.remove(folder, key)
+        file = folder / f"{key}.arrow"
+        table = _map_texts(
+            split.rows,
+            tokenizer,
+            max_length,
+            num_workers,
+            file,
         )
-        if not whole:
-            files = [Path(file["filename"]) for file in mapped.cache_files]
-            write_json(record, {file.name: digest_file(file) for file in files})
+        if not is_cached:
+            token_cache.write_record(folder, key, table)
+    lengths = pc.list_value_length(table.data.column("input_ids")).to_numpy()
+    truncated = pc.mean(table.data.column("truncated")).as_py()
     return TokenisedSplit(
         name=split.name,
-        rows=mapped.remove_columns("truncated"),
-        lengths=pc.list_value_length(mapped.data.column("input_ids"))
-        .to_numpy()
-        .astype(np.int32),
+        rows=table.remove_columns("truncated"),
+        lengths=lengths.astype(np.int32),
         labels=_labels(split.rows),
-        truncated=pc.mean(mapped.data.column("truncated")).as_py(),
+        truncated=truncated,
     )
 
 
-def _is_whole(folder: Path, record: Path) -> bool:
-    """Whether every file that the record names is as it was written."""
-    try:
-        digests: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))
-        damaged = [
-            name
-            for name, sha256 in digests.items()
-            if digest_file(folder / name) != sha256
-        ]
-    except FileNotFoundError:
-        return False
-        damaged = damaged if digests else [record.name]
-    except (ValueError, AttributeError, TypeError):
-        damaged = [record.name]
-    for name in damaged:
-        log.warning(
-            "%s: damaged or changed; the texts are tokenised again", folder / name
-        )
-    return not damaged
-
-
-def _remove(folder: Path, key: str) -> None:
-    for file in (*folder.glob(f"{key}*.arrow"), folder / f"{key}.json"):
-        file.unlink(missing_ok=True)
+def _map_texts(
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    num_workers: int,
+    file: Path,
+) -> Dataset:
+    """Encodes the rows to a file, or reads the file if it exists."""
+    columns = [name for name in ("text", "text_pair") if name in rows.column_names]
+    names = [name for name in _COLUMNS if name in tokenizer.model_input_names]
+    features = {name: List(Value(_COLUMNS[name])) for name in names}
+    features["truncated"] = Value("bool")
+    datasets.disable_progress_bars()
+    return rows.map(
+        _encode,
+        batched=True,
+        input_columns=columns,
+        remove_columns=rows.column_names,
+        fn_kwargs={
+            "tokenizer": tokenizer,
+            "max_length": max_length,
+            "names": names,
+        },
+        features=Features(features),
+        num_proc=num_workers if num_workers > 1 else None,
+        new_fingerprint=file.stem,
+        cache_file_name=str(file),
+        load_from_cache_file=True,
+    )
 
 
 def _encode(
@@ -169,50 +166,53 @@ def _encode(
     max_length: int,
     names: list[str],
 ) -> dict[str, list[Any]]:
-    encoded = tokenizer(*texts, truncation=True, max_length=max_length, padding=False)
-    rows = {name: encoded[name] for name in names}
-    return rows | {
-        "truncated": [
-            bool(encoding.overflowing) for encoding in encoded.encodings or []
-        ]
-    }
+    encoded = tokenizer(
+        *texts,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+    )
+    columns: dict[str, list[Any]] = {name: encoded[name] for name in names}
+    encodings = encoded.encodings or []
+    columns["truncated"] = [bool(encoding.overflowing) for encoding in encodings]
+    return columns
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of all that decides which ids a text gets, its maximum length left out."""
+    """SHA-256 of all that decides the ids of a text, except the maximum length."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    for last_call in (
-        "truncation",
-        "padding",
-    ):  # what the tokenizer was last asked for, not what it is
-        backend.pop(last_call)
+    # These come from the last call of the tokenizer.
+    backend.pop("truncation")
+    backend.pop("padding")
     parts = [backend, tokenizer.truncation_side, tokenizer.model_input_names]
-    if getattr(
-        tokenizer, "split_special_tokens", False
-    ):  # the backend's JSON leaves it out
+    # The JSON of the backend does not contain this option.
+    if getattr(tokenizer, "split_special_tokens", False):
         parts.append("split_special_tokens")
     return _digest(parts)
 
 
-def _key(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+def _key(
+    split: Split,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> str:
+    """Name of the tokenised texts in the cache."""
     versions = [tokenizers.__version__, transformers.__version__]
-    return _digest([split.sha256, tokenizer_digest(tokenizer), max_length, versions])[
-        :32
-    ]
+    parts = [split.sha256, tokenizer_digest(tokenizer), max_length, versions]
+    return _digest(parts)[:_KEY_LENGTH]
 
 
 def _digest(parts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _labels(rows: Dataset) -> NDArray[Any]:
-    column = (
-        rows.with_format("arrow")
-        .select_columns("label")[:]
-        .column("label")
-        .combine_chunks()
-    )
-    if not isinstance(rows.features["label"], List):
-        values: NDArray[Any] = column.to_numpy()
-        return values
-    return np.ascontiguousarray(column.flatten().to_numpy().reshape(len(rows), -1))
+    """The label column as an array."""
+    labels = rows.with_format("arrow").select_columns("label")[:]
+    column = labels.column("label").combine_chunks()
+    if isinstance(rows.features["label"], List):
+        values = column.flatten().to_numpy()
+        return np.ascontiguousarray(values.reshape(len(rows), -1))
+    targets: NDArray[Any] = column.to_numpy()
+    return targets

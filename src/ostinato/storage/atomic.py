@@ -1,7 +1,8 @@
 """Writes files and folders completely or not at all.
 
-New content goes to a temporary name beside the target, is flushed, and is renamed. After
-an error the target is unchanged. `remove_leftovers` cleans up after a killed process.
+New content goes to a temporary name beside the target, is flushed, and is renamed.
+After an error the target is unchanged. `remove_leftovers` cleans up after a killed
+process.
 """
 
 import errno
@@ -76,10 +77,12 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Makes a temporary folder that replaces `folder` when the block ends without error.
+    """Makes a temporary folder that replaces `folder` at the end of the block.
+
+    After an error in the block, the target is unchanged.
 
     Raises:
-        OSError: the parent is not writable, or the disk is full. The target is unchanged.
+        OSError: the parent is not writable, or the disk is full.
     """
     temporary = temporary_name(folder)
     old = folder.with_name(f".{folder.name}.old.{os.getpid()}.tmp")

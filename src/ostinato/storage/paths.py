@@ -1,6 +1,6 @@
 """Finds the files that a path from the config names.
 
-One rule serves both the code that opens files and the code that identifies jobs by them.
+One rule serves the code that opens files and the code that identifies jobs by them.
 """
 
 import glob
@@ -17,7 +17,7 @@ def expand(path: str) -> Path:
 def find_files(path: str) -> list[Path]:
     """Finds the files of a path or glob.
 
-    An existing file whose name contains glob characters, for example `train[1].csv`, has
+    A file whose name contains glob characters, for example `train[1].csv`, has
     precedence over the glob.
 
     Returns:

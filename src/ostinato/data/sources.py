@@ -1,0 +1,66 @@
+"""Opens a split of the configured source: files, Hub, asset or generated text."""
+
+from ostinato.config import DataConfig, Source
+from ostinato.data.assets import fetch_data
+from ostinato.data.columns import Columns
+from ostinato.data.delimited import read_tab
+from ostinato.data.files import RowSource, open_files
+from ostinato.data.generated import generate
+from ostinato.data.hub import open_hub
+from ostinato.data.labels import LabelFormat
+
+# Columns of the data sets in Orange's `.tab` format.
+_ASSET_COLUMNS = Columns(text="Text", pair=None, label="Category")
+
+
+def open_split(cfg: DataConfig, split: str) -> list[RowSource] | None:
+    """Opens a split of the configured source.
+
+    Args:
+        cfg: the source.
+        split: train, val or test.
+
+    Returns:
+        The sources of the rows; None if the source has no such split.
+
+    Raises:
+        DataError: a file or data set that cannot be read.
+        AssetError: an asset that cannot be fetched.
+    """
+    columns = columns_of(cfg)
+    if cfg.source is Source.generated:
+        return [generate(split, cfg.task, has_pair(cfg))]
+    if cfg.source is Source.files:
+        path = getattr(cfg, f"{split}_path")
+        if not path:
+            return None
+        return open_files(path, columns, f"data.{split}_path")
+    if cfg.source is Source.hub:
+        hub_split = getattr(cfg, f"{split}_split")
+        if not hub_split:
+            return None
+        return [open_hub(cfg, hub_split, columns)]
+    file = fetch_data(str(cfg.name)).get(split)
+    if file is None:
+        return None
+    rows = read_tab(file, _ASSET_COLUMNS)
+    return [RowSource(f"{cfg.name}[{split}]", rows)]
+
+
+def columns_of(cfg: DataConfig) -> Columns:
+    """The columns to read."""
+    return Columns(
+        text=cfg.text_column,
+        pair=cfg.text_pair_column,
+        label=cfg.label_column,
+    )
+
+
+def label_format_of(cfg: DataConfig) -> LabelFormat:
+    """How the labels are written."""
+    return LabelFormat(cfg.task, cfg.label_separator)
+
+
+def has_pair(cfg: DataConfig) -> bool:
+    """Whether rows have a second text."""
+    return cfg.text_pair_column is not None
