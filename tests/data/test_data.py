@@ -25,7 +25,7 @@ many = settings(
     max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
-# NUL marks a binary file, half of a surrogate pair is not UTF-8: test_data_errors.py has them.
+# NUL characters and unpaired surrogates are errors: see test_data_errors.py.
 texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12
 )

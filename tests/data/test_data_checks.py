@@ -203,13 +203,13 @@ def test_leaks_are_warned_of_or_refused(tmp_path: Path) -> None:
         "train_path": write(tmp_path, "a.csv", as_rows(rows)),
         "test_path": write(tmp_path, "b.csv", as_rows(rows[:2])),
     }
-    assert load(**paths).warnings == ("2 of 2 test rows also stand in train",)
+    assert load(**paths).warnings == ("2 of 2 test rows also occur in train",)
     with pytest.raises(
         DataError,
-        match=r"2 test rows also stand in train \(data\.on_leak=error\).*data\.on_leak=drop",
+        match=r"2 test rows also occur in train \(data\.on_leak=error\).*data\.on_leak=drop",
     ):
         load(**paths, on_leak="error")
-    with pytest.raises(DataError, match="all train rows also stand in val or test"):
+    with pytest.raises(DataError, match="all train rows also occur in val or test"):
         load(
             train_path=paths["train_path"],
             test_path=paths["train_path"],

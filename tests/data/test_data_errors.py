@@ -40,7 +40,7 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "column twice": (
         {"train.csv": "text,label,text\na,x,b\n"},
         {},
-        "column 'text' is there 2 times",
+        "column 'text' occurs 2 times",
     ),
     "empty file": ({"train.csv": ""}, {}, r"train\.csv: the file is empty"),
     "header only": ({"train.csv": "text,label\n"}, {}, r"train\.csv: holds no rows"),
@@ -60,10 +60,10 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {},
         "encoded as UTF-16; save it as UTF-8",
     ),
-    "half of a surrogate pair": (
+    "unpaired surrogate": (
         {"train.jsonl": '{"text": "\\ud800", "label": "x"}\n'},
         {"train_path": "train.jsonl"},
-        "line 1: the text has half of a surrogate pair",
+        "line 1: the text contains an unpaired surrogate",
     ),
     "empty label": (
         {"train.csv": "text,label\na,x\nb, \n"},

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_odd_inputs import Outcome, outcome, predict_texts, train_texts
+from outcomes import Outcome, outcome, predict_texts, train_texts
 
 from ostinato.data.texts import text_of
 

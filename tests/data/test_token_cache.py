@@ -54,7 +54,7 @@ def test_damaged_tokens_are_made_again(cache, caplog, damage, workers):  # noqa:
     assert not caplog.text
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"x.arrow": 1}', None])
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"x.arrow": 1}', None])
 def test_tokens_without_a_record_that_can_be_read_are_made_again(cache, content):  # noqa: F811
     first = tokenise(split_of(ROWS), word_tokenizer(), 8)
     record = next(cache.glob("*.json"))

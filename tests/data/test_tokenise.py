@@ -1,4 +1,4 @@
-"""Token ids are those of the tokenizer called row by row, whatever the number of processes, and are made once."""
+"""Token ids equal those of the tokenizer called row by row, and are computed once."""
 
 import multiprocessing
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from ostinato.data import tokenise as tokenise_module
 from ostinato.data.columns import Row
 from ostinato.data.files import RowSource
 from ostinato.data.labels import LabelFormat
-from ostinato.data.rows import scan
+from ostinato.data.scanning import scan
 from ostinato.data.splits import Split, load_data
 from ostinato.data.tokenise import TokenisedSplit, tokenise
 from ostinato.errors import DataError

@@ -135,8 +135,8 @@ def _last_used(path: Path) -> float:
     if not path.is_dir():
         # For folders, the access time changes when the folder is listed.
         times.append(status.st_atime)
-    # A use opens the lock of a file of tokens, or touches the manifest of an asset. Rows
-    # are written at every use.
+    # A use opens the lock of a file of tokens, or touches the manifest of an asset.
+    # Rows are written at every use.
     lock = _lock(path)
     if lock.is_file():
         times.append(lock.stat().st_mtime)

@@ -72,7 +72,7 @@ def generate(
     Args:
         split: train, val or test.
         task: what a label is.
-        with_pair: make the second sentence a text of its own.
+        with_pair: the second sentence becomes the second text of the row.
     """
     rows = _rows(split, task, with_pair)
     return RowSource(f"generated[{split}]", rows)

@@ -41,7 +41,7 @@ def check_unicode(value: str, what: str) -> str:
         what: what the text is, for errors.
 
     Raises:
-        ValueError: the text contains an unpaired surrogate, for example "\ud800" in JSON.
+        ValueError: the text contains an unpaired surrogate, e.g. "\ud800" in JSON.
     """
     if value.isascii():
         return value
