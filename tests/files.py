@@ -1,4 +1,4 @@
-"""Data files for tests: the same rows in every format, and what loading them gives."""
+"""Writes data files for tests in every format, and loads them."""
 
 import csv
 import json
@@ -23,17 +23,29 @@ def write_csv(file: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> N
         writer.writerows(rows)
 
 
+def write_tsv(file: Path, rows: list[dict[str, Any]]) -> None:
+    write_csv(file, rows, "\t")
+
+
+def write_json(file: Path, rows: list[dict[str, Any]]) -> None:
+    file.write_text(json.dumps(rows), encoding="utf-8")
+
+
+def write_json_lines(file: Path, rows: list[dict[str, Any]]) -> None:
+    lines = [json.dumps(row) + "\n" for row in rows]
+    file.write_text("".join(lines), encoding="utf-8")
+
+
+def write_parquet(file: Path, rows: list[dict[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(rows), file)
+
+
 WRITERS: dict[str, Callable[[Path, list[dict[str, Any]]], None]] = {
     "csv": write_csv,
-    "tsv": lambda file, rows: write_csv(file, rows, "\t"),
-    "json": lambda file, rows: (
-        file.write_text(json.dumps(rows), encoding="utf-8") and None
-    ),
-    "jsonl": lambda file, rows: (
-        file.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-        and None
-    ),
-    "parquet": lambda file, rows: pq.write_table(pa.Table.from_pylist(rows), file),
+    "tsv": write_tsv,
+    "json": write_json,
+    "jsonl": write_json_lines,
+    "parquet": write_parquet,
 }
 
 
@@ -56,4 +68,5 @@ def names(data: TextData, split: str) -> list[str]:
 
 
 def pairs_of(data: TextData, split: str) -> list[tuple[str, str]]:
+    """Text and label of each row."""
     return list(zip(getattr(data, split).rows["text"], names(data, split), strict=True))

@@ -1,4 +1,4 @@
-"""A stand-in of the Hugging Face hub on the loopback: tiny repositories, laid out as those of the presets are."""
+"""A local server that replaces the Hugging Face Hub and serves tiny repositories."""
 
 import hashlib
 import http.server
@@ -39,12 +39,12 @@ SIZES = {
     "dim": 32,
     "n_layers": 2,
     "n_heads": 2,
-    "hidden_dim": 64,  # as DistilBERT says it
+    "hidden_dim": 64,  # the last four are names of DistilBERT
 }
 
 
 def write_model(folder: Path, architecture: dict) -> None:
-    """Writes random weights of an architecture, in tiny, with a tokenizer in the files that the real one has."""
+    """Writes a tiny model with random weights and a tokenizer, in the real layout."""
     folder.mkdir(parents=True)
     special = TOKENIZERS[architecture["model_type"]](folder)
     known = AutoConfig.for_model(architecture["model_type"]).to_dict()
@@ -52,9 +52,8 @@ def write_model(folder: Path, architecture: dict) -> None:
         **architecture | {k: v for k, v in SIZES.items() if k in known} | special
     )
     model = AutoModel.from_config(config)
-    if (
-        architecture["model_type"] == "deberta-v2"
-    ):  # published in half precision, and before there was safetensors
+    # DeBERTa was published in half precision and before safetensors.
+    if architecture["model_type"] == "deberta-v2":
         config.save_pretrained(folder)
         torch.save(model.half().state_dict(), folder / "pytorch_model.bin")
     else:
@@ -141,7 +140,7 @@ TOKENIZERS = {
 
 
 def write_sentiment(folder: Path) -> None:
-    """Writes a data set in the columns and splits of SST-2; the labels of its test split are hidden."""
+    """Writes a data set in the layout of SST-2; the test labels are hidden."""
     features = datasets.Features(
         idx=datasets.Value("int32"),
         sentence=datasets.Value("string"),
@@ -167,10 +166,10 @@ FILE = re.compile(r"(?:(datasets)/)?([^/]+/[^/]+)/resolve/(\w+)/(.+)")
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """Answers what the hub's client asks for: files by name and revision, and lists of them."""
+    """Serves files by name and revision, and lists of files."""
 
     root: Path
-    asked: ClassVar[list[str]] = []
+    requests: ClassVar[list[str]] = []
 
     def do_HEAD(self) -> None:
         self.answer()
@@ -185,48 +184,50 @@ class Hub(http.server.BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length)
         path = self.path.split("?")[0].strip("/")
-        self.asked.append(f"{self.command} {path}")
-        api, file = API.fullmatch(path), FILE.fullmatch(path)
-        asked = api or file
-        if (
-            not asked
-            or not (folder := self.root / (asked[1] or "models") / asked[2]).is_dir()
-        ):
+        self.requests.append(f"{self.command} {path}")
+        api = API.fullmatch(path)
+        file = FILE.fullmatch(path)
+        match = api or file
+        if match is None:
             return self.refuse("RepoNotFound")
-        revision = (api[4] or "main") if api else asked[3]
-        if revision not in ("main", COMMIT):
+        folder = self.root / (match[1] or "models") / match[2]
+        if not folder.is_dir():
+            return self.refuse("RepoNotFound")
+        revision = match[4] if api else match[3]
+        if revision not in (None, "main", COMMIT):
             return self.refuse("RevisionNotFound")
         if file:
-            there = folder / file[4]
-            return (
-                self.send(there.read_bytes())
-                if there.is_file()
-                else self.refuse("EntryNotFound")
-            )
-        files = {
-            f.relative_to(folder).as_posix(): f
-            for f in sorted(folder.rglob("*"))
-            if f.is_file()
-        }
-        if api[3] not in ("tree", "paths-info"):
-            siblings = [{"rfilename": name} for name in files]
-            return self.reply({"id": asked[2], "sha": COMMIT, "siblings": siblings})
-        entries = {name: self.entry(name, f) for name, f in files.items()}
-        entries |= {
-            parent: {"type": "directory", "path": parent, "oid": "0" * 40}
-            for parent in parents(files)
-        }
-        if api[3] == "paths-info":
+            return self.answer_file(folder / file[4])
+        return self.answer_api(folder, api, body)
+
+    def answer_file(self, file: Path) -> None:
+        if file.is_file():
+            self.send(file.read_bytes())
+        else:
+            self.refuse("EntryNotFound")
+
+    def answer_api(self, folder: Path, match: re.Match[str], body: bytes) -> None:
+        _, name, kind, _, subfolder = match.groups()
+        files = {}
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                files[path.relative_to(folder).as_posix()] = path
+        if kind not in ("tree", "paths-info"):
+            siblings = [{"rfilename": file} for file in files]
+            return self.reply({"id": name, "sha": COMMIT, "siblings": siblings})
+        entries = {file: self.entry(file, path) for file, path in files.items()}
+        for parent in parents(files):
+            entries[parent] = {"type": "directory", "path": parent, "oid": "0" * 40}
+        if kind == "paths-info":
             wanted = json.loads(body)["paths"]
-            return self.reply(
-                [entry for name, entry in entries.items() if name in wanted]
-            )
-        inside = [
-            entry
-            for name, entry in entries.items()
-            if name.rpartition("/")[0] == (api[5] or "")
-        ]
-        return self.reply(inside) if inside else self.refuse("EntryNotFound")
+            return self.reply([entries[path] for path in entries if path in wanted])
+        inside = []
+        for path, entry in entries.items():
+            if path.rpartition("/")[0] == (subfolder or ""):
+                inside.append(entry)
+        if not inside:
+            return self.refuse("EntryNotFound")
+        return self.reply(inside)
 
     def entry(self, name: str, file: Path) -> dict:
         oid = hashlib.sha1(file.read_bytes()).hexdigest()
@@ -251,18 +252,19 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *arguments) -> None:
-        """Requests are no news."""
+        """Requests are not logged."""
 
 
 def parents(files: Iterable[str]) -> set[str]:
-    return {parent for name in files if (parent := name.rpartition("/")[0])}
+    """The folders of files, without the root."""
+    return {name.rpartition("/")[0] for name in files} - {""}
 
 
 @contextmanager
 def serving(root: Path) -> Iterator[dict[str, str]]:
-    """Serves `root/models` and `root/datasets`; gives the environment variables that lead there."""
+    """Serves `root/models` and `root/datasets`; yields the environment variables for it."""
     Hub.root = root
-    Hub.asked.clear()
+    Hub.requests.clear()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield {

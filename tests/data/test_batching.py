@@ -1,4 +1,4 @@
-"""The plan: every row once, a function of the seed alone, little padding, fast."""
+"""A plan has every row once, depends on the seed alone, pads little and is fast."""
 
 import time
 from itertools import pairwise
@@ -18,7 +18,7 @@ LENGTHS = hnp.arrays(np.int32, st.integers(1, 300), elements=st.integers(1, 512)
 @given(
     LENGTHS, st.integers(1, 40), st.integers(0, 2**63 - 1), st.sampled_from(Batching)
 )
-def test_every_row_stands_in_exactly_one_batch(lengths, batch_size, seed, batching):
+def test_every_row_is_in_exactly_one_batch(lengths, batch_size, seed, batching):
     batches = plan_epoch(lengths, batch_size, seed, batching)
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     assert len(batches) == -(-len(lengths) // batch_size)
@@ -34,9 +34,7 @@ ANY_LENGTHS = hnp.arrays(np.int32, st.integers(1, 300), elements=st.integers(0, 
     st.integers(0, 2**63 - 1),
     st.sampled_from(Batching),
 )
-def test_a_token_budget_is_an_upper_bound_unless_one_row_alone_exceeds_it(
-    lengths, budget, seed, batching
-):
+def test_only_a_single_row_exceeds_the_token_budget(lengths, budget, seed, batching):
     batches = plan_epoch(lengths, 32, seed, batching, budget)
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     assert len(batches) == count_batches(lengths, 32, batching, budget)
@@ -46,7 +44,7 @@ def test_a_token_budget_is_an_upper_bound_unless_one_row_alone_exceeds_it(
 
 
 @pytest.mark.parametrize("batching", Batching)
-def test_batches_of_a_token_budget_are_full_and_change_with_the_seed(batching):
+def test_batches_of_a_token_budget_are_full_and_depend_on_the_seed(batching):
     lengths = (
         np.random.default_rng(0).geometric(0.02, 5000).clip(1, 256).astype(np.int32)
     )
@@ -65,7 +63,7 @@ def test_batches_of_a_token_budget_are_full_and_change_with_the_seed(batching):
 
 
 @given(LENGTHS, st.integers(1, 40), st.sampled_from(Batching))
-def test_rows_of_a_batch_go_from_short_to_long(lengths, batch_size, batching):
+def test_rows_of_a_batch_are_sorted_by_length(lengths, batch_size, batching):
     assert all(
         (np.diff(lengths[batch]) >= 0).all()
         for batch in plan_epoch(lengths, batch_size, 0, batching)
@@ -73,14 +71,14 @@ def test_rows_of_a_batch_go_from_short_to_long(lengths, batch_size, batching):
 
 
 @given(LENGTHS, st.integers(1, 40))
-def test_evaluation_plans_every_row_once_in_order_of_length(lengths, batch_size):
+def test_evaluation_plans_every_row_once_by_length(lengths, batch_size):
     order = np.concatenate(plan_evaluation(lengths, batch_size))
     assert sorted(order) == list(range(len(lengths)))
     assert (np.diff(lengths[order]) >= 0).all()
 
 
 @pytest.mark.parametrize("batching", Batching)
-def test_a_plan_is_a_function_of_its_seed_and_of_nothing_else(batching):
+def test_a_plan_depends_on_its_seed_alone(batching):
     lengths = np.random.default_rng(0).integers(1, 512, 1000).astype(np.int32)
     first = plan_epoch(lengths, 32, 7, batching)
     np.random.seed(1)
@@ -94,39 +92,37 @@ def test_a_plan_is_a_function_of_its_seed_and_of_nothing_else(batching):
     )
 
 
-def test_buckets_pad_less_than_a_tenth_while_random_order_pads_more():
+def test_buckets_pad_less_than_a_tenth_and_random_order_more():
     lengths = (
         np.random.default_rng(0).geometric(0.02, 20_000).clip(1, 256).astype(np.int32)
     )
 
-    def computed(batching):
-        return (
-            sum(len(b) * lengths[b].max() for b in plan_epoch(lengths, 32, 0, batching))
-            / lengths.sum()
-        )
+    def relative_cost(batching):
+        padded_tokens = 0
+        for batch in plan_epoch(lengths, 32, 0, batching):
+            padded_tokens += len(batch) * lengths[batch].max()
+        return padded_tokens / lengths.sum()
 
-    assert computed(Batching.bucketed) < 1.1 < computed(Batching.random)
+    assert relative_cost(Batching.bucketed) < 1.1 < relative_cost(Batching.random)
 
 
-def test_buckets_keep_short_and_long_batches_mixed_over_the_epoch():
+def test_buckets_mix_short_and_long_batches_over_the_epoch():
     lengths = np.arange(6400, dtype=np.int32)
-    longest = np.array(
-        [lengths[b].max() for b in plan_epoch(lengths, 32, 0, Batching.bucketed)]
-    )
+    batches = plan_epoch(lengths, 32, 0, Batching.bucketed)
+    longest = np.array([lengths[batch].max() for batch in batches])
     assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.3
 
 
-def test_a_million_rows_are_planned_quickly():
+def test_a_million_rows_are_planned_in_linear_time():
     lengths = np.random.default_rng(0).integers(1, 512, 1_000_000).astype(np.int32)
     start = time.perf_counter()
     plan_epoch(lengths, 32, 0, Batching.bucketed)
-    assert (
-        time.perf_counter() - start < 30
-    )  # a guard against a quadratic plan, not a benchmark
+    # Detects a quadratic plan; this is not a benchmark.
+    assert time.perf_counter() - start < 30
 
 
 @given(st.integers(1, 500), st.floats(0.05, 5))
-def test_positions_walk_through_the_epochs_without_a_gap(steps_per_epoch, epochs):
+def test_positions_cover_the_epochs_without_a_gap(steps_per_epoch, epochs):
     schedule = Schedule(steps_per_epoch, epochs)
     positions = [schedule.position(step) for step in range(schedule.total_steps)]
     assert positions[0] == (0, 0)

@@ -1,4 +1,4 @@
-"""scripts/cache.py lists the cache and deletes what was not used: nothing foreign, and nothing that is in use."""
+"""scripts/cache.py lists the cache and deletes unused entries, but nothing else."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import pytest
 
 from ostinato.config import CacheConfig
 from ostinato.data import assets, cache
+from ostinato.data.wheels import Wheel
 from ostinato.errors import AssetError
 from ostinato.record.digests import digest_file
 
@@ -54,7 +55,7 @@ def left(folder):
     }
 
 
-def test_every_entry_is_listed_with_kind_size_and_last_use(folder):
+def test_entries_have_kind_size_and_last_use(folder):
     found = {entry.path.name[0]: entry for entry in cache.entries()}
     assert {name: entry.kind for name, entry in found.items()} == {
         "a": "rows",
@@ -68,16 +69,16 @@ def test_every_entry_is_listed_with_kind_size_and_last_use(folder):
     assert time.time() - found["a"].last_used == pytest.approx(40 * DAY, abs=60)
 
 
-def test_pruning_by_age_keeps_what_was_used_since(folder):
+def test_pruning_by_age_keeps_what_was_used_later(folder):
     deleted = cache.prune(CacheConfig(prune="30"))
     assert names(deleted) == {"a", "c", "d", "w"}
     assert left(folder) == {f"rows/{'b' * 64}.arrow", ".in_use"}, (
-        "the lock of deleted tokens goes with them"
+        "the lock of deleted tokens is deleted as well"
     )
 
 
 @pytest.mark.parametrize("touched", ["manifest", "lock"])
-def test_the_last_use_is_the_last_time_that_the_program_opened_it(touched, folder):
+def test_a_manifest_or_lock_records_the_last_use(touched, folder):
     kept = {"manifest": "w", "lock": "c"}[touched]
     used(next(folder.rglob("manifest.json" if touched == "manifest" else "c*.lock")), 0)
     assert kept not in names(cache.prune(CacheConfig(prune="30")))
@@ -89,7 +90,7 @@ def test_a_dry_run_deletes_nothing(folder):
     assert left(folder) - {".in_use"} == before
 
 
-def test_pruning_all_leaves_what_is_not_the_programs_own(folder, tmp_path):
+def test_pruning_all_keeps_files_that_the_program_did_not_make(folder, tmp_path):
     foreign = [
         make(folder / place, 400)
         for place in ("thesis.txt", "rows/notes.arrow", "assets/a/b", "models/x.bin")
@@ -111,7 +112,7 @@ def test_a_linked_folder_of_the_cache_is_not_followed(tmp_path, monkeypatch):
     assert outside.exists()
 
 
-def test_what_killed_processes_left_is_deleted_whatever_its_age(folder):
+def test_leftovers_of_killed_processes_are_deleted_at_any_age(folder):
     make(folder / "rows" / ".ab3_x9zz" / "rows.arrow", 0)
     make(folder / "tokens" / "tmpab3_x9zz", 0)
     make(folder / "assets" / f"wheel-1.0-{'e' * 12}.partial" / "wheel" / "x.whl", 0)
@@ -126,7 +127,13 @@ def test_what_killed_processes_left_is_deleted_whatever_its_age(folder):
 
 
 def test_nothing_is_deleted_while_a_process_uses_the_cache(folder):
-    code = "from ostinato.data.assets import cache_folder\nwith cache_folder('rows'): pass\nprint('uses'); input()"
+    code = (
+        "from ostinato.data.assets import cache_folder\n"
+        "with cache_folder('rows'):\n"
+        "    pass\n"
+        "print('in use')\n"
+        "input()\n"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
@@ -134,7 +141,7 @@ def test_nothing_is_deleted_while_a_process_uses_the_cache(folder):
         text=True,
         env=os.environ,
     )
-    assert process.stdout.readline() == "uses\n"
+    assert process.stdout.readline() == "in use\n"
     before = left(folder)
     with pytest.raises(AssetError, match="a running process uses the cache"):
         cache.prune(CacheConfig(prune="all"))
@@ -142,13 +149,13 @@ def test_nothing_is_deleted_while_a_process_uses_the_cache(folder):
     process.kill()
     process.wait()
     assert names(cache.prune(CacheConfig(prune="all"))) == set("abcdw"), (
-        "a killed process holds nothing"
+        "a killed process does not hold the cache"
     )
 
 
-def test_an_asset_that_is_used_again_counts_as_used_now(tmp_path, monkeypatch):
+def test_using_an_asset_updates_its_last_use(tmp_path, monkeypatch):
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
-    wheel = assets.Wheel("wheel==1.0", "0" * 64, "root", ("file",))
+    wheel = Wheel("wheel==1.0", "0" * 64, "root", ("file",))
     file = make(tmp_path / "assets" / wheel.key / "file", 40)
     stored = {"file": {"bytes": file.stat().st_size, "sha256": digest_file(file)}}
     manifest = make(
@@ -160,7 +167,7 @@ def test_an_asset_that_is_used_again_counts_as_used_now(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "soon", "²", ""])
-def test_an_age_that_is_not_a_number_of_days_is_refused(value):
+def test_prune_must_be_a_number_of_days_or_all(value):
     with pytest.raises(ValueError, match="number of days, or all"):
         CacheConfig(prune=value)
 
@@ -171,13 +178,11 @@ def test_a_cache_that_is_a_file_is_refused(tmp_path, monkeypatch):
         cache.entries()
 
 
-def test_without_a_home_folder_the_cache_has_to_be_named(monkeypatch):
+def test_a_user_without_a_home_folder_must_name_the_cache(monkeypatch):
     for variable in ("OSTINATO_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(variable, raising=False)
     if os.getuid() != 0:
-        pytest.skip(
-            "only root can run a process as a user that the system does not know"
-        )
+        pytest.skip("only root can run a process as an unknown user")
     code = "import os; from ostinato.data.assets import cache_dir; os.setuid(54321); cache_dir()"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False

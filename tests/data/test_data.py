@@ -1,4 +1,4 @@
-"""What reading promises: the same rows from any format, labels that mean what they say, flat memory."""
+"""Reading gives the same rows for every format, correct labels, and constant memory."""
 
 import os
 import subprocess
@@ -70,7 +70,7 @@ def test_every_format_gives_the_same_rows(
         ("regression", ["0.1", "-3", "1e3", "2"]),
     ],
 )
-def test_labels_written_in_json_types_mean_the_same(
+def test_labels_in_json_types_equal_labels_in_text(
     tmp_path: Path, task: str, labels: list[str]
 ) -> None:
     typed: Callable[[str], Any] = {
@@ -123,7 +123,7 @@ def test_a_glob_reads_its_files_in_order(tmp_path: Path) -> None:
     assert list(data.train.rows["text"]) == ["a1", "b1", "a2", "b2", "a3", "b3"]
 
 
-def test_content_hash_follows_names_order_and_text(tmp_path: Path) -> None:
+def test_the_content_hash_depends_on_names_order_and_text(tmp_path: Path) -> None:
     base = [("a", "x"), ("b", "y"), ("c", "x")]
     variants = {
         "same": base,
@@ -138,7 +138,7 @@ def test_content_hash_follows_names_order_and_text(tmp_path: Path) -> None:
         path = write(tmp_path, f"{name}.csv", as_rows(rows))
         digests[name] = load(train_path=path, val_path=path).train.sha256
     assert len(set(digests.values())) == len(variants)
-    # A class more moves the numbers of the others, not the content of these rows.
+    # One more class changes the class numbers, but not the content of these rows.
     more = write(tmp_path, "more.csv", as_rows([*base, ("d", "a")]))
     assert (
         load(train_path=more, val_path=str(tmp_path / "same.csv")).val.sha256
@@ -150,7 +150,7 @@ def test_content_hash_follows_names_order_and_text(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 10**6).map(str) | st.text(max_size=6), unique=True))
-def test_natural_sort_is_a_total_order_with_numbers_as_numbers(
+def test_natural_sort_is_a_total_order_that_sorts_numbers_by_size(
     values: list[str],
 ) -> None:
     ordered = natural_sorted(values)
@@ -160,7 +160,7 @@ def test_natural_sort_is_a_total_order_with_numbers_as_numbers(
     assert [int(v) for v in digits] == sorted(int(v) for v in digits)
 
 
-def test_two_stands_before_ten(tmp_path: Path) -> None:
+def test_two_is_before_ten(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "t.csv",
@@ -206,7 +206,7 @@ def test_regression_keeps_numbers(tmp_path: Path) -> None:
     assert np.array_equal(data.train.rows["label"][:], np.float32([0.5, -2, 1e-3]))
 
 
-def test_load_split_uses_the_numbers_of_the_model(tmp_path: Path) -> None:
+def test_load_split_uses_the_class_numbers_of_the_model(tmp_path: Path) -> None:
     cfg = DataConfig(source=Source.files, train_path="unused.csv")
     path = write(tmp_path, "new.csv", as_rows([("a", "y"), ("b", "y")]))
     assert list(load_split(cfg, path, ["z", "y"]).rows["label"]) == [1, 1]
@@ -219,7 +219,7 @@ def test_load_split_uses_the_numbers_of_the_model(tmp_path: Path) -> None:
 # --- sources
 
 
-def test_a_hub_data_set_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
+def test_a_hub_data_set_keeps_its_class_names(tmp_path: Path) -> None:
     features = datasets.Features(
         {
             "text": datasets.Value("string"),
@@ -249,7 +249,7 @@ def test_a_hub_data_set_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
         load(**{**config, "val_split": "dev"})
 
 
-def test_an_unreachable_hub_is_one_line() -> None:
+def test_an_unreachable_hub_is_an_error_of_one_line() -> None:
     with pytest.raises(
         DataError,
         match=r"data\.name=nobody/nothing: .* could not be loaded .*use data=files",
@@ -260,7 +260,7 @@ def test_an_unreachable_hub_is_one_line() -> None:
 
 @pytest.mark.parametrize("pair", [None, "pair"])
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
-def test_generated_data_is_clean_and_the_same_for_ever(
+def test_generated_data_has_no_warnings_and_never_changes(
     task: str, pair: str | None
 ) -> None:
     data, again = (
@@ -326,7 +326,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
             return int(re.search(of + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
         for file in sys.argv[1:]:
-            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak
             before = memory("VmRSS")
             load_data(DataConfig(source=Source.files, train_path=file), Seeds(1, SeedsConfig()))
             print(memory("VmHWM") - before)
@@ -334,19 +334,14 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
-        "ARROW_DEFAULT_MEMORY_POOL": "system",  # the usual one keeps what was freed, which is not the question here
+        # The default pool keeps freed memory, which this test does not measure.
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
     }
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        *small,
-        *large,
-    ]  # the small files load the libraries
+    # The small files load the libraries.
+    command = [sys.executable, "-c", code, *small, *large]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env=environment
     )
     growth = [float(line) for line in done.stdout.split()][len(small) :]
-    assert max(growth) < 16, dict(
-        zip(WRITERS, growth, strict=True)
-    )  # MiB, for 23 MiB of text in each format
+    # In MiB; each format has 23 MiB of text.
+    assert max(growth) < 16, dict(zip(WRITERS, growth, strict=True))

@@ -1,4 +1,4 @@
-"""Cuts of the data are fair and seeded, and what is counted in it agrees with brute force."""
+"""Cuts are stratified and seeded, and counts agree with brute force."""
 
 import json
 from collections import Counter
@@ -32,7 +32,7 @@ many = settings(
     fraction=st.floats(0.1, 0.9),
     seed=st.integers(0, 2**63 - 1),
 )
-def test_the_cut_is_stratified_whole_and_seeded(
+def test_the_cut_is_stratified_complete_and_seeded(
     tmp_path: Path, labels: list[str], fraction: float, seed: int
 ) -> None:
     rows = [(f"text {i}", label) for i, label in enumerate(labels)]
@@ -48,7 +48,7 @@ def test_the_cut_is_stratified_whole_and_seeded(
         assert abs(in_val[label] - fraction * count) <= 1 or in_val[label] == count - 1
         assert in_val[label] < count
     assert load(Seeds(seed, SeedsConfig()), **config).val.sha256 == data.val.sha256
-    # Only the split's own seed counts.
+    # Only the seed of the split matters.
     assert (
         load(Seeds(seed + 1, SeedsConfig(split=5)), **config).val.sha256
         == load(Seeds(0, SeedsConfig(split=5)), **config).val.sha256
@@ -64,7 +64,7 @@ def test_the_cut_is_stratified_whole_and_seeded(
         min_size=4,
     )
 )
-def test_the_cut_makes_no_leak(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+def test_the_cut_creates_no_leak(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     rows = [*rows, ("one", "a"), ("two", "a"), ("three", "b"), ("four", "b")]
     data = load(train_path=write(tmp_path, "t.csv", as_rows(rows)), val_fraction=0.3)
     train, val = (
@@ -118,7 +118,7 @@ def test_limits_take_a_seeded_random_subset(tmp_path: Path) -> None:
     assert load(**{**config, "limit_train": 1000}).train.sha256 == data.val.sha256
 
 
-def test_a_missing_test_split_is_said(tmp_path: Path) -> None:
+def test_a_missing_test_split_is_noted(tmp_path: Path) -> None:
     data = load(
         train_path=write(
             tmp_path, "t.csv", as_rows([(f"t{i}", "xy"[i % 2]) for i in range(9)])
@@ -182,9 +182,7 @@ def test_counts_agree_with_brute_force(
 @pytest.mark.slow
 @many
 @given(train=some_rows, test=some_rows)
-def test_dropping_leaks_leaves_none_and_takes_nothing_else(
-    tmp_path: Path, train: Any, test: Any
-) -> None:
+def test_only_leaking_rows_are_dropped(tmp_path: Path, train: Any, test: Any) -> None:
     train = [*train, *((f"own {i}", "xy"[i % 2]) for i in range(8))]
     test = [*test, ("x", "x")]
     paths = {
@@ -197,7 +195,7 @@ def test_dropping_leaks_leaves_none_and_takes_nothing_else(
     assert sorted(pairs_of(data, "train") + pairs_of(data, "val")) == kept
 
 
-def test_leaks_are_warned_of_or_refused(tmp_path: Path) -> None:
+def test_leaks_give_a_warning_or_an_error(tmp_path: Path) -> None:
     rows = [("a", "x"), ("b", "y"), ("c", "x"), ("d", "y"), ("e", "x")]
     paths = {
         "train_path": write(tmp_path, "a.csv", as_rows(rows)),

@@ -1,4 +1,4 @@
-"""Every mistake in data is a `DataError` of one line that says where, what and what to do."""
+"""Every problem in the data is a `DataError` of one line with place and remedy."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {},
         r"data\.train_path=.*train\.csv: no such file \(did you mean .*trian\.csv\?\)",
     ),
-    "glob without match": (
+    "glob without a match": (
         {},
         {"train_path": "*.tsv"},
         r"data\.train_path=\*\.tsv: no file matches this glob",
@@ -85,7 +85,7 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {"train_path": "train.json"},
         r"item 1: the label \['x'\] is not a name.*data\.task=multi_label",
     ),
-    "no number": (
+    "not a number": (
         {"train.csv": "text,label\na,1\nb,high\n"},
         {"task": "regression"},
         r"line 3: the label 'high' is not a number",
@@ -95,7 +95,7 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {"task": "regression"},
         "line 2: the label 'nan' is not a finite number",
     ),
-    "too large a number": (
+    "number that is too large": (
         {"train.csv": "text,label\na,1e39\n"},
         {"task": "regression"},
         "line 2: the label '1e39' is not a finite number",
@@ -160,7 +160,7 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {"train_path": "train.jsonl"},
         r"train\.jsonl, line 2: not JSON",
     ),
-    "JSON line is no object": (
+    "JSON line that is not an object": (
         {"train.jsonl": "[1, 2]\n"},
         {"train_path": "train.jsonl"},
         "line 1: not a JSON object",
@@ -189,7 +189,7 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_error_names_place_and_remedy(
+def test_an_error_names_the_place_and_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     files, config, message = CASES[case]

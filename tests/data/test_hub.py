@@ -1,4 +1,4 @@
-"""Models and data of the hub, by the real download path: a loopback stand-in serves tiny ones under their names."""
+"""Models and data sets of the Hub are downloaded from a local server with tiny ones."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def preset(name):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """The environment of a process whose hub is the stand-in."""
+    """The environment of a process that uses the local server as the Hub."""
     root = tmp_path_factory.mktemp("hub")
     for name in PRESETS:
         write_model(
@@ -73,13 +73,13 @@ def train(*overrides, environment, cwd):
     )
 
 
-def assert_refused(done, cwd, *said):
+def assert_refused(done, cwd, *parts):
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     (line,) = (
         line for line in done.stdout.splitlines() if "could not be loaded" in line
     )
-    assert all(text in line for text in said)
+    assert all(part in line for part in parts)
     assert not list(cwd.glob("outputs/*/*/best"))
 
 
@@ -98,7 +98,7 @@ for argument in sys.argv[4:]:
     assert all(torch.equal(p, q) and p.dtype is torch.float32 for p, q in zip(model.parameters(), again.parameters()))
     together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
     alone = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
-    assert (together - alone).abs().max() <= 1e-4 * alone.abs().max()  # padding is seen as such
+    assert (together - alone).abs().max() <= 1e-4 * alone.abs().max()  # padding is ignored
     print(preset, tuple(together.shape))
 """
 
@@ -115,17 +115,18 @@ def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
     assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in PRESETS], (
         done.stderr
     )
-    # transformers asks a third party to convert weights that are no safetensors, and looks for its proposal.
-    assert not [
-        asked for asked in Hub.asked if "/commits/" in asked or "/discussions" in asked
-    ]
+    # For weights that are not safetensors, transformers can ask a third party to convert
+    # them, and looks for its pull request. The program must prevent this.
+    for request in Hub.requests:
+        assert "/commits/" not in request
+        assert "/discussions" not in request
 
 
 @pytest.mark.slow
 def test_a_hub_preset_trains_on_a_data_set_of_the_hub(hub, tmp_path):
     done = train("model=bert_base", "data=sst2", environment=hub, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "http" not in done.stdout + done.stderr  # requests are no news
+    assert "http" not in done.stdout + done.stderr  # requests are not logged
     (results,) = tmp_path.glob("outputs/*/*/results.json")
     results = yaml.safe_load(results.read_text())
     assert results["labels"] == ["negative", "positive"]
@@ -135,7 +136,7 @@ def test_a_hub_preset_trains_on_a_data_set_of_the_hub(hub, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("overrides", "message"),
     [
         (
             ("data=generated", "model.name=nobody/nothing"),
@@ -145,7 +146,8 @@ def test_a_hub_preset_trains_on_a_data_set_of_the_hub(hub, tmp_path):
         (("data=sst2", "data.revision=feature"), "data.name=stanfordnlp/sst2: "),
     ],
 )
-def test_what_the_hub_lacks_is_said_in_one_line(hub, tmp_path, wrong, said):
-    assert_refused(
-        train("model=bert_base", *wrong, environment=hub, cwd=tmp_path), tmp_path, said
-    )
+def test_an_error_of_one_line_names_what_the_hub_lacks(
+    hub, tmp_path, overrides, message
+):
+    done = train("model=bert_base", *overrides, environment=hub, cwd=tmp_path)
+    assert_refused(done, tmp_path, message)

@@ -1,4 +1,4 @@
-"""A multi-label classifier with a single label trains, is scored, calibrated, reported, loaded and exported."""
+"""A multi-label classifier with one label works: training, scores, report, loading."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ MULTI = Task.multi_label
         max_size=30,
     )
 )
-def test_metrics_of_one_label_are_those_of_its_positive_class(rows):
+def test_metrics_of_one_label_equal_those_of_its_positive_class(rows):
     logits = np.array([[value] for value, _ in rows], np.float32)
     labels = np.array([[truth] for _, truth in rows], np.float32)
     scores = score(MULTI, logits, labels, ["spam"])

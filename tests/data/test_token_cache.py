@@ -1,4 +1,4 @@
-"""A cached file that is not as it was written is never read: tokens are made again, assets are fetched again."""
+"""A damaged cache file is never used: tokens are made again, assets fetched again."""
 
 import logging
 import shutil
@@ -55,7 +55,7 @@ def test_damaged_tokens_are_made_again(cache, caplog, damage, workers):  # noqa:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"x.arrow": 1}', None])
-def test_tokens_without_a_record_that_can_be_read_are_made_again(cache, content):  # noqa: F811
+def test_tokens_without_a_readable_record_are_made_again(cache, content):  # noqa: F811
     first = tokenise(split_of(ROWS), word_tokenizer(), 8)
     record = next(cache.glob("*.json"))
     whole = record.read_text()
@@ -64,7 +64,7 @@ def test_tokens_without_a_record_that_can_be_read_are_made_again(cache, content)
     assert record.read_text() == whole
 
 
-def test_the_digest_of_tokens_is_one_of_content_and_not_of_chunks():
+def test_the_digest_of_tokens_depends_on_content_and_not_on_chunks():
     def split(ids, sizes):
         parts = np.split(np.arange(len(ids)), np.cumsum(sizes)[:-1])
         chunks = [
@@ -89,13 +89,13 @@ def test_the_digest_of_tokens_is_one_of_content_and_not_of_chunks():
     assert len({split(other, [len(other)]) for other in [ids, *others]}) == 5
 
 
-def test_a_tokenizer_that_splits_special_tokens_has_another_digest():
+def test_splitting_special_tokens_changes_the_digest_of_a_tokenizer():
     plain, splitting = word_tokenizer(), word_tokenizer(split_special_tokens=True)
     assert plain("[SEP] a")["input_ids"] != splitting("[SEP] a")["input_ids"]
     assert tokenizer_digest(plain) != tokenizer_digest(splitting)
 
 
-def test_a_run_that_recorded_tokens_as_earlier_versions_did_stays_comparable(tmp_path):
+def test_a_run_with_the_token_record_of_an_earlier_version_is_comparable(tmp_path):
     run = train_in(tmp_path / "run", "training.epochs=0.5")
     now, provenance = fingerprint(run), read_json(run.provenance)
     assert all(len(sha256) == 64 for sha256 in now["token_ids"].values())
@@ -125,7 +125,7 @@ def test_an_asset_with_one_flipped_bit_is_fetched_again(index, caplog):  # noqa:
     assert "b.bin: damaged or changed; it is fetched again" in caplog.text
 
 
-def test_a_damaged_asset_that_cannot_be_fetched_is_one_line(index):  # noqa: F811
+def test_a_damaged_asset_that_cannot_be_fetched_is_an_error_of_one_line(index):  # noqa: F811
     from ostinato.errors import AssetError
 
     wheel = made_up(index)

@@ -93,12 +93,10 @@ def assert_equal(a: TokenisedSplit, b: TokenisedSplit) -> None:
     | st.lists(st.tuples(texts, texts), min_size=1, max_size=6),
     max_length=st.integers(4, 20),
 )
-def test_rows_are_what_the_tokenizer_makes_of_each(
-    rows: list[Any], max_length: int
-) -> None:
+def test_rows_equal_those_of_the_tokenizer(rows: list[Any], max_length: int) -> None:
     tokenizer = word_tokenizer()
     made = tokenise(split_of(rows), tokenizer, max_length)
-    # Lists of one: called with bare strings, transformers takes an empty second text for none.
+    # With strings instead of lists, transformers ignores an empty second text.
     arguments = [
         [[text] for text in row] if isinstance(row, tuple) else [[row]] for row in rows
     ]
@@ -115,7 +113,7 @@ def test_rows_are_what_the_tokenizer_makes_of_each(
     )
 
 
-def test_pairs_are_true_pairs() -> None:
+def test_two_texts_are_encoded_as_a_pair() -> None:
     made = tokenise(split_of([("a b", "c"), ("a", "b")]), word_tokenizer(), 16)
     assert made.rows[0] == {
         "input_ids": [2, 4, 5, 3, 6, 3],
@@ -125,7 +123,7 @@ def test_pairs_are_true_pairs() -> None:
     assert joined.rows[0]["token_type_ids"] == [0] * 5
 
 
-def test_a_tokenizer_without_token_types_gives_none() -> None:
+def test_a_tokenizer_without_token_types_makes_none() -> None:
     tokenizer = word_tokenizer(model_input_names=["input_ids", "attention_mask"])
     assert tokenise(split_of(["a", "b"]), tokenizer, 16).rows.column_names == [
         "input_ids"
@@ -157,7 +155,7 @@ def test_a_second_start_reads_the_cache(
     assert {file: file.stat().st_mtime_ns for file in cache.glob("*.arrow")} == stored
 
 
-def test_what_the_tokenizer_was_asked_before_is_forgotten(cache: Path) -> None:
+def test_earlier_calls_of_the_tokenizer_do_not_matter(cache: Path) -> None:
     tokenizer = word_tokenizer()
     tokenise(split_of(["a b", "c"]), tokenizer, 8)
     tokenizer("a b c d", truncation=True, max_length=2, padding="max_length")
@@ -165,7 +163,7 @@ def test_what_the_tokenizer_was_asked_before_is_forgotten(cache: Path) -> None:
     assert len(list(cache.glob("*.arrow"))) == 1
 
 
-def test_whatever_changes_tokens_changes_the_cache_key(cache: Path) -> None:
+def test_every_change_of_tokens_changes_the_cache_key(cache: Path) -> None:
     rows = ["a b c d e f", "b"]
     others = [*WORDS[:4], *reversed(WORDS[4:])]
     made = [
@@ -185,7 +183,7 @@ def _in_process(split: Split, queue: Any) -> None:
     queue.put(tokenise(split, word_tokenizer(), 8).rows[:])
 
 
-def test_processes_that_start_together_share_one_whole_file(cache: Path) -> None:
+def test_concurrent_processes_share_one_complete_file(cache: Path) -> None:
     split = split_of([f"{'a b ' * (i % 9)}c" for i in range(3000)])
     fork = multiprocessing.get_context("fork")
     queue = fork.Queue()
@@ -215,7 +213,7 @@ def test_processes_that_start_together_share_one_whole_file(cache: Path) -> None
     ],
 )
 @pytest.mark.parametrize("limit", [None, 40])
-def test_labels_come_as_arrays_in_row_order(
+def test_labels_are_arrays_in_row_order(
     task: str, dtype: type, dimensions: int, limit: int | None
 ) -> None:
     config = DataConfig(source=Source.generated, task=Task(task), limit_train=limit)
@@ -226,7 +224,7 @@ def test_labels_come_as_arrays_in_row_order(
     assert len(made.rows) == len(made.lengths) == len(made.labels) == (limit or 300)
 
 
-def test_a_tokenizer_that_cannot_serve_is_named() -> None:
+def test_a_slow_tokenizer_is_refused() -> None:
     tokenizer: PreTrainedTokenizerBase = CanineTokenizer()
     with pytest.raises(DataError, match="no fast tokenizer"):
         tokenise(split_of(["a", "b"]), tokenizer, 8)

@@ -1,4 +1,4 @@
-"""A disk that is full at any write of a run costs one line, and the run goes on when there is room."""
+"""A full disk ends a run with one line, and the run resumes when there is space."""
 
 import os
 import resource
@@ -38,7 +38,7 @@ def mount(folder, *options):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A small file system; `disk(size)` makes it, or gives it another size."""
+    """A small file system; `disk(size)` makes it or resizes it."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -52,7 +52,7 @@ def disk(tmp_path):
 
 
 def refusal(run):
-    """What a training that the disk stops says; empty when it finishes."""
+    """The message of a training that the disk stops; empty if the training finishes."""
     try:
         train_in(run.path, *OPTIONS)
     except UserError as error:
@@ -79,9 +79,7 @@ def num_bytes(folder):
         ),
     ],
 )
-def test_a_disk_that_is_full_at_any_write_ends_in_one_line_and_the_run_goes_on(
-    whole, disk, share
-):
+def test_a_full_disk_at_any_write_is_one_line_and_the_run_resumes(whole, disk, share):
     run = disk(int(num_bytes(whole.path) * share))
     message = refusal(run)
     if message or share < 0.8:
@@ -99,9 +97,7 @@ def test_a_disk_that_is_full_at_any_write_ends_in_one_line_and_the_run_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [100, 40_000, 160_000])
-def test_a_limit_on_the_size_of_files_ends_in_one_line_and_the_run_goes_on(
-    whole, tmp_path, limit
-):
+def test_a_limit_on_file_size_is_one_line_and_the_run_resumes(whole, tmp_path, limit):
     run = RunDir(tmp_path / "run")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
@@ -118,7 +114,7 @@ def test_a_limit_on_the_size_of_files_ends_in_one_line_and_the_run_goes_on(
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_exit_code_2_and_no_traceback(disk, whole):
+def test_a_full_disk_gives_exit_code_2_and_no_traceback(disk, whole):
     run = disk(num_bytes(whole.path) // 3)
     command = [
         python(),
@@ -135,7 +131,7 @@ def test_the_command_ends_with_exit_code_2_and_no_traceback(disk, whole):
     assert "No space left on device" in done.stdout + done.stderr
 
 
-def test_a_folder_that_a_killed_process_was_replacing_is_put_back(tmp_path):
+def test_a_folder_that_a_killed_process_was_replacing_is_restored(tmp_path):
     target = tmp_path / "best"
     target.mkdir()
     (target / "weights").write_text("old")
@@ -158,7 +154,7 @@ def test_a_folder_that_a_killed_process_was_replacing_is_put_back(tmp_path):
     assert (target / "weights").read_text() == "old"
 
 
-def test_a_process_with_the_number_of_a_killed_one_loses_no_folder(tmp_path):
+def test_a_process_with_the_id_of_a_killed_one_keeps_the_old_folder(tmp_path):
     old = tmp_path / f".best.old.{os.getpid()}.tmp"
     old.mkdir()
     (old / "weights").write_text("old")
@@ -168,7 +164,7 @@ def test_a_process_with_the_number_of_a_killed_one_loses_no_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_while_best_was_replaced_goes_on(whole, tmp_path):
+def test_a_run_that_was_killed_while_replacing_best_resumes(whole, tmp_path):
     run = train_in(tmp_path / "run", *OPTIONS, until_step=6)
     run.best.rename(run.path / ".best.old.1.tmp")
     (run.path / ".results.json.1.tmp").write_text("{")
@@ -185,7 +181,7 @@ def test_an_error_names_the_file_and_not_the_temporary_name(tmp_path):
     assert error.value.filename == str(tmp_path / "missing" / "notes.txt")
 
 
-def test_other_errors_are_left_as_they_are(tmp_path):
+def test_other_errors_are_unchanged(tmp_path):
     with pytest.raises(FileNotFoundError), storage_errors(tmp_path, "remedy"):
         (tmp_path / "missing").read_text()
     expected = pytest.raises(

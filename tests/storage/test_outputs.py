@@ -1,4 +1,4 @@
-"""A command replaces only what it wrote, and shows its metrics before a file that cannot be written stops it."""
+"""A command replaces only its own files, and prints metrics before it writes them."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 
 
 def refused(output, function, *arguments):
-    """Checks that one line names the output, and that nothing in it changed."""
+    """Checks that an error of one line names the output, and that nothing changed."""
     before = {
         path: path.read_bytes()
         for path in [output, *output.rglob("*")]
@@ -46,7 +46,7 @@ def refused(output, function, *arguments):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "notes.html"])
-def test_a_report_replaces_no_file_that_is_not_a_report(run, tmp_path, name):
+def test_a_report_replaces_only_a_report(run, tmp_path, name):
     (tmp_path / name).write_text("<html>mine</html>")
     output = tmp_path / name
     refused(
@@ -68,7 +68,7 @@ def test_a_report_replaces_an_earlier_report(run, tmp_path):
     )
 
 
-def test_a_crash_test_empties_only_its_own_folder(tmp_path):
+def test_a_crash_test_refuses_a_folder_that_it_did_not_make(tmp_path):
     folder = tmp_path / "thesis"
     (folder / "undisturbed").mkdir(parents=True)
     (folder / "undisturbed" / "chapter.tex").write_text("years of work")
@@ -80,7 +80,7 @@ def test_a_crash_test_keeps_other_files_in_its_own_folder(tmp_path):
     fails = tmp_path / "fails.py"
     fails.write_text("raise SystemExit(1)")
     folder = tmp_path / "crash"
-    for _ in range(2):  # the second time the folder is its own
+    for _ in range(2):  # the second time, the command owns the folder
         with pytest.raises(ConfigError, match="training ended with exit code 1"):
             next(crash_test(CrashTestConfig(output=str(folder)), fails))
         (folder / "notes.txt").write_text("mine")
@@ -94,7 +94,7 @@ def test_a_crash_test_keeps_other_files_in_its_own_folder(tmp_path):
 @pytest.mark.parametrize(
     "content", ["mine", "[]", '{"name": "package", "version": "1"}']
 )
-def test_metrics_replace_no_file_of_another_kind(tmp_path, content):
+def test_metrics_replace_only_metrics(tmp_path, content):
     output = tmp_path / "package.json"
     output.write_text(content)
     refused(output, check_output, output, ".json", holds("num_rows", "majority"))
@@ -115,19 +115,19 @@ def test_metrics_replace_no_file_of_another_kind(tmp_path, content):
 
 
 @pytest.mark.parametrize("name", ["compare.md", "compare.html", "compare.json"])
-def test_a_comparison_replaces_no_other_file(tmp_path, name):
+def test_a_comparison_replaces_only_a_comparison(tmp_path, name):
     (tmp_path / name).write_text("mine")
     refused(tmp_path, check_folder, tmp_path)
     refused(tmp_path / name, check_folder, tmp_path / name)
 
 
-def test_a_second_run_to_compare_with_needs_a_folder(run, tmp_path):
+def test_the_output_of_a_second_run_must_be_a_folder(run, tmp_path):
     (tmp_path / "file").write_text("mine")
     cfg = ReproduceConfig(run=str(run.path), output=str(tmp_path / "file"))
     refused(tmp_path / "file", reproduce, cfg, run, configure()[0])
 
 
-def test_a_search_replaces_no_preset_of_another_origin(tmp_path, monkeypatch, capsys):
+def test_a_search_replaces_only_its_own_preset(tmp_path, monkeypatch, capsys):
     preset = tmp_path / "best_experiment.yaml"
     preset.write_text("mine: true\n")
     monkeypatch.setattr(search, "best_trial", lambda *arguments: object())
@@ -137,7 +137,7 @@ def test_a_search_replaces_no_preset_of_another_origin(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.slow
-def test_an_output_that_cannot_be_written_costs_no_metrics(run, tmp_path):
+def test_metrics_are_printed_if_the_output_cannot_be_written(run, tmp_path):
     script, output = (
         ROOT / "scripts" / "evaluate.py",
         tmp_path / "missing" / "metrics.json",
