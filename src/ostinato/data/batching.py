@@ -47,19 +47,9 @@ def plan_epoch(
     generator = np.random.Generator(np.random.PCG64(seed))
     order = generator.permutation(len(lengths))
     if tokens_per_batch is not None:
-        batches = _split_by_tokens(
-            order,
-            lengths,
-            batching,
-            tokens_per_batch,
-        )
+        batches = _split_by_tokens(order, lengths, batching, tokens_per_batch)
         return _shuffle(batches, generator)
-    batches = _split_by_rows(
-        order,
-        lengths,
-        batching,
-        batch_size,
-    )
+    batches = _split_by_rows(order, lengths, batching, batch_size)
     if batching is Batching.bucketed:
         batches = _shuffle(batches, generator)
     return batches

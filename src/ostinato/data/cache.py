@@ -97,19 +97,9 @@ def _entries_of(kind: str) -> Iterator[Entry]:
         if path.is_symlink():
             continue
         if _is_entry(path, kind):
-            yield Entry(
-                kind,
-                path,
-                _size(path),
-                _last_used(path),
-            )
+            yield Entry(kind, path, _size(path), _last_used(path))
         elif _TEMPORARY.fullmatch(path.name):
-            yield Entry(
-                "temporary",
-                path,
-                _size(path),
-                _last_used(path),
-            )
+            yield Entry("temporary", path, _size(path), _last_used(path))
 
 
 def _is_entry(path: Path, kind: str) -> bool:

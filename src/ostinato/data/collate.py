@@ -37,11 +37,11 @@ class Segments:
 
     @classmethod
     def of(cls, lengths: IntArray, multiple: int = 1) -> "Segments":
-        """Places texts one after another and fills up to a multiple of tokens.
+        """Places texts one after another, followed by filler.
 
         Args:
             lengths: tokens of each text, [num_rows].
-            multiple: the number of tokens of the packed row is a multiple of it.
+            multiple: the filler makes the length of the packed row a multiple of this.
 
         Raises:
             DataError: more tokens than an int32 can count, because kernels use int32.

@@ -50,12 +50,7 @@ def decode(
     line = 1
     position = 0
     while piece := text.readline(longest):
-        _check(
-            piece,
-            name,
-            line,
-            position,
-        )
+        _check(piece, name, line, position)
         if piece.endswith(("\n", "\r")):
             line += 1
             position = 0

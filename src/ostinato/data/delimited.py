@@ -24,12 +24,7 @@ def read_csv(
     columns: Columns,
 ) -> Iterator[Row]:
     """Reads the rows of a csv file."""
-    return _read(
-        stream,
-        name,
-        columns,
-        ",",
-    )
+    return _read(stream, name, columns, ",")
 
 
 def read_tsv(
@@ -38,12 +33,7 @@ def read_tsv(
     columns: Columns,
 ) -> Iterator[Row]:
     """Reads the rows of a tsv file; quotes work as in csv."""
-    return _read(
-        stream,
-        name,
-        columns,
-        "\t",
-    )
+    return _read(stream, name, columns, "\t")
 
 
 def read_tab(file: Path, columns: Columns) -> Iterator[Row]:
@@ -86,12 +76,7 @@ def _read(
             if not fields:
                 blank_line = blank_line or first_line
                 continue
-            _check_fields(
-                fields,
-                header,
-                f"{name}, line {first_line}",
-                delimiter,
-            )
+            _check_fields(fields, header, f"{name}, line {first_line}", delimiter)
             if blank_line and len(header) == 1:
                 raise DataError(
                     f"{name}, line {blank_line}: blank; "

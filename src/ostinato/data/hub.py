@@ -66,12 +66,7 @@ def _read(table: Dataset, columns: Columns) -> Iterator[Row]:
         labels = batch[columns.label]
         for text, pair, label in zip(texts, pairs, labels, strict=True):
             number += 1
-            yield Row(
-                f"row {number}",
-                text,
-                pair,
-                convert_label(label),
-            )
+            yield Row(f"row {number}", text, pair, convert_label(label))
 
 
 def _label_converter(feature: Any) -> Callable[[Any], Any]:

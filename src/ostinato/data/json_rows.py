@@ -42,12 +42,7 @@ def read_json(
         return
     pieces = decode(stream, name, _CHUNK)
     for number, value in enumerate(_items(pieces, name), start=1):
-        yield _row(
-            name,
-            columns,
-            f"item {number}",
-            value,
-        )
+        yield _row(name, columns, f"item {number}", value)
 
 
 def read_json_lines(
@@ -63,12 +58,7 @@ def read_json_lines(
             value = _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{name}, line {number}: {_reason(error)}") from error
-        yield _row(
-            name,
-            columns,
-            f"line {number}",
-            value,
-        )
+        yield _row(name, columns, f"line {number}", value)
 
 
 def _row(

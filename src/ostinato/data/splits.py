@@ -76,12 +76,7 @@ def load_data(cfg: DataConfig, seeds: Seeds) -> TextData:
     labels = read["train"].labels
     counts = {name: describe(rows) for name, rows in read.items()}
     leaks = count_leaks(read)
-    used, notes = _cut(
-        cfg,
-        seeds,
-        read,
-        leaks,
-    )
+    used, notes = _cut(cfg, seeds, read, leaks)
     test = used.get("test")
     return TextData(
         task=cfg.task,
@@ -192,12 +187,7 @@ def _cut(
     val = read.get("val")
     if val is None:
         seed = seeds.derive("split")
-        train, val = cut_validation(
-            train,
-            cfg.task,
-            cfg.val_fraction,
-            seed,
-        )
+        train, val = cut_validation(train, cfg.task, cfg.val_fraction, seed)
         notes.append(
             f"val: {len(val):,} rows cut from train "
             f"(data.val_fraction={cfg.val_fraction})"

@@ -66,12 +66,7 @@ def assign_batches(
     counts = counts[::-1]
     # At most one batch is less than half full, so this many batches always suffice.
     enough_batches = 2 * int(sizes.sum() // budget) + 2
-    first_fit = _fill(
-        distinct,
-        counts,
-        enough_batches,
-        budget,
-    )
+    first_fit = _fill(distinct, counts, enough_batches, budget)
     assert first_fit is not None
     if batching is Batching.bucketed:
         return first_fit
