@@ -262,7 +262,7 @@ def parents(files: Iterable[str]) -> set[str]:
 
 @contextmanager
 def serving(root: Path) -> Iterator[dict[str, str]]:
-    """Serves `root/models` and `root/datasets`; yields the environment variables for it."""
+    """Serves `root/models` and `root/datasets`; yields the variables to set."""
     Hub.root = root
     Hub.requests.clear()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)

@@ -115,8 +115,8 @@ def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
     assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in PRESETS], (
         done.stderr
     )
-    # For weights that are not safetensors, transformers can ask a third party to convert
-    # them, and looks for its pull request. The program must prevent this.
+    # For weights that are not safetensors, transformers can ask a third party to
+    # convert them, and looks for its pull request. The program must prevent this.
     for request in Hub.requests:
         assert "/commits/" not in request
         assert "/discussions" not in request

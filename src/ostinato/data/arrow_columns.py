@@ -21,8 +21,8 @@ def batched(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
         batch.append(texts)
         for text in texts:
             num_characters += len(text)
-        is_full = len(batch) == _BATCH_ROWS or num_characters >= _BATCH_CHARACTERS
-        if is_full:
+        has_most_rows = len(batch) == _BATCH_ROWS
+        if has_most_rows or num_characters >= _BATCH_CHARACTERS:
             yield batch
             batch = []
             num_characters = 0
@@ -59,5 +59,7 @@ def label_column(
 
 def _lists(values: NDArray[np.generic]) -> pa.ListArray:
     width = values.shape[1]
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * width
-    return pa.ListArray.from_arrays(offsets, values.ravel())
+    num_offsets = len(values) + 1
+    offsets = np.arange(num_offsets, dtype=np.int32) * width
+    flat = values.ravel()
+    return pa.ListArray.from_arrays(offsets, flat)

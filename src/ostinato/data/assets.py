@@ -230,7 +230,10 @@ def _check_known(
         n=1,
         cutoff=0.4,
     )
-    guess = f" (did you mean {by_lower_case[near[0]]}?)" if near else ""
+    guess = ""
+    if near:
+        nearest = by_lower_case[near[0]]
+        guess = f" (did you mean {nearest}?)"
     available = ", ".join(names)
     raise AssetError(
         f"{key}{name}: no such asset{guess}; available are {available}; {alternative}"

@@ -42,12 +42,14 @@ def describe(rows: Rows) -> dict[str, Any]:
 
 def _count_conflicts(keys: NDArray[np.uint64], labels: NDArray[Any]) -> int:
     """Texts that occur with more than one label."""
-    label_numbers = np.unique(labels, return_inverse=True)[1]
-    pairs = np.stack([keys, label_numbers.astype(np.uint64)], axis=1)
+    _, label_numbers = np.unique(labels, return_inverse=True)
+    label_numbers = label_numbers.astype(np.uint64)
+    pairs = np.stack([keys, label_numbers], axis=1)
     distinct_pairs = np.unique(pairs, axis=0)
     text_of_pair = distinct_pairs[:, 0]
-    labels_per_text = np.unique(text_of_pair, return_counts=True)[1]
-    return int((labels_per_text > 1).sum())
+    _, labels_per_text = np.unique(text_of_pair, return_counts=True)
+    has_conflict = labels_per_text > 1
+    return int(has_conflict.sum())
 
 
 def _label_summary(rows: Rows) -> dict[str, Any]:
@@ -55,9 +57,11 @@ def _label_summary(rows: Rows) -> dict[str, Any]:
         lowest = float(rows.targets.min())
         highest = float(rows.targets.max())
         return {"label_range": [lowest, highest]}
-    counts = _rows_per_class(rows)
-    by_label = zip(rows.labels, counts, strict=True)
-    return {"label_counts": {label: int(count) for label, count in by_label}}
+    counts = _rows_per_class(rows).tolist()
+    label_counts = {}
+    for label, count in zip(rows.labels, counts, strict=True):
+        label_counts[label] = int(count)
+    return {"label_counts": label_counts}
 
 
 def _rows_per_class(rows: Rows) -> NDArray[Any]:
@@ -83,7 +87,8 @@ def count_leaks(splits: Mapping[str, Rows]) -> dict[str, int]:
     leaks = {}
     for first, second in combinations(splits, 2):
         shared = shared_with(splits[second], splits[first])
-        leaks[f"{first}/{second}"] = int(shared.sum())
+        pair = f"{first}/{second}"
+        leaks[pair] = int(shared.sum())
     return leaks
 
 
@@ -126,8 +131,9 @@ def warnings_about(
 def _duplicates_line(name: str, counts: dict[str, Any]) -> str:
     duplicates = counts["duplicates"]
     num_rows = counts["rows"]
-    line = f"{name}: {duplicates:,} of {num_rows:,} rows repeat an earlier text"
     conflicts = counts["conflicting_duplicates"]
+    line = f"{name}: {duplicates:,} of {num_rows:,} rows "
+    line += "repeat an earlier text"
     if conflicts:
         line += f"; {conflicts:,} texts have different labels"
     return line

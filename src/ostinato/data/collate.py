@@ -53,7 +53,8 @@ class Segments:
                 f"a packed batch of {num_tokens} tokens: at most 2**31 - 1 fit; "
                 "lower training.batch_size"
             )
-        bounds = torch.from_numpy(np.cumsum([0, *lengths, filler]))
+        ends = np.cumsum([0, *lengths, filler])
+        bounds = torch.from_numpy(ends)
         longest_text = int(lengths.max())
         longest = -(-longest_text // multiple) * multiple
         return cls(
@@ -71,6 +72,8 @@ class Segments:
         return replace(self, starts=starts, bounds=bounds)
 
 
+# For each column, one list of integers per row.
+TokenLists = dict[str, list[list[int]]]
 Inputs = dict[str, Tensor | Segments]
 
 
@@ -149,7 +152,7 @@ class Collator:
         num_tokens = int(split.lengths[indices].sum())
         return Batch(inputs, labels, num_tokens)
 
-    def inputs(self, rows: dict[str, list[list[int]]]) -> Inputs:
+    def inputs(self, rows: TokenLists) -> Inputs:
         """Turns token lists into the model's arguments.
 
         Args:
@@ -159,41 +162,49 @@ class Collator:
         Raises:
             DataError: a row has no tokens.
         """
-        lengths = np.array([len(ids) for ids in rows["input_ids"]], dtype=np.int64)
+        token_counts = [len(ids) for ids in rows["input_ids"]]
+        lengths = np.array(token_counts, dtype=np.int64)
         if not lengths.all():
             raise DataError("a text has no tokens; remove empty texts")
         if self.packed:
             return self._pack(rows, lengths)
         return self._pad(rows, lengths)
 
-    def _pack(self, rows: dict[str, list[list[int]]], lengths: IntArray) -> Inputs:
+    def _pack(self, rows: TokenLists, lengths: IntArray) -> Inputs:
         """Makes int64 tensors [1, num_tokens] with `position_ids`, and `segments`."""
         segments = Segments.of(lengths, self.multiple)
         columns = {}
         for name, lists in rows.items():
-            columns[name] = np.concatenate(lists).astype(np.int64)
+            values = np.concatenate(lists)
+            columns[name] = values.astype(np.int64)
+        input_ids = columns["input_ids"]
         starts = segments.starts.numpy()
-        columns["position_ids"] = self._positions(columns["input_ids"], starts, lengths)
+        columns["position_ids"] = self._positions(input_ids, starts, lengths)
         inputs: Inputs = {}
         for name, values in columns.items():
-            padding = (0, segments.filler)
-            filled = np.pad(values, padding, constant_values=self._fill(name))
-            inputs[name] = torch.from_numpy(filled)[None]
+            padded = np.pad(
+                values,
+                pad_width=(0, segments.filler),
+                constant_values=self._fill(name),
+            )
+            inputs[name] = torch.from_numpy(padded)[None]
         inputs["segments"] = segments
         return inputs
 
-    def _pad(self, rows: dict[str, list[list[int]]], lengths: IntArray) -> Inputs:
+    def _pad(self, rows: TokenLists, lengths: IntArray) -> Inputs:
         """Makes int64 tensors [num_rows, longest] and `attention_mask`.
 
         The mask is 1 for real tokens and 0 for padding.
         """
-        is_real = np.arange(lengths.max()) < lengths[:, None]
+        positions = np.arange(lengths.max())
+        is_real = positions < lengths[:, None]
         if self.left:
             is_real = is_real[:, ::-1]
         mask = torch.from_numpy(is_real.astype(np.int64))
         inputs: Inputs = {"attention_mask": mask}
         for name, lists in rows.items():
-            padded = np.full(is_real.shape, self._fill(name), dtype=np.int64)
+            fill = self._fill(name)
+            padded = np.full(is_real.shape, fill, dtype=np.int64)
             padded[is_real] = np.concatenate(lists)
             inputs[name] = torch.from_numpy(padded)
         return inputs

@@ -127,7 +127,8 @@ def _check_column(
         guess = _guess(name, key, present)
         raise DataError(
             f"{where}: no column {shown(name)} ({key}); "
-            f"the columns are {columns}{guess}{hint}"
+            f"the columns are {columns}"
+            f"{guess}{hint}"
         )
     if count > 1:
         raise DataError(
@@ -136,8 +137,10 @@ def _check_column(
 
 
 def _list_columns(present: Sequence[str]) -> str:
-    names = ", ".join(_plain(name) for name in present[:_MOST_SHOWN])
-    return f"{names}, ..." if len(present) > _MOST_SHOWN else names
+    names = [_plain(name) for name in present[:_MOST_SHOWN]]
+    if len(present) > _MOST_SHOWN:
+        names.append("...")
+    return ", ".join(names)
 
 
 def _guess(
@@ -146,7 +149,10 @@ def _guess(
     present: Sequence[str],
 ) -> str:
     near = difflib.get_close_matches(name.lower(), present, n=1)
-    return f"; did you mean {key}={_plain(near[0])}?" if near else ""
+    if not near:
+        return ""
+    nearest = _plain(near[0])
+    return f"; did you mean {key}={nearest}?"
 
 
 def _plain(name: str) -> str:

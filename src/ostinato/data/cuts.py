@@ -169,8 +169,9 @@ def _quotas(sizes: IntArray, fraction: float) -> IntArray:
         Quotas, [num_strata].
     """
     wanted = sizes * fraction
+    wanted_total = sizes.sum() * fraction
     quotas = wanted.astype(np.int64)
-    total = max(1, round(sizes.sum() * fraction))
+    total = max(1, round(wanted_total))
     missing = total - quotas.sum()
     by_remainder = np.argsort(quotas - wanted, kind="stable")
     can_give = quotas < sizes - 1

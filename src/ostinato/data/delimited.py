@@ -76,7 +76,8 @@ def _read(
             if not fields:
                 blank_line = blank_line or first_line
                 continue
-            _check_fields(fields, header, f"{name}, line {first_line}", delimiter)
+            where = f"{name}, line {first_line}"
+            _check_fields(fields, header, where, delimiter)
             if blank_line and len(header) == 1:
                 raise DataError(
                     f"{name}, line {blank_line}: blank; "
@@ -120,12 +121,14 @@ def _check_fields(
 ) -> None:
     if len(fields) != len(header):
         separator = "a tab" if delimiter == "\t" else repr(delimiter)
+        num_fields = len(fields)
         raise DataError(
-            f"{where}: {len(fields)} fields where the header has {len(header)}; "
+            f"{where}: {num_fields} fields where the header has {len(header)}; "
             f"put texts that contain {separator} in double quotes"
         )
     first_field = fields[0].removeprefix("\ufeff")
-    if len(header) > 1 and [first_field, *fields[1:]] == header:
+    is_header = [first_field, *fields[1:]] == header
+    if is_header and len(header) > 1:
         raise DataError(
             f"{where}: repeats the header (were files joined?); remove this line"
         )

@@ -89,12 +89,15 @@ def find_files(path: str, key: str) -> list[Path]:
             raise ValueError("it contains a NUL character")
         files = paths.find_files(path)
         if not files:
-            raise DataError(f"{key}={path}: {_why_no_file(path)}")
+            reason = _why_no_file(path)
+            raise DataError(f"{key}={path}: {reason}")
         return files
     except DataError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = str(error)
+        if isinstance(error, OSError):
+            reason = str(error.strerror)
         raise DataError(
             f"{key}={shown(path)}: not a path that can be read ({reason})"
         ) from None
@@ -136,9 +139,11 @@ def _reader(file: Path) -> Reader:
     if is_compressed and suffix == ".parquet":
         is_known = False
     if not is_known:
-        found = "".join(file.suffixes[-2:]) if is_compressed else repr(file.suffix)
+        found = file.suffix
+        if is_compressed:
+            found = "".join(file.suffixes[-2:])
         raise DataError(
-            f"{file}: unknown format {found}; "
+            f"{file}: unknown format {found!r}; "
             "csv, tsv, json, jsonl, txt and parquet can be read, "
             "and all but parquet as .gz"
         )
@@ -209,9 +214,10 @@ def _check_content(
         return
     if not suffix:
         raise DataError(f"{name}: its content is {kind}; give lines of text")
-    remedy = f"save it as {suffix[1:]}, or rename it to match its content"
+    expected = suffix[1:]
+    remedy = f"save it as {expected}, or rename it to match its content"
     if kind == "gzip-compressed":
-        remedy = f"add .gz to its name or save it as {suffix[1:]}"
+        remedy = f"add .gz to its name or save it as {expected}"
     raise DataError(f"{name}: named {suffix} but its content is {kind}; {remedy}")
 
 

@@ -57,7 +57,8 @@ def _read_lines(
     columns.check([columns.text], name, hint)
     for number, line in enumerate(lines, start=1):
         text = line.rstrip("\r\n")
-        yield columns.row(f"line {number}", {columns.text: text})
+        where = f"line {number}"
+        yield columns.row(where, {columns.text: text})
 
 
 def _refuse_json(lines: Iterable[str], name: str) -> Iterator[str]:
@@ -89,7 +90,8 @@ def _read_parquet(
         number = 0
         for batch in batches:
             last = number + len(batch)
-            where = f"{name}, rows {number + 1} to {last}"
+            first = number + 1
+            where = f"{name}, rows {first} to {last}"
             for values in _values(batch, where):
                 number += 1
                 yield columns.row(f"row {number}", values)

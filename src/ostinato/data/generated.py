@@ -88,7 +88,8 @@ def _rows(
         first_topic = topics[number % len(topics)]
         second_topic = first_topic
         if task is not Task.single_label:
-            second_topic = topics[_pick(split, number, 0, len(topics))]
+            choice = _pick(split, number, 0, len(topics))
+            second_topic = topics[choice]
         first = _sentence(split, number, 1, first_topic)
         second = _sentence(split, number, 5, second_topic)
         label = _label(task, [first_topic, second_topic])
@@ -124,10 +125,12 @@ def _sentence(
     topic: str,
 ) -> str:
     words = _TOPICS[topic]
-    subject = words[_pick(split, number, draw, _NUM_SUBJECTS)]
+    subject_number = _pick(split, number, draw, _NUM_SUBJECTS)
+    subject = words[subject_number]
     verb_number = _pick(split, number, draw + 1, _NUM_VERBS)
     verb = words[_NUM_SUBJECTS + verb_number]
-    time = _TIMES[_pick(split, number, draw + 2, len(_TIMES))]
+    time_number = _pick(split, number, draw + 2, len(_TIMES))
+    time = _TIMES[time_number]
     # The page makes all texts of all splits different.
     split_number = list(_NUM_ROWS).index(split)
     page = split_number * _PAGES_PER_SPLIT + number
@@ -140,5 +143,6 @@ def _pick(
     draw: int,
     choices: int,
 ) -> int:
-    seed = derive_seed(0, f"generated/{split}", number, draw)
+    purpose = f"generated/{split}"
+    seed = derive_seed(0, purpose, number, draw)
     return seed % choices

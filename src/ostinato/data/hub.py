@@ -58,15 +58,19 @@ def open_hub(
 
 def _read(table: Dataset, columns: Columns) -> Iterator[Row]:
     convert_label = _label_converter(table.features[columns.label])
-    selected = table.select_columns(list(columns.wanted.values()))
+    names = list(columns.wanted.values())
+    selected = table.select_columns(names)
     number = 0
     for batch in selected.iter(batch_size=_BATCH_SIZE):
         texts = batch[columns.text]
-        pairs = batch[columns.pair] if columns.pair else [None] * len(texts)
+        pairs = [None] * len(texts)
+        if columns.pair:
+            pairs = batch[columns.pair]
         labels = batch[columns.label]
         for text, pair, label in zip(texts, pairs, labels, strict=True):
             number += 1
-            yield Row(f"row {number}", text, pair, convert_label(label))
+            where = f"row {number}"
+            yield Row(where, text, pair, convert_label(label))
 
 
 def _label_converter(feature: Any) -> Callable[[Any], Any]:

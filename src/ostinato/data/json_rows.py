@@ -42,7 +42,8 @@ def read_json(
         return
     pieces = decode(stream, name, _CHUNK)
     for number, value in enumerate(_items(pieces, name), start=1):
-        yield _row(name, columns, f"item {number}", value)
+        where = f"item {number}"
+        yield _row(name, columns, where, value)
 
 
 def read_json_lines(
@@ -54,11 +55,13 @@ def read_json_lines(
     for number, line in enumerate(lines, start=1):
         if not line.strip(_BLANK):
             continue
+        where = f"line {number}"
         try:
             value = _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}, line {number}: {_reason(error)}") from error
-        yield _row(name, columns, f"line {number}", value)
+            reason = _reason(error)
+            raise DataError(f"{name}, {where}: {reason}") from error
+        yield _row(name, columns, where, value)
 
 
 def _row(
@@ -73,7 +76,8 @@ def _row(
             f"{name}, {where}: not a JSON object; "
             f"each row is an object, e.g. {{{key}: ...}}"
         )
-    columns.check(list(value), f"{name}, {where}")
+    present = list(value)
+    columns.check(present, f"{name}, {where}")
     return columns.row(where, value)
 
 
@@ -95,7 +99,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"not JSON ({error.msg} at position {error.pos + 1})"
+        position = error.pos + 1
+        return f"not JSON ({error.msg} at position {position})"
     if isinstance(error, RecursionError):
         return "nested too deeply; each row is a JSON object with plain values"
     # For a number with too many digits, Python adds a remedy that users cannot apply.
@@ -125,9 +130,11 @@ def _items(pieces: Iterator[str], name: str) -> Iterator[Any]:
             # The item may only be cut off at the end of the text that was read.
             if text.read_more():
                 continue
-            raise DataError(f"{name}, item {number}: not JSON ({error.msg})") from error
+            reason = f"not JSON ({error.msg})"
+            raise DataError(f"{name}, item {number}: {reason}") from error
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}, item {number}: {_reason(error)}") from error
+            reason = _reason(error)
+            raise DataError(f"{name}, item {number}: {reason}") from error
         yield value
         number += 1
     if text.has_rest():
@@ -180,15 +187,17 @@ class _ListText:
         Each attempt for the same item reads twice as much as the one before. This keeps
         the time for repeated decoding linear in the size of the file.
         """
+        rest = self._text[self._position :]
         more = _read(self._pieces, self._size)
-        self._text = self._text[self._position :] + more
+        self._text = rest + more
         self._position = 0
         self._size *= 2
         return bool(more)
 
     def has_rest(self) -> bool:
         """Whether anything but white space is left."""
-        unread = chain([self._text[self._position :]], self._pieces)
+        rest = self._text[self._position :]
+        unread = chain([rest], self._pieces)
         return any(piece.strip(_BLANK) for piece in unread)
 
     def _skip_space(self) -> None:

@@ -64,7 +64,8 @@ def scan(
         _write(file, scanner, sources)
         # Two processes that store the same rows replace each other's file by an equal
         # one, because the name depends on the content.
-        stored = file.replace(folder / f"{scanner.sha256}.arrow")
+        target = folder / f"{scanner.sha256}.arrow"
+        stored = file.replace(target)
     texts = Dataset.from_file(str(stored))
     return scanner.rows(name, texts)
 
@@ -97,12 +98,15 @@ class _Scanner:
         self._with_pair = with_pair
         self._labels = labels
         self._label_sets: dict[tuple[str, ...], int] = {}
-        self._label_keys: array[Any] = array("f" if self._is_regression else "q")
+        typecode = "f" if self._is_regression else "q"
+        self._label_keys: array[Any] = array(typecode)
         self._text_keys = array("Q")
         self._empty = bytearray()
         self._digests = bytearray()
-        names = ["text", "text_pair"] if with_pair else ["text"]
-        self.schema = pa.schema([(name, pa.string()) for name in names])
+        fields = [("text", pa.string())]
+        if with_pair:
+            fields.append(("text_pair", pa.string()))
+        self.schema = pa.schema(fields)
 
     def batches(self, source: RowSource) -> Iterator[pa.RecordBatch]:
         """Checks and counts the rows of a source; yields their texts."""
@@ -117,7 +121,8 @@ class _Scanner:
             try:
                 texts = self._add(row)
             except ValueError as error:
-                raise DataError(f"{source.name}, {row.where}: {error}") from None
+                where = f"{source.name}, {row.where}"
+                raise DataError(f"{where}: {error}") from None
             yield texts
 
     def _add(self, row: Row) -> list[str]:
@@ -130,10 +135,13 @@ class _Scanner:
         if self._with_pair:
             texts.append(text_of(row.pair))
         label = self._format.parse(row.label)
-        label_key = label if isinstance(label, float) else self._label_key(label)
-        self._label_keys.append(label_key)
+        if isinstance(label, float):
+            self._label_keys.append(label)
+        else:
+            self._label_keys.append(self._label_key(label))
         content = json.dumps([label, *texts], ensure_ascii=False)
-        self._digests += hashlib.sha256(content.encode()).digest()
+        digest = hashlib.sha256(content.encode())
+        self._digests += digest.digest()
         normalised = [" ".join(text.split()) for text in texts]
         self._text_keys.append(_text_key(normalised))
         self._empty.append(not any(normalised))
@@ -174,8 +182,10 @@ class _Scanner:
         targets: NDArray[Any] = label_keys
         if not self._is_regression:
             targets = self._target_of_each_set(labels)[label_keys]
-        label_table = InMemoryTable.from_arrays([label_column(targets)], ["label"])
-        table = concatenate_datasets([texts, Dataset(label_table)], axis=1)
+        column = label_column(targets)
+        label_table = InMemoryTable.from_arrays([column], ["label"])
+        label_rows = Dataset(label_table)
+        table = concatenate_datasets([texts, label_rows], axis=1)
         digests = np.frombuffer(self._digests, np.uint8)
         return Rows(
             name=name,
@@ -213,15 +223,17 @@ class _Scanner:
             for (name,), set_number in self._label_sets.items():
                 targets[set_number] = class_numbers[name]
             return targets
-        multi_hot = np.zeros((num_sets, len(labels)), np.float32)
+        shape = (num_sets, len(labels))
+        multi_hot = np.zeros(shape, np.float32)
         for names, set_number in self._label_sets.items():
             for name in names:
-                multi_hot[set_number, class_numbers[name]] = 1
+                class_number = class_numbers[name]
+                multi_hot[set_number, class_number] = 1
         return multi_hot
 
 
 def _text_key(normalised: list[str]) -> int:
     """64-bit hash of the normalised texts of a row."""
     text = _PAIR_SEPARATOR.join(normalised)
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+    digest = hashlib.blake2b(text.encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")

@@ -40,11 +40,13 @@ def open_split(cfg: DataConfig, split: str) -> list[RowSource] | None:
         if not hub_split:
             return None
         return [open_hub(cfg, hub_split, columns)]
-    file = fetch_data(str(cfg.name)).get(split)
+    files = fetch_data(str(cfg.name))
+    file = files.get(split)
     if file is None:
         return None
+    name = f"{cfg.name}[{split}]"
     rows = read_tab(file, _ASSET_COLUMNS)
-    return [RowSource(f"{cfg.name}[{split}]", rows)]
+    return [RowSource(name, rows)]
 
 
 def columns_of(cfg: DataConfig) -> Columns:

@@ -199,7 +199,8 @@ def _cut(
         notes.append("no test split: no test metrics")
     for counter, (name, rows) in enumerate(list(used.items())):
         limit = getattr(cfg, f"limit_{name}")
-        used[name] = subset(rows, limit, seeds.derive("subsample", counter))
+        seed = seeds.derive("subsample", counter)
+        used[name] = subset(rows, limit, seed)
         num_used = len(used[name])
         if num_used < len(rows):
             notes.append(

@@ -26,8 +26,9 @@ def round_up(lengths: Lengths, budget: int) -> Counts:
         Sizes, [num_rows]; at least 1 and at most the budget.
     """
     sizes = np.maximum(lengths.astype(np.int64), 1)
-    exponents = np.floor(np.log2(sizes)).astype(np.int64)
-    steps = 2 ** np.maximum(exponents - 4, 0)
+    exponents = np.floor(np.log2(sizes))
+    step_exponents = np.maximum(exponents.astype(np.int64) - 4, 0)
+    steps = 2**step_exponents
     steps_needed = -(-sizes // steps)
     rounded = steps_needed * steps
     return np.asarray(np.minimum(rounded, budget))
@@ -65,7 +66,8 @@ def assign_batches(
     distinct = distinct[::-1]
     counts = counts[::-1]
     # At most one batch is less than half full, so this many batches always suffice.
-    enough_batches = 2 * int(sizes.sum() // budget) + 2
+    full_batches = int(sizes.sum() // budget)
+    enough_batches = 2 * full_batches + 2
     first_fit = _fill(distinct, counts, enough_batches, budget)
     assert first_fit is not None
     if batching is Batching.bucketed:
@@ -126,8 +128,11 @@ def _fill(
     loads = np.zeros(num_batches, np.int64)
     batch_numbers = np.arange(num_batches)
     assigned = []
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        limit = _lowest_limit(loads, size, count, budget) if level else budget
+    by_size = zip(sizes.tolist(), counts.tolist(), strict=True)
+    for size, count in by_size:
+        limit = budget
+        if level:
+            limit = _lowest_limit(loads, size, count, budget)
         room = _room(loads, size, limit)
         # The first batches take as many rows as they have room for, until none is left.
         taken_so_far = np.minimum(np.cumsum(room), count)

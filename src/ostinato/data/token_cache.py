@@ -53,7 +53,8 @@ def _record(folder: Path, key: str) -> Path:
 
 def _damaged_files(folder: Path, key: str) -> list[str]:
     record = _record(folder, key)
-    digests: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))
+    text = record.read_text(encoding="utf-8")
+    digests: dict[str, str] = json.loads(text)
     damaged = []
     for name, sha256 in digests.items():
         if digest_file(folder / name) != sha256:

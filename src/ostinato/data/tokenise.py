@@ -104,7 +104,10 @@ def tokenise(
             "choose another model.name"
         )
     key = _key(split, tokenizer, max_length)
-    with cache_folder("tokens") as folder, FileLock(folder / f"{key}.lock"):
+    with (
+        cache_folder("tokens") as folder,
+        FileLock(folder / f"{key}.lock"),
+    ):
         is_cached = token_cache.is_complete(folder, key)
         if not is_cached:
             token_cache.remove(folder, key)
@@ -118,8 +121,10 @@ def tokenise(
         )
         if not is_cached:
             token_cache.write_record(folder, key, table)
-    lengths = pc.list_value_length(table.data.column("input_ids")).to_numpy()
-    truncated = pc.mean(table.data.column("truncated")).as_py()
+    input_ids = table.data.column("input_ids")
+    lengths = pc.list_value_length(input_ids).to_numpy()
+    is_truncated = table.data.column("truncated")
+    truncated = pc.mean(is_truncated).as_py()
     return TokenisedSplit(
         name=split.name,
         rows=table.remove_columns("truncated"),
@@ -139,7 +144,9 @@ def _map_texts(
     """Encodes the rows to a file, or reads the file if it exists."""
     columns = [name for name in ("text", "text_pair") if name in rows.column_names]
     names = [name for name in _COLUMNS if name in tokenizer.model_input_names]
-    features = {name: List(Value(_COLUMNS[name])) for name in names}
+    features = {}
+    for name in names:
+        features[name] = List(Value(_COLUMNS[name]))
     features["truncated"] = Value("bool")
     datasets.disable_progress_bars()
     return rows.map(
@@ -172,7 +179,9 @@ def _encode(
         max_length=max_length,
         padding=False,
     )
-    columns: dict[str, list[Any]] = {name: encoded[name] for name in names}
+    columns: dict[str, list[Any]] = {}
+    for name in names:
+        columns[name] = encoded[name]
     encodings = encoded.encodings or []
     columns["truncated"] = [bool(encoding.overflowing) for encoding in encodings]
     return columns
@@ -209,10 +218,13 @@ def _digest(parts: list[Any]) -> str:
 
 def _labels(rows: Dataset) -> NDArray[Any]:
     """The label column as an array."""
-    labels = rows.with_format("arrow").select_columns("label")[:]
-    column = labels.column("label").combine_chunks()
-    if isinstance(rows.features["label"], List):
+    arrow_rows = rows.with_format("arrow")
+    table = arrow_rows.select_columns("label")[:]
+    column = table.column("label").combine_chunks()
+    is_multi_hot = isinstance(rows.features["label"], List)
+    if is_multi_hot:
         values = column.flatten().to_numpy()
-        return np.ascontiguousarray(values.reshape(len(rows), -1))
+        multi_hot = values.reshape(len(rows), -1)
+        return np.ascontiguousarray(multi_hot)
     targets: NDArray[Any] = column.to_numpy()
     return targets

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
 
-Manifest = dict[str, dict[str, str | int]]
+FileRecord = dict[str, str | int]
+Manifest = dict[str, FileRecord]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Wheel:
     @property
     def key(self) -> str:
         """Name in the cache; it depends on the wheel and the members."""
-        content = "/".join([self.sha256, self.root, *self.members])
+        parts = [self.sha256, self.root, *self.members]
+        content = "/".join(parts)
         digest = hashlib.sha256(content.encode()).hexdigest()
         name = self.requirement.replace("==", "-")
         return f"{name}-{digest[:12]}"
@@ -193,7 +195,7 @@ def _is_plain_name(name: str) -> bool:
     return name not in (".", "..") and Path(name).name == name
 
 
-def _store(source: IO[bytes], target: Path) -> dict[str, str | int]:
+def _store(source: IO[bytes], target: Path) -> FileRecord:
     """Copies a member to disk; returns its SHA-256 and size."""
     digest = hashlib.sha256()
     size = 0
