@@ -132,8 +132,7 @@ def _duplicates_line(name: str, counts: dict[str, Any]) -> str:
     duplicates = counts["duplicates"]
     num_rows = counts["rows"]
     conflicts = counts["conflicting_duplicates"]
-    line = f"{name}: {duplicates:,} of {num_rows:,} rows "
-    line += "repeat an earlier text"
+    line = f"{name}: {duplicates:,} of {num_rows:,} rows repeat an earlier text"
     if conflicts:
         line += f"; {conflicts:,} texts have different labels"
     return line
