@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from ostinato.model import attention
+from ostinato.model import attention, layout
 from ostinato.model.dropout import Dropout, Masks, kept_share, replace_dropout
 
 
@@ -41,13 +41,13 @@ def test_logits_and_gradients_agree_with_padding(name, lengths, multiple):
 
 @pytest.mark.parametrize("size", [1, 400, 1500])
 def test_attention_in_groups_of_any_size_agrees_with_padding(size, monkeypatch):
-    monkeypatch.setattr(attention, "_GROUP", size)
+    monkeypatch.setattr(layout, "MAX_PRODUCTS", size)
     padded, packed = classifiers("bert")
     columns, weight = rows([LONGEST, 3, 4, 4, 19, 20, 1, 30]), torch.randn(8, 3)
     expected, theirs = gradients(*padded, columns, weight)
-    attention._Layout.of.cache_clear()
+    layout.layout_of.cache_clear()
     logits, ours = gradients(*packed, columns, weight)
-    attention._Layout.of.cache_clear()
+    layout.layout_of.cache_clear()
     assert_close(logits, expected)
     assert_all_close(ours, theirs)
 
