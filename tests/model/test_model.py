@@ -1,4 +1,4 @@
-"""The head is a function of its seed, dropout is set, and a saved folder is complete."""
+"""The head is a function of its seed, and a saved folder is complete."""
 
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def test_words_are_numbered_by_frequency_and_then_by_alphabet():
         ),
         (
             {"pretrained": True, "name": "./nowhere"},
-            r"model\.name=\./nowhere: no such folder",
+            r"model\.name=\./nowhere: the folder does not exist",
         ),
     ],
 )

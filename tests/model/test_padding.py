@@ -1,4 +1,4 @@
-"""Tokenizer and config have one pad token, and rows that cannot be pooled are refused."""
+"""Tokenizer and config have one pad token; rows without a token to pool are refused."""
 
 import numpy as np
 import pytest

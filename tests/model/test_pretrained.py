@@ -1,4 +1,4 @@
-"""A model folder is only data: its code never runs, and damage is reported in one line."""
+"""A model folder is only data: its code never runs; damage is reported in one line."""
 
 import json
 import os

@@ -50,7 +50,11 @@ def probe_rows(tokenizer: PreTrainedTokenizerBase, rows: Rows | None = None) -> 
 
 
 def _unequal_rows(rows: Rows) -> Rows | None:
-    """Chooses three of the first rows; None if all have the same length or one is empty."""
+    """Chooses three of the first rows.
+
+    Returns:
+        The rows; None if they have the same length or if one is empty.
+    """
     lengths = [len(ids) for ids in rows["input_ids"][:_NUM_CANDIDATES]]
     order = np.argsort(lengths, kind="stable")
     shortest = order[0]
@@ -100,7 +104,7 @@ class Agreement:
         """Explains why batches of this collator cannot be used.
 
         Args:
-            collator: for the form of batches that the model takes now.
+            collator: for the form of batches that the model accepts now.
 
         Returns:
             The reason; None if the logits are equal.

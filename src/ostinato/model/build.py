@@ -138,7 +138,7 @@ def _architecture(cfg: ModelConfig) -> PreTrainedConfig:
         raise
     except ValueError as error:
         key = f"model.architecture.model_type={model_type}"
-        problem = f"{key}: transformers has no such architecture"
+        problem = f"{key}: transformers does not have this architecture"
         raise ConfigError([problem]) from error
     except Exception as error:  # the checks of configs raise errors of any class
         reason = textwrap.shorten(str(error), 200)
@@ -154,7 +154,7 @@ def _check_names(model_type: str, values: Iterable[str], known: Iterable[str]) -
     for name in set(values) - set(known):
         near = get_close_matches(name, known, n=1, cutoff=0.9)
         if near:
-            guess = f"{model_type} has no such value; did you mean {near[0]}?"
+            guess = f"{model_type} does not have this value; did you mean {near[0]}?"
             raise ConfigError([f"model.architecture.{name}: {guess}"])
 
 

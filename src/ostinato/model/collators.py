@@ -41,7 +41,7 @@ def configure_batching(
         tokenizer: of the model, with the model's pad token; changed in place.
         batching: the wanted batching.
         masks: source of the dropout masks of attention weights.
-        rows: tokenised texts to compare; None takes a few words.
+        rows: tokenised texts to compare; None for a few words.
         autocast: the run's precision.
 
     Raises:
@@ -55,7 +55,7 @@ def configure_batching(
 
 
 def collator_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    """Returns the collator for the batches that the model takes now.
+    """Returns the collator for the batches that the model accepts now.
 
     Args:
         model: the classifier, packed or not.

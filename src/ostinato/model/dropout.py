@@ -87,7 +87,9 @@ class Dropout(nn.Dropout):
         if not self.training or self.p == 0 or input.device.type != "cpu":
             return super().forward(input)
         mask = self._masks.keep(input.shape, self.p, input.device)
-        output: Tensor = _Drop.apply(input, mask, kept_share(self.p))  # type: ignore[no-untyped-call]
+        output: Tensor = _Drop.apply(  # type: ignore[no-untyped-call]
+            input, mask, kept_share(self.p)
+        )
         return output
 
 

@@ -36,7 +36,8 @@ class Options:
         """Draws an int8 mask for attention weights; None without dropout."""
         if self.masks is None or not self.dropout:
             return None
-        return self.masks.keep(weights.shape, self.dropout, weights.device)
+        mask: Tensor = self.masks.keep(weights.shape, self.dropout, weights.device)
+        return mask
 
 
 # If this were compiled, it would be compiled again for the lengths of each batch.

@@ -1,4 +1,4 @@
-"""The head of a pretrained model: kept, or replaced with a new one from its own seed."""
+"""Keeps the head of a pretrained model, or replaces it with a new one from a seed."""
 
 import logging
 import re

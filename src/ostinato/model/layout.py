@@ -110,7 +110,7 @@ def layout_of(
         lengths: tokens of each text.
         filler: tokens after the last text.
         num_heads: attention heads.
-        device: where the layout's tensors are needed.
+        device: device of the layout's tensors.
     """
     groups = group_texts(lengths)
     text_lengths = np.array(lengths)  # [R]
@@ -127,7 +127,7 @@ def layout_of(
         positions = np.arange(group.length)  # [L]
         is_token = positions < text_lengths[texts, None]  # [N, L]
         padding.append(_padding(is_token, device))
-        rows = _rows(starts[texts], is_token, num_heads)  # [N, H, L]
+        rows = _row_numbers(starts[texts], is_token, num_heads)  # [N, H, L]
         filled = np.repeat(is_token[:, None], num_heads, axis=1)  # [N, H, L]
         rows_of_groups.append(rows.ravel())
         filled_of_groups.append(filled.ravel())
@@ -158,7 +158,7 @@ def _padding(is_token: NDArray[np.bool_], device: torch.device) -> Tensor | None
     return torch.from_numpy(is_empty).float().to(device)
 
 
-def _rows(
+def _row_numbers(
     starts: NDArray[np.int64], is_token: NDArray[np.bool_], num_heads: int
 ) -> NDArray[np.int64]:
     """Numbers the rows of [T * H, D] that a group reads, [N, H, L].

@@ -32,7 +32,7 @@ def is_packed(model: PreTrainedModel) -> bool:
 
 
 def pack(model: PreTrainedModel, masks: Masks) -> None:
-    """Changes a classifier in place so that it takes packed batches only.
+    """Changes a classifier in place so that it accepts packed batches only.
 
     Args:
         model: a classifier of a family that `can_pack` accepts.
@@ -43,7 +43,7 @@ def pack(model: PreTrainedModel, masks: Masks) -> None:
 
 
 def unpack(model: PreTrainedModel) -> None:
-    """Changes a packed classifier back so that it takes padded batches."""
+    """Changes a packed classifier back so that it accepts padded batches."""
     packing = model.__dict__.pop(_NAME, None)
     if packing is not None:
         packing.undo(model)

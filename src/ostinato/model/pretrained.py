@@ -55,7 +55,7 @@ def locate(name: str) -> str:
     if folder is not None:
         return str(folder)
     if Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ConfigError([f"model.name={name}: no such folder"])
+        raise ConfigError([f"model.name={name}: the folder does not exist"])
     return name
 
 
@@ -198,7 +198,7 @@ def refused(cfg: ModelConfig, error: Exception) -> ConfigError:
     if not cfg.pretrained and cfg.architecture is not None:
         problem = f"model.architecture: its values do not fit together ({reason})"
         return ConfigError([problem])
-    remedy = "check the name, the revision and the network, or give a folder"
+    remedy = "check the name, the revision and the network, or use a local folder"
     return ConfigError(
         [f"model.name={cfg.name}: could not be loaded ({reason}); {remedy}"]
     )
