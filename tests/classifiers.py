@@ -1,4 +1,4 @@
-"""Small random classifiers of every family that packs, texts for them, and what they make of these."""
+"""Tiny random classifiers of every family that packs, rows for them, and gradients."""
 
 import copy
 
@@ -7,8 +7,9 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ostinato.data.collate import Collator
+from ostinato.model.collators import first_position
 from ostinato.model.dropout import Masks
-from ostinato.model.packing import _first_position, pack
+from ostinato.model.packing import pack
 
 LONGEST = 40
 BERT_SIZES = {
@@ -17,24 +18,29 @@ BERT_SIZES = {
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
 }
+ROBERTA_SIZES = BERT_SIZES | {
+    "pad_token_id": 1,
+    "max_position_embeddings": LONGEST + 2,
+}
+MODERNBERT_SIZES = BERT_SIZES | {"local_attention": 8, "pad_token_id": 0}
 ARCHITECTURES = {
     "bert": BERT_SIZES,
     "electra": BERT_SIZES | {"embedding_size": 16},
-    "roberta": BERT_SIZES | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
-    "xlm-roberta": BERT_SIZES
-    | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
-    "camembert": BERT_SIZES
-    | {"pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
+    "roberta": ROBERTA_SIZES,
+    "xlm-roberta": ROBERTA_SIZES,
+    "camembert": ROBERTA_SIZES,
     "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 3, "n_heads": 4},
-    "modernbert": BERT_SIZES
-    | {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 0},
-    "modernbert mean": BERT_SIZES
-    | {"local_attention": 8, "pad_token_id": 0, "classifier_pooling": "mean"},
+    "modernbert": MODERNBERT_SIZES | {"global_attn_every_n_layers": 2},
+    "modernbert mean": MODERNBERT_SIZES | {"classifier_pooling": "mean"},
 }
 
 
 def classifiers(name):
-    """The same classifier twice: as transformers makes it, and packed."""
+    """Builds the same classifier twice: as transformers makes it, and packed.
+
+    Returns:
+        Two pairs of a model and its collator: padded, packed.
+    """
     model_type = name.split()[0]
     config = AutoConfig.for_model(
         model_type, vocab_size=60, num_labels=3, **ARCHITECTURES[name]
@@ -43,37 +49,39 @@ def classifiers(name):
         setattr(config, key, 2)
     torch.manual_seed(0)
     padded = AutoModelForSequenceClassification.from_config(config).eval()
-    packed = AutoModelForSequenceClassification.from_config(
-        copy.deepcopy(config)
-    ).eval()
+    padded_collator = Collator(padded.config.pad_token_id)
+    own_config = copy.deepcopy(config)
+    packed = AutoModelForSequenceClassification.from_config(own_config).eval()
     packed.load_state_dict(padded.state_dict())
-    return (padded, Collator(padded.config.pad_token_id)), (packed, collator(packed))
+    packed_collator = collator(packed)
+    return (padded, padded_collator), (packed, packed_collator)
 
 
 def collator(model, masks=None):
-    """Packs the model."""
+    """Packs the model and returns its collator."""
     pack(model, masks or Masks())
     return Collator(
-        model.config.pad_token_id, packed=True, first_position=_first_position(model)
+        model.config.pad_token_id, packed=True, first_position=first_position(model)
     )
 
 
 def rows(lengths, seed=0, pairs=False):
-    """Columns of texts of these lengths."""
+    """Draws columns of texts of these lengths."""
     generator = np.random.default_rng(seed)
     columns = {"input_ids": [generator.integers(5, 60, n).tolist() for n in lengths]}
     if pairs:
-        columns["token_type_ids"] = [
-            [0] * (n // 2) + [1] * (n - n // 2) for n in lengths
-        ]
+        types = [[0] * (n // 2) + [1] * (n - n // 2) for n in lengths]
+        columns["token_type_ids"] = types
     return columns
 
 
 def gradients(model, collator, columns, weight):
-    """Logits, and the gradient of their weighted sum by parameter."""
+    """Returns logits, and the gradient of their weighted sum by parameter."""
     model.zero_grad()
     logits = model(**collator.inputs(columns)).logits
     (logits * weight).sum().backward()
-    return logits, {
-        n: p.grad for n, p in model.named_parameters() if p.grad is not None
-    }
+    by_name = {}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            by_name[name] = parameter.grad
+    return logits, by_name

@@ -50,7 +50,7 @@ FAMILIES = {
 
 
 def family(name, **changes):
-    """The config of a tiny classifier of an architecture, with special tokens inside its vocabulary of 60."""
+    """Returns the config of a tiny classifier with a vocabulary of 60 tokens."""
     tokens = dict.fromkeys(
         ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 2
     )

@@ -31,6 +31,6 @@ def test_more_than_four_per_core_are_refused_before_anything_is_read(
 ):
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     with pytest.raises(
-        ConfigError, match=f"{key}=13: this machine has 3 cores; take at most 12"
+        ConfigError, match=f"{key}=13: this machine has 3 cores; use at most 12"
     ):
         train_in(tmp_path / "run", f"{key}=13")

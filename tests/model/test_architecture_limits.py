@@ -1,4 +1,4 @@
-"""Dropout reaches every part of a model or is refused, and texts are as long as the positions reach."""
+"""Dropout reaches every part of a model or is refused; positions limit the texts."""
 
 import pytest
 import torch
@@ -8,117 +8,107 @@ from transformers import AutoModelForSequenceClassification
 
 from ostinato.config import ModelConfig, Task
 from ostinato.errors import ConfigError
-from ostinato.model.architecture import num_positions, skeleton, wanted_dropout
+from ostinato.model import dropout_fields
+from ostinato.model.architecture import num_positions, skeleton
 from ostinato.model.build import build_classifier, load_tokenizer
+from ostinato.model.dropout_fields import wanted_dropout
 
 WITHOUT_HIDDEN_DROPOUT = {"llama", "qwen2", "qwen3"}
 WITHOUT_ATTENTION_DROPOUT = {"xlnet", "t5"}
+EAGER = ("deberta-v2", "xlnet", "t5", "funnel", "albert", "mpnet")
 
 NEEDED = {"t5": {"decoder_start_token_id": 0}}
 
 
 def build(name, max_length=16, **changes):
-    architecture = {
-        "model_type": name,
-        "vocab_size": 60,
-        **FAMILIES[name],
-        **NEEDED.get(name, {}),
-        **changes.pop("architecture", {}),
-    }
-    attention = (
-        "eager"
-        if name in ("deberta-v2", "xlnet", "t5", "funnel", "albert", "mpnet")
-        else "sdpa"
-    )
+    """Builds a tiny classifier of an architecture with random weights."""
+    architecture = {"model_type": name, "vocab_size": 60, **FAMILIES[name]}
+    architecture |= NEEDED.get(name, {})
+    architecture |= changes.pop("architecture", {})
     cfg = ModelConfig(
         name=name,
         pretrained=False,
         architecture=architecture,
         max_length=max_length,
-        attention=attention,
+        attention="eager" if name in EAGER else "sdpa",
         **changes,
     )
-    return build_classifier(
-        cfg, load_tokenizer(cfg, ["a b c"]), ["x", "y"], Task.single_label, 1
-    )
+    tokenizer = load_tokenizer(cfg, ["a b c"])
+    return build_classifier(cfg, tokenizer, ["x", "y"], Task.single_label, 1)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_dropout_is_what_the_user_asks_for_everywhere_or_is_refused(name):
+def test_dropout_has_the_wanted_value_everywhere_or_is_refused(name):
     if name in WITHOUT_HIDDEN_DROPOUT:
-        with pytest.raises(
-            ConfigError,
-            match=rf"model\.dropout=0\.3: {name} has no such dropout; use model\.dropout=null",
-        ):
+        message = (
+            rf"model\.dropout=0\.3: {name} does not have this dropout; "
+            r"use model\.dropout=null"
+        )
+        with pytest.raises(ConfigError, match=message):
             build(name, dropout=0.3)
         return
     model = build(name, dropout=0.3)
-    hidden = {
-        module.p
-        for path, module in model.named_modules()
-        if isinstance(module, nn.Dropout) and "att" not in path
-    }
-    assert 0.3 in hidden | {
-        getattr(module, "dropout", None) for module in model.modules()
-    }
-    assert hidden <= {0.3, 0.1}
-    silent = build(
-        name,
-        dropout=0.0,
-        **({} if name in WITHOUT_ATTENTION_DROPOUT else {"attention_dropout": 0.0}),
-    ).train()
-    ids = torch.tensor(
-        [[5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6, 7, silent.config.eos_token_id]]
-    )
+    of_modules = set()
+    of_attributes = set()
+    for path, module in model.named_modules():
+        of_attributes.add(getattr(module, "dropout", None))
+        if isinstance(module, nn.Dropout) and "att" not in path:
+            of_modules.add(module.p)
+    assert 0.3 in of_modules | of_attributes
+    assert of_modules <= {0.3, 0.1}
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - WITHOUT_HIDDEN_DROPOUT))
+def test_dropout_of_zero_drops_nothing_in_training_mode(name):
+    changes = {"dropout": 0.0}
+    if name not in WITHOUT_ATTENTION_DROPOUT:
+        changes["attention_dropout"] = 0.0
+    model = build(name, **changes).train()
+    ids = torch.tensor([[5, 6, 7] * 5 + [model.config.eos_token_id]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     torch.manual_seed(0)
-    first = silent(**inputs).logits
+    first = model(**inputs).logits
     torch.manual_seed(1)
-    assert torch.equal(
-        first, silent(**inputs).logits
-    )  # nothing is dropped in training mode
+    assert torch.equal(first, model(**inputs).logits)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_attention_dropout_is_set_or_refused(name):
     if name in WITHOUT_ATTENTION_DROPOUT:
-        with pytest.raises(
-            ConfigError,
-            match=rf"model\.attention_dropout=0\.3: {name} has no such dropout",
-        ):
+        message = rf"model\.attention_dropout=0\.3: {name} does not have this dropout"
+        with pytest.raises(ConfigError, match=message):
             build(name, attention_dropout=0.3)
     else:
         assert set(wanted_dropout(family(name), None, 0.3).values()) == {0.3}
 
 
 def test_a_dropout_that_ignores_the_config_is_named(monkeypatch):
-    from ostinato.model import architecture
-
     def with_fixed_dropout(config):
         model = skeleton(config)
         model.dropout = nn.Dropout(0.25)
         return model
 
-    monkeypatch.setattr(architecture, "skeleton", with_fixed_dropout)
-    with pytest.raises(
-        ConfigError, match=r"model\.dropout=0\.3: dropout of bert ignores it"
-    ):
+    monkeypatch.setattr(dropout_fields, "skeleton", with_fixed_dropout)
+    message = r"model\.dropout=0\.3: dropout of bert ignores it"
+    with pytest.raises(ConfigError, match=message):
         wanted_dropout(family("bert"), 0.3, None)
 
 
-# Positions that the config names, and how many of them a text can use.
+# Positions in the config, and positions that a text can use.
 LIMITS = {
     "bert": (20, 20),
     "roberta": (20, 18),
     "mpnet": (20, 18),
     "electra": (20, 20),
     "albert": (20, 20),
+    "distilbert": (20, 20),
+    "bart": (20, 20),
+    "gpt2": (20, 20),
 }
-LIMITS |= {"distilbert": (20, 20), "bart": (20, 20), "gpt2": (20, 20)}
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_texts_reach_as_far_as_the_positions_and_no_further(name):
+def test_a_text_can_use_all_usable_positions_and_no_more(name):
     named, usable = LIMITS[name]
     config = family(name, max_position_embeddings=named)
     if name == "mpnet":
@@ -128,14 +118,12 @@ def test_texts_reach_as_far_as_the_positions_and_no_further(name):
     ids = torch.full((1, usable), 5)
     ids[0, -1] = 2
     assert torch.isfinite(model(input_ids=ids).logits).all()
+    too_long = torch.cat([torch.full((1, 1), 5), ids], dim=1)
     with pytest.raises((IndexError, RuntimeError)):
-        model(input_ids=torch.cat([torch.full((1, 1), 5), ids], dim=1))
-    sizes = {"max_position_embeddings": named}
-    with pytest.raises(
-        ConfigError,
-        match=r"model\.max_length=21: the model has \d+ positions; take at most",
-    ):
-        build(name, max_length=21, architecture=sizes)
+        model(input_ids=too_long)
+    message = r"model\.max_length=21: the model has \d+ positions; use at most"
+    with pytest.raises(ConfigError, match=message):
+        build(name, max_length=21, architecture={"max_position_embeddings": named})
 
 
 @pytest.mark.parametrize("name", ["xlnet", "t5", "funnel"])

@@ -1,4 +1,4 @@
-"""A checkpoint's own head is kept where its labels are those of the data, and replaced elsewhere."""
+"""A checkpoint keeps its head if the data has the same labels; otherwise it is new."""
 
 import logging
 
@@ -8,7 +8,8 @@ from transformers import AutoModelForSequenceClassification
 
 from ostinato.config import Head, ModelConfig, Task
 from ostinato.errors import ConfigError
-from ostinato.model.build import build_classifier, load_tokenizer, save_classifier
+from ostinato.model.build import build_classifier, load_tokenizer
+from ostinato.model.trained import save_classifier
 
 TINY = {
     "model_type": "bert",
@@ -23,15 +24,23 @@ TEXTS = ["rain rain snow goal"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A checkpoint of a classifier of "a" and "b"."""
+    """A folder with a classifier for the labels "a" and "b"."""
     folder = tmp_path_factory.mktemp("trained") / "ab"
     cfg = ModelConfig(name="tiny", pretrained=False, architecture=TINY, max_length=16)
     tokenizer = load_tokenizer(cfg, TEXTS)
-    save_classifier(
-        build_classifier(cfg, tokenizer, ["a", "b"], Task.single_label, 99),
-        tokenizer,
-        folder,
-    )
+    model = build_classifier(cfg, tokenizer, ["a", "b"], Task.single_label, 99)
+    save_classifier(model, tokenizer, folder)
+    return folder
+
+
+@pytest.fixture
+def encoder(trained, tmp_path):
+    """A folder with the same encoder but without a head."""
+    folder = tmp_path / "encoder"
+    classifier = AutoModelForSequenceClassification.from_pretrained(trained)
+    classifier.base_model.save_pretrained(folder)
+    cfg = ModelConfig(name=str(trained), max_length=16)
+    load_tokenizer(cfg, TEXTS).save_pretrained(folder)
     return folder
 
 
@@ -40,15 +49,20 @@ def build(folder, labels, seed=1, head=Head.auto, task=Task.single_label):
     return build_classifier(cfg, load_tokenizer(cfg, TEXTS), labels, task, seed)
 
 
-def own_head(folder):
+def head_weight(folder, labels, **options):
+    return build(folder, labels, **options).classifier.weight
+
+
+def saved_head(folder):
     return AutoModelForSequenceClassification.from_pretrained(folder).classifier.weight
 
 
-def test_the_head_is_kept_where_its_labels_are_those_of_the_data(trained, caplog):
+def test_the_head_is_kept_if_the_data_has_the_same_labels(trained, caplog):
     with caplog.at_level(logging.INFO):
-        model = build(trained, ["a", "b"])
-    assert torch.equal(model.classifier.weight, own_head(trained))
+        head = head_weight(trained, ["a", "b"])
+    assert torch.equal(head, saved_head(trained))
     assert "model.head=auto: " in caplog.text
+    assert "keeps its head because the data has the same labels" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -63,64 +77,41 @@ def test_the_head_is_kept_where_its_labels_are_those_of_the_data(trained, caplog
     ],
 )
 def test_another_head_is_a_function_of_its_seed_alone(trained, labels, head, task):
-    first, again, other = (
-        build(trained, labels, seed, head, task) for seed in (1, 1, 2)
+    first = build(trained, labels, 1, head, task)
+    again = build(trained, labels, 1, head, task)
+    other = build(trained, labels, 2, head, task)
+    first_head = first.classifier.weight
+    assert torch.equal(first_head, again.classifier.weight)
+    assert not torch.equal(first_head, other.classifier.weight)
+    assert first_head.shape == (len(labels) or 1, 16)
+    encoders = zip(
+        first.base_model.parameters(), other.base_model.parameters(), strict=True
     )
-    assert torch.equal(first.classifier.weight, again.classifier.weight)
-    assert not torch.equal(first.classifier.weight, other.classifier.weight)
-    assert first.classifier.weight.shape == (len(labels) or 1, 16)
-    assert all(
-        torch.equal(p, q)
-        for p, q in zip(
-            first.base_model.parameters(), other.base_model.parameters(), strict=True
-        )
-    )
-    if first.classifier.weight.shape == own_head(trained).shape:
-        assert not torch.equal(first.classifier.weight, own_head(trained))
+    assert all(torch.equal(p, q) for p, q in encoders)
+    if first_head.shape == saved_head(trained).shape:
+        assert not torch.equal(first_head, saved_head(trained))
 
 
-def test_the_new_head_is_the_one_that_a_checkpoint_without_a_head_gets(
-    trained, tmp_path
-):
-    plain = AutoModelForSequenceClassification.from_pretrained(trained)
-    plain.base_model.save_pretrained(tmp_path / "encoder")
-    cfg = ModelConfig(name=str(trained), max_length=16)
-    load_tokenizer(cfg, TEXTS).save_pretrained(tmp_path / "encoder")
-    assert torch.equal(
-        build(tmp_path / "encoder", ["x", "y"]).classifier.weight,
-        build(trained, ["x", "y"]).classifier.weight,
-    )
+def test_a_new_head_does_not_depend_on_the_head_of_the_checkpoint(trained, encoder):
+    labels = ["x", "y"]
+    assert torch.equal(head_weight(encoder, labels), head_weight(trained, labels))
 
 
-def test_keep_is_refused_where_the_head_cannot_be_kept(trained, tmp_path):
-    assert torch.equal(
-        build(trained, ["a", "b"], head=Head.keep).classifier.weight, own_head(trained)
+def test_keep_is_refused_if_the_head_cannot_be_kept(trained, encoder):
+    kept = head_weight(trained, ["a", "b"], head=Head.keep)
+    assert torch.equal(kept, saved_head(trained))
+    message = (
+        r"model\.head=keep: .* other labels \(a, b\) than b, a; use model.head=new"
     )
-    with pytest.raises(
-        ConfigError,
-        match=r"model\.head=keep: .* other labels \(a, b\) than b, a; use model.head=new",
-    ):
+    with pytest.raises(ConfigError, match=message):
         build(trained, ["b", "a"], head=Head.keep)
-    plain = AutoModelForSequenceClassification.from_pretrained(trained)
-    plain.base_model.save_pretrained(tmp_path / "encoder")
-    load_tokenizer(
-        ModelConfig(name=str(trained), max_length=16), TEXTS
-    ).save_pretrained(tmp_path / "encoder")
     with pytest.raises(ConfigError, match="has no trained head"):
-        build(tmp_path / "encoder", ["a", "b"], head=Head.keep)
+        build(encoder, ["a", "b"], head=Head.keep)
 
 
-def test_a_checkpoint_without_a_head_gets_a_new_one_even_if_its_labels_are_those_of_the_data(
-    trained, tmp_path
-):
-    plain = AutoModelForSequenceClassification.from_pretrained(trained)
-    plain.base_model.save_pretrained(tmp_path / "encoder")
-    load_tokenizer(
-        ModelConfig(name=str(trained), max_length=16), TEXTS
-    ).save_pretrained(tmp_path / "encoder")
-    heads = [
-        build(tmp_path / "encoder", ["a", "b"], seed).classifier.weight
-        for seed in (1, 1, 2)
-    ]
-    assert torch.equal(heads[0], heads[1])
-    assert not torch.equal(heads[0], heads[2])
+def test_a_checkpoint_without_a_head_gets_a_new_one_even_for_the_same_labels(encoder):
+    first = head_weight(encoder, ["a", "b"], seed=1)
+    again = head_weight(encoder, ["a", "b"], seed=1)
+    other = head_weight(encoder, ["a", "b"], seed=2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

@@ -1,11 +1,10 @@
-"""A model folder gives its weights and nothing else: its code never runs, its faults are one line each."""
+"""A model folder is only data: its code never runs; damage is reported in one line."""
 
 import json
 import os
 import pickle
 import shutil
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,29 +15,26 @@ from transformers import BertForSequenceClassification, RobertaForSequenceClassi
 from ostinato.config import Head, ModelConfig, Task
 from ostinato.errors import ConfigError
 from ostinato.inference.classifier import TextClassifier
-from ostinato.model.build import build_classifier, load_tokenizer, save_classifier
+from ostinato.model.build import build_classifier, load_tokenizer
+from ostinato.model.trained import save_classifier
 
 LABELS = ("rain", "goal")
 
 
 def build(folder, labels=LABELS, seed=7, **changes):
-    """The classifier that a run with these labels starts from."""
+    """Builds the classifier that a run with these labels starts from."""
     cfg = ModelConfig(name=str(folder), max_length=32, **changes)
-    return build_classifier(
-        cfg, load_tokenizer(cfg, TEXTS), labels, Task.single_label, seed
-    )
+    tokenizer = load_tokenizer(cfg, TEXTS)
+    return build_classifier(cfg, tokenizer, labels, Task.single_label, seed)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A trained classifier of two labels."""
+    """A folder with a trained classifier of two labels."""
     cfg = ModelConfig(**TINY)
     tokenizer = load_tokenizer(cfg, TEXTS)
-    save_classifier(
-        build_classifier(cfg, tokenizer, LABELS, Task.single_label, 1),
-        tokenizer,
-        tmp_path / "model",
-    )
+    model = build_classifier(cfg, tokenizer, LABELS, Task.single_label, 1)
+    save_classifier(model, tokenizer, tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -48,9 +44,8 @@ def saved_head(folder):
 
 def test_a_head_of_the_same_labels_is_kept(folder):
     for head in (Head.auto, Head.keep):
-        assert torch.equal(
-            build(folder, head=head).classifier.weight, saved_head(folder)
-        )
+        kept = build(folder, head=head).classifier.weight
+        assert torch.equal(kept, saved_head(folder))
 
 
 @pytest.mark.parametrize(
@@ -59,48 +54,48 @@ def test_a_head_of_the_same_labels_is_kept(folder):
 def test_a_head_of_other_labels_is_new_and_a_function_of_the_head_seed_alone(
     folder, labels
 ):
-    bare = folder.parent / "bare"
-    shutil.copytree(folder, bare)
-    BertForSequenceClassification.from_pretrained(folder).base_model.save_pretrained(
-        bare
-    )
-    first, again, other = (
-        build(folder, labels),
-        build(folder, labels),
-        build(folder, labels, seed=8),
-    )
-    without = build(bare, labels)
+    without_head = folder.parent / "without_head"
+    shutil.copytree(folder, without_head)
+    encoder = BertForSequenceClassification.from_pretrained(folder).base_model
+    encoder.save_pretrained(without_head)
+    first = build(folder, labels)
+    again = build(folder, labels)
+    other = build(folder, labels, seed=8)
+    from_encoder = build(without_head, labels)
     for name, parameter in first.named_parameters():
         assert torch.equal(parameter, again.get_parameter(name))
-        assert torch.equal(parameter, without.get_parameter(name)), name
+        assert torch.equal(parameter, from_encoder.get_parameter(name)), name
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
-    assert torch.equal(
-        first.base_model.pooler.dense.weight, other.base_model.pooler.dense.weight
-    )
+    pooler = first.base_model.pooler.dense.weight
+    assert torch.equal(pooler, other.base_model.pooler.dense.weight)
     with pytest.raises(ConfigError, match=r"^model\.head=keep: .* other labels"):
         build(folder, labels, head=Head.keep)
 
 
 def test_a_new_head_replaces_a_head_of_the_same_labels(folder):
-    assert not torch.equal(
-        build(folder, head=Head.new).classifier.weight, saved_head(folder)
-    )
+    new = build(folder, head=Head.new).classifier.weight
+    assert not torch.equal(new, saved_head(folder))
 
 
 def test_default_label_names_are_not_the_labels_of_a_run(folder):
-    config = json.loads((folder / "config.json").read_text())
     names = ("LABEL_0", "LABEL_1")
-    config |= {
-        "id2label": dict(enumerate(names)),
-        "label2id": {n: i for i, n in enumerate(names)},
-    }
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = dict(enumerate(names))
+    config["label2id"] = {name: number for number, name in enumerate(names)}
     (folder / "config.json").write_text(json.dumps(config))
     assert not torch.equal(build(folder, names).classifier.weight, saved_head(folder))
 
 
-HOSTILE = (
-    "import pathlib\npathlib.Path({marker!r}).write_text('ran')\nclass Mine: pass\n"
-)
+def load_and_build(folder):
+    """Returns the two ways in which a folder is loaded."""
+    return (lambda: build(folder), lambda: TextClassifier.load(folder, "cpu"))
+
+
+HOSTILE = """
+import pathlib
+pathlib.Path({marker!r}).write_text("ran")
+class Mine: pass
+"""
 AUTO_MAP = {
     "AutoConfig": "mine.Mine",
     "AutoModelForSequenceClassification": "mine.Mine",
@@ -116,19 +111,22 @@ def test_code_of_a_folder_never_runs(folder, file, known_type, monkeypatch):
     (folder / "mine.py").write_text(HOSTILE.format(marker=str(marker)))
     content = json.loads((folder / file).read_text()) | {"auto_map": AUTO_MAP}
     if not known_type:
-        content |= (
-            {"model_type": "mine"}
+        key, value = (
+            ("model_type", "mine")
             if file == "config.json"
-            else {"tokenizer_class": "Mine"}
+            else ("tokenizer_class", "Mine")
         )
+        content[key] = value
     (folder / file).write_text(json.dumps(content))
-    for attempt in (lambda: build(folder), lambda: TextClassifier.load(folder, "cpu")):
+    for attempt in load_and_build(folder):
         with suppress(ConfigError):  # a known type loads without the code
             attempt()
     assert not marker.exists()
 
 
 class _Runs:
+    """Runs a command when it is unpickled."""
+
     def __init__(self, marker):
         self.marker = marker
 
@@ -144,16 +142,16 @@ def test_a_pickle_runs_no_code(folder):
         folder / "pytorch_model.bin",
         pickle_module=pickle,
     )
-    with pytest.raises(
-        ConfigError, match=r"^model\.name=.*could not be loaded"
-    ) as error:
+    message = r"^model\.name=.*could not be loaded"
+    with pytest.raises(ConfigError, match=message) as error:
         build(folder)
     assert "\n" not in str(error.value)
     assert not marker.exists()
 
 
+ADAPTER = b'{"base_model_name_or_path": "other/model", "peft_type": "LORA"}'
 DAMAGE = {
-    "config that is no JSON": ("config.json", b"{"),
+    "config that is not JSON": ("config.json", b"{"),
     "config that is a list": ("config.json", b"[]"),
     "config without a type": ("config.json", b"{}"),
     "garbage weights": ("model.safetensors", b"garbage" * 99),
@@ -162,32 +160,37 @@ DAMAGE = {
     "garbage tokenizer": ("tokenizer.json", b"garbage"),
     "tokenizer that is a list": ("tokenizer.json", b"[]"),
     "no config": ("config.json", None),
-    "an adapter": (
-        "adapter_config.json",
-        b'{"base_model_name_or_path": "other/model", "peft_type": "LORA"}',
-    ),
+    "an adapter": ("adapter_config.json", ADAPTER),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_folder_is_one_line(folder, damage):
+def test_a_damaged_folder_is_refused_in_one_line(folder, damage):
     name, content = DAMAGE[damage]
-    path: Path = folder / name
-    path.unlink(missing_ok=True) if content is None else path.write_bytes(content)
-    for attempt in (lambda: build(folder), lambda: TextClassifier.load(folder, "cpu")):
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    for attempt in load_and_build(folder):
         with pytest.raises(ConfigError) as error:
             attempt()
         assert "\n" not in str(error.value)
 
 
+def test_a_folder_without_a_head_is_not_a_trained_classifier(folder):
+    encoder = BertForSequenceClassification.from_pretrained(folder).base_model
+    encoder.save_pretrained(folder)
+    message = r"not a trained classifier \(classifier\.bias is missing\)$"
+    with pytest.raises(ConfigError, match=message):
+        TextClassifier.load(folder, "cpu")
+
+
 def test_weights_of_another_encoder_are_refused(folder):
-    RobertaForSequenceClassification(family("roberta")).save_pretrained(
-        folder.parent / "other"
-    )
-    shutil.copy(folder.parent / "other" / "model.safetensors", folder)
-    with pytest.raises(
-        ConfigError, match=r"^model\.name=.*weights are missing or have another shape"
-    ):
+    other = folder.parent / "other"
+    RobertaForSequenceClassification(family("roberta")).save_pretrained(other)
+    shutil.copy(other / "model.safetensors", folder)
+    message = r"^model\.name=.*weights are missing or have another shape"
+    with pytest.raises(ConfigError, match=message):
         build(folder)
 
 
@@ -202,17 +205,15 @@ def test_weights_of_another_encoder_are_refused(folder):
         {"intermediate_size": "many"},
     ],
 )
-def test_an_impossible_architecture_is_one_line(changes):
+def test_an_impossible_architecture_is_refused_in_one_line(changes):
     cfg = ModelConfig(**TINY | {"architecture": TINY["architecture"] | changes})
     with pytest.raises(ConfigError, match=r"^model\.architecture") as error:
         build_classifier(cfg, load_tokenizer(cfg, TEXTS), LABELS, Task.single_label, 1)
     assert "\n" not in str(error.value)
 
 
-def test_a_head_cannot_be_kept_from_random_weights():
+def test_random_weights_have_no_head_to_keep():
     cfg = ModelConfig(**TINY, head=Head.keep)
-    with pytest.raises(
-        ConfigError,
-        match=r"^model\.head=keep: model\.pretrained=false has no trained head",
-    ):
+    message = r"^model\.head=keep: model\.pretrained=false has no trained head"
+    with pytest.raises(ConfigError, match=message):
         build_classifier(cfg, load_tokenizer(cfg, TEXTS), LABELS, Task.single_label, 1)

@@ -16,12 +16,12 @@ from ostinato.data.batching import plan_evaluation
 from ostinato.data.collate import to_device
 from ostinato.errors import ConfigError
 from ostinato.model.architecture import num_positions
-from ostinato.model.build import verify_best
+from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.device import choose
 from ostinato.model.dropout import Masks
-from ostinato.model.packing import collator_for
 from ostinato.model.padding import check_rows
 from ostinato.model.pretrained import load_folder
+from ostinato.model.trained import verify_best
 from ostinato.run_dir import RunDir
 from ostinato.scoring.calibration import Calibration, load_calibration
 from ostinato.scoring.metrics import probabilities
@@ -155,7 +155,8 @@ class TextClassifier(Classifier):
         super().__init__(tokenizer, model.config)
         self.model = model.to(device).eval()
         self.device = device
-        self._collator = collator_for(self.model, tokenizer, Batching.packed, Masks())
+        configure_batching(self.model, tokenizer, Batching.packed, Masks())
+        self._collator = collator_of(self.model, tokenizer)
 
     @classmethod
     def load(

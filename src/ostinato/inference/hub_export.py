@@ -7,7 +7,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from ostinato.config import ExportConfig
 from ostinato.errors import ConfigError
-from ostinato.model.build import verify_best
+from ostinato.model.trained import verify_best
 from ostinato.redaction import redact
 from ostinato.run_dir import RunDir
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from ostinato.command_line import command, override
 from ostinato.errors import ConfigError
 from ostinato.inference.classifier import Classifier
-from ostinato.model.packing import padded_collator
+from ostinato.model.collators import padded_collator
 from ostinato.model.pretrained import load_parts
 from ostinato.record.digests import digest_file
 from ostinato.record.schema import Export

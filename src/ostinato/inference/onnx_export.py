@@ -27,9 +27,9 @@ from ostinato.data.splits import load_data
 from ostinato.errors import ConfigError
 from ostinato.inference.classifier import Classifier
 from ostinato.inference.onnx_classifier import FP32, INT8, RECORD, OnnxClassifier
-from ostinato.model.build import load_trained
+from ostinato.model.collators import padded_collator
 from ostinato.model.device import set_threads
-from ostinato.model.packing import padded_collator
+from ostinato.model.trained import load_trained
 from ostinato.record.digests import digest_file
 from ostinato.run_dir import RunDir
 from ostinato.seeding import Seeds

@@ -1,1 +1,1 @@
-"""The classifier: found, built, packed, and run on a device."""
+"""Finds, builds and packs the classifier, and runs it on a device."""

@@ -1,4 +1,7 @@
-"""Whether a classifier gives a text the same logits alone and in a batch. Changes no weight and draws nothing."""
+"""Compares the logits of a text alone with its logits in a batch.
+
+The comparison changes no weight and draws no random number.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,40 +13,61 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.data.collate import Collator, to_device
 
-TOLERANCE = 1e-4  # of the largest logit, in fp32; reordered sums differ by about 1e-6
-_HALF_TOLERANCE = 3e-2  # flash attention computes in half precision only
+# Relative to the largest logit, in fp32. Reordered sums differ by about 1e-6.
+TOLERANCE = 1e-4
+# Flash attention computes in half precision only.
+_HALF_TOLERANCE = 3e-2
 _TEXTS = [
     "a",
     "it will rain",
     "the wind turns to the north and it will be cold in the second half of the day",
 ]
-_LOOKED_AT = 64
+_NUM_CANDIDATES = 64
 
 Rows = dict[str, list[list[int]]]
 
 
 def probe_rows(tokenizer: PreTrainedTokenizerBase, rows: Rows | None = None) -> Rows:
-    """Chooses three short rows of unequal length, of the run's rows where they have two lengths.
+    """Chooses three short rows of unequal length.
 
     Args:
-        tokenizer: makes rows where none fit.
-        rows: column name to one list of integers per row.
+        tokenizer: makes the rows if `rows` has no two lengths.
+        rows: rows of the run, column name to one list of integers per row.
+
+    Returns:
+        Three rows, by column name.
     """
-    names = [
-        name
-        for name in ("input_ids", "token_type_ids")
-        if name in tokenizer.model_input_names
-    ]
     if rows is not None:
-        lengths = [len(ids) for ids in rows["input_ids"][:_LOOKED_AT]]
-        order = np.argsort(lengths, kind="stable")
-        chosen = [order[0], order[len(order) // 4], order[len(order) // 2]]
-        if lengths[chosen[0]] == lengths[chosen[2]]:
-            chosen[2] = order[-1]
-        if 0 < lengths[chosen[0]] < lengths[chosen[2]]:
-            return {name: [column[i] for i in chosen] for name, column in rows.items()}
+        chosen = _unequal_rows(rows)
+        if chosen is not None:
+            return chosen
     encoded = tokenizer(_TEXTS, truncation=True, padding=False)
-    return {name: encoded[name] for name in names}
+    columns = {}
+    for name in ("input_ids", "token_type_ids"):
+        if name in tokenizer.model_input_names:
+            columns[name] = encoded[name]
+    return columns
+
+
+def _unequal_rows(rows: Rows) -> Rows | None:
+    """Chooses three of the first rows.
+
+    Returns:
+        The rows; None if they have the same length or if one is empty.
+    """
+    lengths = [len(ids) for ids in rows["input_ids"][:_NUM_CANDIDATES]]
+    order = np.argsort(lengths, kind="stable")
+    shortest = order[0]
+    short = order[len(order) // 4]
+    middle = order[len(order) // 2]
+    if lengths[shortest] == lengths[middle]:
+        middle = order[-1]
+    if not 0 < lengths[shortest] < lengths[middle]:
+        return None
+    chosen = {}
+    for name, column in rows.items():
+        chosen[name] = [column[shortest], column[short], column[middle]]
+    return chosen
 
 
 class Agreement:
@@ -52,10 +76,11 @@ class Agreement:
     Args:
         model: the classifier as transformers makes it, not packed.
         rows: texts of unequal length.
-        autocast: the run's precision; used only for flash attention, which knows no fp32.
+        autocast: the run's precision; used only for flash attention, which does not
+            support fp32.
 
     Raises:
-        Exception: what the model raises on one text.
+        Exception: an error of the model on a text alone.
     """
 
     def __init__(
@@ -64,81 +89,99 @@ class Agreement:
         rows: Rows,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        self._model, self._rows, self._autocast = model, rows, autocast
+        self._model = model
+        self._rows = rows
+        self._autocast = autocast
         self._half = "flash" in (model.config._attn_implementation or "")
-        alone = Collator(0)  # one row has no padding
-        singles = [
-            {name: [column[i]] for name, column in rows.items()}
-            for i in range(len(rows["input_ids"]))
-        ]
-        self._expected = torch.cat([self._logits(alone, single) for single in singles])
+        no_padding = Collator(0)
+        logits = []
+        for number in range(len(rows["input_ids"])):
+            row = {name: [column[number]] for name, column in rows.items()}
+            logits.append(self._logits(no_padding, row))
+        self._expected = torch.cat(logits)
 
     def problem(self, collator: Collator) -> str | None:
-        """Why batches of this collator cannot be used; None if they give the same logits."""
+        """Explains why batches of this collator cannot be used.
+
+        Args:
+            collator: for the form of batches that the model accepts now.
+
+        Returns:
+            The reason; None if the logits are equal.
+        """
         try:
             found = self._logits(collator, self._rows)
-        except Exception as error:  # whatever an architecture does not take
-            return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-        size = float(self._expected.abs().max())
+        except Exception as error:  # architectures raise errors of any class
+            lines = str(error).strip().splitlines() or [""]
+            return f"{type(error).__name__}: {lines[0]}"
+        largest = float(self._expected.abs().max())
         difference = float((found - self._expected).abs().max())
-        allowed = (_HALF_TOLERANCE if self._half else TOLERANCE) * size
-        if 0 < size < float("inf") and difference <= allowed:  # NaN is refused too
+        tolerance = _HALF_TOLERANCE if self._half else TOLERANCE
+        # A comparison with NaN is false, so NaN is a problem too.
+        if 0 < largest < float("inf") and difference <= tolerance * largest:
             return None
-        return f"logits of a text differ by {difference:.1e} between the text alone and in a batch (size {size:.1e})"
+        return (
+            f"logits of a text differ by {difference:.1e} between the text alone and "
+            f"in a batch (largest logit {largest:.1e})"
+        )
 
     def _logits(self, collator: Collator, rows: Rows) -> Tensor:
         inputs = to_device(collator.inputs(rows), self._model.device)
-        with (
-            _undisturbed(self._model),
-            self._autocast() if self._half else torch.no_grad(),
-        ):
+        precision = self._autocast() if self._half else torch.no_grad()
+        with _undisturbed(self._model), precision:
             logits: Tensor = self._model(**inputs).logits.float()
         return logits
 
 
 @contextmanager
 def _undisturbed(model: PreTrainedModel) -> Iterator[None]:
-    """Evaluation mode, a head that hides no difference, and no complaint about determinism; all undone at the end."""
+    """Prepares a model for one comparison and restores everything at the end.
+
+    Within: evaluation mode, a head that hides no difference, and operations without
+    a deterministic implementation are allowed, because the run may never use them.
+    """
     training = model.training
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     head = _head(model)
-    kept = (
-        []
-        if head is None
-        else [(parameter, parameter.data) for parameter in head.parameters()]
-    )
+    parameters = [] if head is None else list(head.parameters())
+    weights = [parameter.data for parameter in parameters]
     model.eval()
-    torch.use_deterministic_algorithms(
-        False
-    )  # one forward pass; the run itself may never use such an operation
+    torch.use_deterministic_algorithms(False)
     try:
-        for parameter, _ in kept:
+        for parameter in parameters:
             parameter.data = _probe(parameter)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
-        for parameter, data in kept:
+        for parameter, data in zip(parameters, weights, strict=True):
             parameter.data = data
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         model.train(training)
 
 
 def _head(model: PreTrainedModel) -> nn.Linear | None:
-    """The layer that makes the logits: the last one with as many outputs as there are labels."""
-    layers = [
-        m
-        for m in model.modules()
-        if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels
-    ]
-    return layers[-1] if layers else None
+    """Finds the layer that makes the logits.
+
+    It is the last linear layer with as many outputs as labels.
+    """
+    head = None
+    for module in model.modules():
+        if not isinstance(module, nn.Linear):
+            continue
+        if module.out_features == model.config.num_labels:
+            head = module
+    return head
 
 
 def _probe(parameter: Tensor) -> Tensor:
-    """Weights that show a difference in any direction; zero for a bias, which would only hide it."""
+    """Makes weights that show a difference in any direction.
+
+    A bias becomes zero because it would only hide differences.
+    """
     if parameter.ndim == 1:
         return torch.zeros_like(parameter)
-    values = np.random.Generator(np.random.PCG64(0)).standard_normal(
-        tuple(parameter.shape)
-    )
-    return torch.from_numpy(values / parameter.shape[1] ** 0.5).to(parameter)
+    num_inputs = parameter.shape[1]
+    generator = np.random.Generator(np.random.PCG64(0))
+    values = generator.standard_normal(tuple(parameter.shape))
+    return torch.from_numpy(values / num_inputs**0.5).to(parameter)

@@ -1,4 +1,4 @@
-"""Where and in which number format the model computes: decided from what the machine has, never by a stopwatch."""
+"""Device and precision of a run, chosen from the hardware and never by timing."""
 
 import ctypes
 import os
@@ -14,59 +14,67 @@ from ostinato.errors import ConfigError
 
 _DTYPES = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
+# Parameters of glibc's mallopt.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
 
 @dataclass(frozen=True)
 class Compute:
-    """Device and precision of a run, with nothing left to decide."""
+    """Device and precision of a run, without `auto`."""
 
     device: torch.device
     precision: Precision
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        """Runs matrix products in the chosen precision; weights stay fp32."""
+        """Runs matrix products in the chosen precision; weights stay in fp32."""
         dtype = _DTYPES.get(self.precision)
+        enabled = dtype is not None
         with torch.autocast(
-            self.device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=True
+            self.device.type, dtype=dtype, enabled=enabled, cache_enabled=True
         ):
             yield
 
 
 def choose(device: Device, precision: Precision) -> Compute:
-    """Settles `auto`.
+    """Replaces `auto` with a device and a precision of this machine.
 
     Raises:
-        ConfigError: a device that this machine does not have, or a precision that it cannot train in.
+        ConfigError: a device that is not available, or a precision that it does not
+            support for training.
     """
     chosen = _device(device)
     if precision is Precision.auto:
         precision = Precision.bf16 if _fast_bf16(chosen) else Precision.fp32
     if precision is Precision.fp16 and chosen.type != "cuda":
-        raise ConfigError(
-            [
-                f"training.precision=fp16: needs a CUDA GPU, not {chosen.type}; take bf16 or fp32"
-            ]
-        )
+        problem = f"training.precision=fp16: needs a CUDA GPU, not {chosen.type}"
+        raise ConfigError([f"{problem}; use bf16 or fp32"])
     return Compute(chosen, precision)
 
 
 def check_cores(key: str, number: int) -> None:
-    """Refuses so many threads or processes that starting them can end the program.
+    """Refuses numbers of threads or processes that could end the program.
+
+    Args:
+        key: config key of the number, for the error.
+        number: threads or processes.
 
     Raises:
         ConfigError: more than four per core of this machine.
     """
     cores = os.cpu_count() or 1
-    if number > 4 * cores:
-        raise ConfigError(
-            [
-                f"{key}={number}: this machine has {cores} cores; take at most {4 * cores}"
-            ]
-        )
+    most = 4 * cores
+    if number > most:
+        problem = f"{key}={number}: this machine has {cores} cores"
+        raise ConfigError([f"{problem}; use at most {most}"])
 
 
 def set_threads(number: int | None) -> None:
-    """Sets the number of CPU threads; None leaves torch's choice.
+    """Sets the number of CPU threads.
+
+    Args:
+        number: threads; None keeps torch's default.
 
     Raises:
         ConfigError: see `check_cores`.
@@ -77,15 +85,17 @@ def set_threads(number: int | None) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep large blocks for the next step; else the kernel hands them out anew, page after page, zeroed."""
-    mallopt = (
-        getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    )
-    if mallopt is not None:
-        mallopt(
-            -3, 2**30
-        )  # M_MMAP_THRESHOLD: blocks of up to a GiB come from the heap,
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: which does not shrink
+    """Makes glibc keep large freed blocks for the next step.
+
+    Otherwise the kernel maps them again in each step and fills each page with zeros.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    mallopt(_M_MMAP_THRESHOLD, 2**30)  # blocks of up to 1 GiB come from the heap
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # the heap does not shrink
 
 
 def _device(device: Device) -> torch.device:
@@ -95,18 +105,16 @@ def _device(device: Device) -> torch.device:
         Device.cpu: True,
     }
     if device is Device.auto:
-        device = next(d for d, there in available.items() if there)
+        candidates = [name for name in available if available[name]]
+        device = candidates[0]
     if not available[device]:
-        raise ConfigError(
-            [
-                f"training.device={device.value}: this machine (or this build of torch) has none; take auto"
-            ]
-        )
+        problem = f"training.device={device.value}: not available on this machine"
+        raise ConfigError([f"{problem} or in this build of torch; use auto"])
     return torch.device(device.value)
 
 
 def _fast_bf16(device: torch.device) -> bool:
-    """Whether the hardware itself multiplies bf16; emulated, it is slower than fp32."""
+    """Whether the hardware multiplies bf16; emulated bf16 is slower than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

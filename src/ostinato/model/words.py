@@ -1,4 +1,4 @@
-"""A tokenizer of words, for models with random weights that have no tokenizer of their own."""
+"""A tokenizer of words, for models with random weights and no tokenizer files."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -16,30 +16,39 @@ SPECIAL = {
 
 
 def word_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of the most frequent words, ties by alphabet: the same texts give the same one."""
+    """Makes a tokenizer of the most frequent words; the same texts give the same one.
+
+    Args:
+        texts: the texts to count words in.
+        vocab_size: largest number of tokens, special tokens included.
+    """
     normalizer = normalizers.BertNormalizer(lowercase=True)
     splitter = pre_tokenizers.BertPreTokenizer()
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(
-            word
-            for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
-        )
-    words = sorted(counts, key=lambda word: (-counts[word], word))
-    vocabulary = list(dict.fromkeys([*SPECIAL.values(), *words]))[:vocab_size]
-    backend = Tokenizer(
-        models.WordLevel(
-            {word: i for i, word in enumerate(vocabulary)},
-            unk_token=SPECIAL["unk_token"],
-        )
-    )
-    backend.normalizer, backend.pre_tokenizer = normalizer, splitter
-    cls, sep = SPECIAL["cls_token"], SPECIAL["sep_token"]
+        words = splitter.pre_tokenize_str(normalizer.normalize_str(text))
+        counts.update(word for word, _ in words)
+
+    vocabulary = _vocabulary(counts)[:vocab_size]
+    numbers = {word: number for number, word in enumerate(vocabulary)}
+    model = models.WordLevel(numbers, unk_token=SPECIAL["unk_token"])
+    backend = Tokenizer(model)
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = splitter
+    first = SPECIAL["cls_token"]
+    last = SPECIAL["sep_token"]
     backend.post_processor = processors.BertProcessing(
-        (sep, vocabulary.index(sep)), (cls, vocabulary.index(cls))
+        (last, numbers[last]), (first, numbers[first])
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
         **SPECIAL,
     )
+
+
+def _vocabulary(counts: Counter[str]) -> list[str]:
+    """Lists special tokens, then words by frequency; equal counts are alphabetical."""
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    unique = dict.fromkeys([*SPECIAL.values(), *words])
+    return list(unique)

@@ -25,7 +25,8 @@ from ostinato.data.batching import plan_epoch
 from ostinato.data.splits import load_data
 from ostinato.data.tokenise import tokenise
 from ostinato.errors import ConfigError
-from ostinato.model.build import load_tokenizer, locate
+from ostinato.model.build import load_tokenizer
+from ostinato.model.pretrained import locate
 from ostinato.proof.throughput import (
     Measurements,
     bare_loop,

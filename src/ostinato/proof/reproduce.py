@@ -13,7 +13,7 @@ from typing import Any
 
 from ostinato.config import ReproduceConfig, ResumeConfig, RunConfig, TrackerConfig
 from ostinato.errors import ConfigError
-from ostinato.model.build import verify_best
+from ostinato.model.trained import verify_best
 from ostinato.record.drift import changed_config, config_drift, environment_drift
 from ostinato.record.fingerprint import first_difference
 from ostinato.record.schema import Fingerprint, Provenance, Results

@@ -15,8 +15,8 @@ from ostinato.data.splits import load_data, load_split
 from ostinato.data.tokenise import TokenisedSplit, tokenizer_digest
 from ostinato.errors import ConfigError, ResumeRefused
 from ostinato.interruption import stop_on_signals
-from ostinato.model.build import load_trained
 from ostinato.model.packing import pack
+from ostinato.model.trained import load_trained
 from ostinato.progress import progress_bar
 from ostinato.record.digests import digest_array, digest_file, digest_weights
 from ostinato.record.drift import config_drift, environment_drift

@@ -4,11 +4,11 @@ from ostinato.config import Device, Precision, RunConfig, Task, TrainingConfig
 from ostinato.data.splits import Split
 from ostinato.data.tokenise import TokenisedSplit, tokenise
 from ostinato.errors import ConfigError
-from ostinato.model.build import load_trained
+from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.device import Compute, check_cores, choose, set_threads
 from ostinato.model.dropout import Masks
-from ostinato.model.packing import collator_for
 from ostinato.model.padding import check_rows
+from ostinato.model.trained import load_trained
 from ostinato.progress import progress_bar
 from ostinato.record.schema import Provenance
 from ostinato.run_dir import RunDir, read_json
@@ -55,9 +55,10 @@ class Rescorer:
         )
         self._model = model.to(self._compute.device)
         autocast = self._compute.autocast
-        self._collator = collator_for(
+        configure_batching(
             self._model, self._tokenizer, training.batching, Masks(), autocast=autocast
         )
+        self._collator = collator_of(self._model, self._tokenizer)
         self.labels = (
             tuple(model.config.id2label.values())
             if config.data.task is not Task.regression

@@ -21,8 +21,8 @@ from ostinato.errors import (
     TrainingDiverged,
 )
 from ostinato.interruption import Stop
-from ostinato.model.build import digest_classifier, save_classifier
 from ostinato.model.device import Compute
+from ostinato.model.trained import digest_classifier, save_classifier
 from ostinato.record.fingerprint import StepPrint, StepRecord, holds_steps, read_steps
 from ostinato.run_dir import RunDir
 from ostinato.scoring import metrics

@@ -9,7 +9,8 @@ from ostinato.config import Batching, RunConfig
 from ostinato.data.collate import Collator
 from ostinato.data.splits import TextData, load_data
 from ostinato.data.tokenise import TokenisedSplit, tokenise
-from ostinato.model.build import build_classifier, load_tokenizer, locate
+from ostinato.model.build import build_classifier, load_tokenizer
+from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.device import (
     Compute,
     check_cores,
@@ -18,8 +19,8 @@ from ostinato.model.device import (
     set_threads,
 )
 from ostinato.model.dropout import Masks, replace_dropout
-from ostinato.model.packing import collator_for
 from ostinato.model.padding import check_rows
+from ostinato.model.pretrained import locate
 from ostinato.seeding import Seeds, seed_everything, set_determinism
 from ostinato.training.compiling import compile_training
 from ostinato.training.loss import Loss, build_loss
@@ -87,9 +88,10 @@ def prepare(config: RunConfig) -> Prepared:
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
         check_rows(model, split.input_ids(), split.lengths, split.name)
-    collator = collator_for(
+    configure_batching(
         model, tokenizer, training.batching, masks, train.rows[:64], compute.autocast
     )
+    collator = collator_of(model, tokenizer)
     unpacked = training.batching is Batching.packed and not collator.packed
     batching = Batching.bucketed if unpacked else training.batching
     if training.compile:

@@ -1,0 +1,122 @@
+"""Trained classifiers as folders: saved, verified against the record, and loaded."""
+
+import shutil
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from ostinato.errors import ConfigError
+from ostinato.model.pretrained import load_folder
+from ostinato.record.digests import digest_file
+from ostinato.record.drift import changed_config
+from ostinato.run_dir import RunDir, read_json
+from ostinato.storage.atomic import atomic_folder
+
+
+def save_classifier(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    weights: Path | None = None,
+) -> dict[str, str]:
+    """Writes a standard Hugging Face folder completely or not at all.
+
+    An older folder of the same name is replaced.
+
+    Args:
+        model: the classifier.
+        tokenizer: its tokenizer.
+        folder: the folder to write.
+        weights: a file that replaces the model's own weights.
+
+    Returns:
+        SHA-256 of each file by name; see `digest_classifier`.
+    """
+    # The file would contain the truncation and padding of the tokenizer's last call.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    with atomic_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        if weights is not None:
+            shutil.copyfile(weights, temporary / SAFE_WEIGHTS_NAME)
+        return digest_classifier(temporary)
+
+
+def digest_classifier(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file of a classifier that decides predictions.
+
+    Args:
+        folder: a Hugging Face folder.
+
+    Returns:
+        Digests by relative path; all files except the model card.
+    """
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != "README.md":
+            digests[path.relative_to(folder).as_posix()] = digest_file(path)
+    return digests
+
+
+def load_trained(
+    run: RunDir, attention: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Loads the best weights of a run, in fp32, and their tokenizer.
+
+    Args:
+        run: the run's folder.
+        attention: attention implementation.
+
+    Raises:
+        ConfigError: no trained model, or files that differ from the run's record.
+    """
+    if not (run.best / "config.json").is_file():
+        problem = f"run={run.path}: no trained model (best/ is missing)"
+        raise ConfigError([f"{problem}; has the run finished?"])
+    verify_best(run)
+    return load_folder(run.best, attention)
+
+
+def verify_best(run: RunDir) -> None:
+    """Compares `config.yaml` and the files in `best/` with the record of the run.
+
+    A run writes its record at its end, so unfinished runs are not checked. Earlier
+    versions recorded only the weights, without `best_files`.
+
+    Raises:
+        ConfigError: a file is missing, damaged or changed.
+    """
+    if not run.fingerprint.is_file():
+        return
+    changes = changed_config(run)
+    if changes:
+        problems = []
+        for change in changes:
+            problem = f"{run.config}: changed since the run ended ({change})"
+            problems.append(f"{problem}; restore the file")
+        raise ConfigError(problems)
+    record = read_json(run.fingerprint)
+    digests = dict(record.get("best_files", {}))
+    digests[run.best_weights.name] = record.get("best_weights")
+    for name, digest in digests.items():
+        path = run.best / name
+        # Only calibrated predictions need this file, and they check that it exists.
+        if path == run.calibration and not path.exists():
+            continue
+        _verify_file(path, digest)
+
+
+def _verify_file(path: Path, digest: str | None) -> None:
+    """Compares a file with its recorded digest."""
+    remedy = "restore the file, or train again"
+    if not path.is_file():
+        raise ConfigError([f"{path}: missing; {remedy}"])
+    try:
+        found = digest_file(path)
+    except OSError as error:
+        raise ConfigError([f"{path}: not readable ({error.strerror})"]) from None
+    if found != digest:
+        problem = f"{path}: damaged or changed since the run wrote it"
+        raise ConfigError([f"{problem}; {remedy}"])

@@ -1,0 +1,133 @@
+"""A form of batches is used only if a text's logits do not depend on its neighbours."""
+
+import pytest
+import torch
+from closeness import assert_close
+from model_folders import TEXTS, load, together_and_alone
+
+from ostinato.config import Batching
+from ostinato.data.collate import Collator
+from ostinato.errors import ConfigError
+from ostinato.model import packing
+from ostinato.model.collators import collator_of, configure_batching
+from ostinato.model.dropout import Masks
+from ostinato.model.packing import is_packed, unpack
+from ostinato.record.digests import digest_weights
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return load(tmp_path_factory.mktemp("bert"), "bert")
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_padding_uses_the_side_and_the_token_type_of_the_tokenizer(left):
+    collator = Collator(9, pad_token_type_id=3, left=left)
+    inputs = collator.inputs(
+        {"input_ids": [[1, 2, 3], [4]], "token_type_ids": [[0, 0, 2], [1]]}
+    )
+    ids = [9, 9, 4] if left else [4, 9, 9]
+    types = [3, 3, 1] if left else [1, 3, 3]
+    mask = [0, 0, 1] if left else [1, 0, 0]
+    assert inputs["input_ids"].tolist() == [[1, 2, 3], ids]
+    assert inputs["token_type_ids"].tolist() == [[0, 0, 2], types]
+    assert inputs["attention_mask"].tolist() == [[1, 1, 1], mask]
+
+
+@pytest.mark.parametrize(("name", "right"), [("xlnet", "left"), ("gpt2", "right")])
+def test_a_padding_side_that_changes_logits_is_replaced_by_the_other(
+    name, right, tmp_path
+):
+    model, tokenizer = load(tmp_path, name)
+    tokenizer.padding_side = "right" if right == "left" else "left"
+    configure_batching(model, tokenizer, Batching.packed, Masks())
+    assert tokenizer.padding_side == right
+    collator = collator_of(model, tokenizer)
+    rows = {"input_ids": tokenizer(TEXTS)["input_ids"]}
+    together, alone = together_and_alone(model, collator, rows)
+    assert_close(together, alone)
+
+
+def ignore_masks(model):
+    """Makes attention see padding."""
+
+    def remove_mask(module, args, kwargs):
+        return args, kwargs | {"attention_mask": None}
+
+    model.base_model.register_forward_pre_hook(remove_mask, with_kwargs=True)
+
+
+@pytest.mark.parametrize("zero_head", [False, True])
+def test_a_model_that_ignores_the_mask_is_refused_even_with_a_head_of_zeros(
+    zero_head, tmp_path
+):
+    model, tokenizer = load(tmp_path, "bert")
+    if zero_head:
+        torch.nn.init.zeros_(model.classifier.weight)
+    ignore_masks(model)
+    with pytest.raises(ConfigError, match="bert cannot be used in batches") as error:
+        configure_batching(model, tokenizer, Batching.random, Masks())
+    assert "\n" not in str(error.value)
+
+
+def test_packing_that_changes_logits_is_replaced_by_padding_and_the_log_says_why(
+    tmp_path, monkeypatch, caplog
+):
+    model, tokenizer = load(tmp_path, "bert")
+    inputs = Collator(tokenizer.pad_token_id).inputs({"input_ids": [[5, 6, 7], [8]]})
+    before = model(**inputs).logits
+    monkeypatch.setattr(packing, "attend", lambda q, k, v, *_: q)
+    with caplog.at_level("INFO"):
+        configure_batching(model, tokenizer, Batching.packed, Masks())
+    assert not is_packed(model)
+    assert not collator_of(model, tokenizer).packed
+    assert (
+        "bert does not support packed batches; bucketed batches are used "
+        "(logits of a text differ" in caplog.text
+    )
+    assert torch.equal(model(**inputs).logits, before)
+
+
+def test_an_architecture_that_is_not_known_to_pack_gets_padding(tmp_path, caplog):
+    model, tokenizer = load(tmp_path, "albert")
+    with caplog.at_level("INFO"):
+        configure_batching(model, tokenizer, Batching.packed, Masks())
+    assert not collator_of(model, tokenizer).packed
+    assert (
+        "albert does not support packed batches; bucketed batches are used "
+        "(packing does not support this architecture)" in caplog.text
+    )
+
+
+def test_the_comparison_changes_no_weight_no_mode_and_no_random_stream(bert):
+    model, tokenizer = bert
+    model.train()
+    torch.use_deterministic_algorithms(True)
+    weights = digest_weights(model.state_dict())
+    masks = Masks()
+    state = torch.get_rng_state()
+    configure_batching(model, tokenizer, Batching.random, masks)
+    configure_batching(model, tokenizer, Batching.packed, masks)
+    assert torch.equal(state, torch.get_rng_state())
+    mask = masks.keep(torch.Size([64]), 0.5, model.device)
+    fresh_mask = Masks().keep(torch.Size([64]), 0.5, model.device)
+    assert torch.equal(mask, fresh_mask)
+    assert model.training
+    assert torch.are_deterministic_algorithms_enabled()
+    assert digest_weights(model.state_dict()) == weights
+    torch.use_deterministic_algorithms(False)
+    unpack(model.eval())
+
+
+def test_collator_of_changes_neither_model_nor_tokenizer(bert):
+    model, tokenizer = bert
+    configure_batching(model, tokenizer, Batching.packed, Masks())
+    side = tokenizer.padding_side
+    packed = collator_of(model, tokenizer)
+    assert packed.packed
+    assert collator_of(model, tokenizer) == packed
+    assert tokenizer.padding_side == side
+    assert is_packed(model)
+    unpack(model)
+    assert not collator_of(model, tokenizer).packed
+    assert not is_packed(model)
