@@ -151,7 +151,7 @@ def load_trained(
     Raises:
         ConfigError: nothing there, or files that are not those that the run recorded.
     """
-    if not (run.best / "config.json").is_file():
+    if not run.best_config.is_file():
         raise ConfigError(
             [
                 f"run={run.path}: holds no trained model (no best/); has the run finished?"

@@ -88,7 +88,7 @@ def _changed_since(run: RunDir) -> list[str]:
             ]
         )
     if changed := changed_config(run):
-        return [f"config.yaml: {line}" for line in changed]
+        return [f"{run.config.name}: {line}" for line in changed]
     try:
         verify_best(run)
     except ConfigError as error:
