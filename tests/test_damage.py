@@ -18,7 +18,8 @@ from ostinato.config import ComparisonConfig, EvaluateConfig, ReproduceConfig
 from ostinato.errors import ConfigError, UserError
 from ostinato.proof.reproduce import reproduce
 from ostinato.report.page import write_report
-from ostinato.run.train import evaluate, train
+from ostinato.run.evaluate import evaluate
+from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_json, write_config
 
 OPTIONS = (

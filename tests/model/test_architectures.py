@@ -15,7 +15,7 @@ from transformers import (
 from ostinato import TextClassifier
 from ostinato.cli.command import load_run
 from ostinato.config import EvaluateConfig
-from ostinato.run.train import evaluate
+from ostinato.run.evaluate import evaluate
 
 TEXTS = [
     "it will rain tomorrow and the wind turns to the north",

@@ -24,8 +24,8 @@ from ostinato.model.dropout import Masks
 from ostinato.model.packing import collator_for, pack, unpack
 from ostinato.model.padding import check_rows, settle_pad_token
 from ostinato.record.digests import digest_weights
-from ostinato.training.checkpoint import _save_tensors, _with_tied
 from ostinato.training.prepare import prepare
+from ostinato.training.tensor_files import save_tensors, with_tied_tensors
 
 
 def load(folder, name):
@@ -282,14 +282,14 @@ def test_a_packed_batch_with_more_tokens_than_an_int32_counts_is_refused():
 @pytest.mark.parametrize("name", ["bart", "t5"])
 def test_tied_weights_are_saved_once_and_loaded_exactly(name, tmp_path):
     model, _ = load(tmp_path, name)
-    _save_tensors(model.state_dict(), tmp_path / "saved")
+    save_tensors(model.state_dict(), tmp_path / "saved")
     saved = load_file(tmp_path / "saved")
     assert len(saved) < len(model.state_dict())
     before = digest_weights(model.state_dict())
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    model.load_state_dict(_with_tied(model, saved))
+    model.load_state_dict(with_tied_tensors(model, saved))
     assert digest_weights(model.state_dict()) == before
 
 
@@ -301,7 +301,7 @@ def test_views_of_one_memory_and_strided_tensors_are_saved(tmp_path):
         "turned": memory.view(3, 4).T,
         "same": memory,
     }
-    _save_tensors(tensors, tmp_path / "saved")
+    save_tensors(tensors, tmp_path / "saved")
     saved = load_file(tmp_path / "saved")
     assert all(torch.equal(saved[name], tensors[name]) for name in saved)
     assert set(saved) == {"all", "half", "turned"}

@@ -14,7 +14,7 @@ from ostinato import TextClassifier
 from ostinato.cli.command import load_run
 from ostinato.config import EvaluateConfig
 from ostinato.errors import UserError
-from ostinato.run.train import evaluate
+from ostinato.run.evaluate import evaluate
 from ostinato.run_dir import RunDir, read_json
 from ostinato.training import checkpoint
 from ostinato.training.optim import build_optimizer
@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
     run.results.unlink()  # as after a kill before the end
     again = train_in(run.path, *KEPT, f"resume.run={run.path}")
     assert f"{newest} is damaged and passed over" in caplog.text
-    assert f"going on at step {int(before.name[5:])} " in caplog.text
+    assert f"resuming at step {int(before.name[5:])} " in caplog.text
     assert fingerprint(again) == fingerprint(finished)
 
 

@@ -150,7 +150,7 @@ def test_new_checkpoints_stay_although_a_damaged_one_has_a_higher_number(
         "step_00000004"
     ]
     train_in(tmp_path, *EVERY_TWO, f"resume.run={tmp_path}")
-    assert "going on at step 4 " in caplog.text
+    assert "resuming at step 4 " in caplog.text
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_folders_of_other_names_are_neither_counted_nor_deleted(
         ["step_00000004", name]
     )
     train_in(tmp_path, *EVERY_TWO, f"resume.run={tmp_path}")
-    assert "going on at step 4 " in caplog.text
+    assert "resuming at step 4 " in caplog.text
     assert "damaged" not in caplog.text
 
 
@@ -254,5 +254,5 @@ def test_a_last_step_line_that_was_cut_off_costs_no_checkpoint(
     train_until_killed(monkeypatch, 7, run.path, *EVERY_TWO, "training.log_every=1")
     run.steps.write_bytes(run.steps.read_bytes()[:-20])
     train_in(run.path, *EVERY_TWO, f"resume.run={run.path}")
-    assert "going on at step 6 " in caplog.text
+    assert "resuming at step 6 " in caplog.text
     assert [step["step"] for step in fingerprint(run)["steps"]] == list(range(1, 9))
