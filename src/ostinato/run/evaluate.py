@@ -1,5 +1,6 @@
 """Scores a finished run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ostinato.config import EvaluateConfig, RunConfig
@@ -29,15 +30,15 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         DataError: rows that cannot be scored.
     """
     scorer = Rescorer(run, config, cfg.device, cfg.batch_size, cfg.precision)
-    if cfg.path is None:
-        split = _split_of_run(cfg, config)
-    else:
-        split = load_split(config.data, cfg.path, scorer.labels)
-    evaluated, _ = scorer.score(split)
+    evaluated, _ = scorer.score(_chosen_split(cfg, config, scorer.labels))
     return describe(evaluated)
 
 
-def _split_of_run(cfg: EvaluateConfig, config: RunConfig) -> Split:
+def _chosen_split(
+    cfg: EvaluateConfig, config: RunConfig, labels: Sequence[str]
+) -> Split:
+    if cfg.path is not None:
+        return load_split(config.data, cfg.path, labels)
     seeds = Seeds(config.training.seed, config.training.seeds)
     data = load_data(config.data, seeds)
     splits = {"train": data.train, "val": data.val, "test": data.test}

@@ -68,10 +68,8 @@ def _load_best(config: RunConfig, run: RunDir, training: Training) -> PreTrained
 
 
 def _track_test_metrics(training: Training, outcome: Outcome) -> None:
-    values = {}
-    for name, value in outcome.final.items():
-        if name.startswith("test/"):
-            values[name] = value
+    names = [name for name in outcome.final if name.startswith("test/")]
+    values = {name: outcome.final[name] for name in names}
     outcome.trackers.log(training.state.step, values)
 
 
