@@ -26,7 +26,7 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         The metrics, as `results.json` holds them.
 
     Raises:
-        ConfigError: there is no trained model, or no such split.
+        ConfigError: there is no trained model, or the run does not have this split.
         DataError: rows that cannot be scored.
     """
     scorer = Rescorer(run, config, cfg.device, cfg.batch_size, cfg.precision)

@@ -45,15 +45,18 @@ def score_best(
     for split in (training.prepared.val, training.prepared.test):
         if split is None:
             continue
+
         evaluated = training.scorer.score(model, split)
         outcome.results[split.name] = describe(evaluated)
         for name, value in evaluated.scores.metrics.items():
             outcome.final[f"{split.name}/{name}"] = value
+
         save_predictions(run.predictions(split.name), evaluated.logits, split.labels)
         digests[split.name] = digest_array(evaluated.logits)
         _log_metrics(evaluated, split)
         step = training.state.best_step
         _track_plots(evaluated, split, training.scorer, outcome.trackers, step)
+
     _track_test_metrics(training, outcome)
     outcome.results |= _summary(training)
     return digests

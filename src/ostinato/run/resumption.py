@@ -77,8 +77,8 @@ def replace_records(
     """
     if outcome.began:
         return
-    # The config is last: a kill before it leaves a run that is not finished and still
-    # has its own config.
+    # Write the config last: a run that is killed before it is not finished, and still
+    # has the config of its weights.
     run.fingerprint.unlink(missing_ok=True)
     mark_unfinished(run, outcome)
     write_record(run.provenance, provenance)

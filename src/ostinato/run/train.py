@@ -81,14 +81,17 @@ def _train(
             write_config(run, resolved)
         training = _prepare_training(config, run, bar, stop)
         initial_weights = digest_weights(training.prepared.model.state_dict())
+
         provenance = provenance_of(config, training.prepared, config.provenance.diff)
         if resuming:
             provenance["resumed"] = check_drift(config, run, resolved, provenance)
             training.resume()
+
         shown_tracker = redacted(resolved.get("tracker"))
         outcome.results["config"] = {**resolved, "tracker": shown_tracker}
         outcome.trackers = build(config.tracker, run, training.state.step)
         outcome.trackers.start(resolved, provenance)
+
         begin = partial(replace_records, run, outcome, resolved, provenance)
         if not resuming:
             begin()
@@ -96,6 +99,7 @@ def _train(
             training.run(outcome.trackers, until_step, after_step=begin)
         begin()
         write_record(run.provenance, provenance | {"not_deterministic": sorted(warned)})
+
         if until_step is None:
             digests = score_best(config, run, training, outcome)
             fingerprint = fingerprint_of(training, initial_weights, digests)

@@ -89,6 +89,7 @@ def save_checkpoint(
             changed on disk; earlier checkpoints are kept.
     """
     keep_best(run, state.best_sha256)
+
     target = run.checkpoint(state.step)
     with atomic_folder(target) as temporary:
         new = CheckpointDir(temporary)
@@ -96,6 +97,7 @@ def save_checkpoint(
         save_tensors(moments_by_name(model, optimizer), new.optimizer)
         files = {path.name: digest_file(path) for path in (new.weights, new.optimizer)}
         write_record(new.state, {"state": asdict(state), "files": files})
+
     delete_later(run, state.step)
     for old in run.all_checkpoints()[keep:]:
         shutil.rmtree(old.path)
@@ -164,6 +166,7 @@ def _load(
     moments = moments_by_number(model, optimizer, load_file(checkpoint.optimizer))
     if moments is None:
         raise _refused(run, checkpoint, "has moments of another optimizer")
+
     model.load_state_dict(weights)
     # Rates and decays are functions of config and step: they are never restored.
     groups = optimizer.state_dict()["param_groups"]

@@ -3,7 +3,7 @@
 Compilation must not make the result depend on what ran before. torch compiles kernels
 for any sizes, but chooses them by the first sizes that it sees, and a resumed run would
 see others. So every start compiles on the run's first batch. A batch that does not fit
-these kernels, such as a batch of one row, runs uncompiled.
+these kernels (for example a batch of one row) runs uncompiled.
 """
 
 import logging
@@ -56,10 +56,12 @@ def compile_training(
         needs = "torch needs a C++ compiler (CXX, else g++) and Python's headers"
         remedy = "install them, or use training.compile=false"
         raise ConfigError([f"training.compile=true: {needs}; {remedy}"])
+
     # Layers have different hooks, so guards must check them.
     torch._dynamo.config.skip_nnmodule_hook_guards = False
     # Sizes that are equal in the first batch can differ in later ones.
     torch.fx.experimental._config.use_duck_shape = False
+
     has_graphs = _can_use_graphs(collator, cfg, compute)
     options = {
         # Chooses no kernel by measured time.

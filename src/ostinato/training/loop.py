@@ -41,11 +41,9 @@ class Training:
         run: the run folder.
         prepared: data and model.
         scorer: scores the validation split.
-        stop: whether a signal asks the training to stop.
+        stop: holds the signal that requests the training to stop.
 
     Attributes:
-        prepared: data and model.
-        scorer: scores the validation split.
         schedule: epochs and steps.
         learner: model, loss and optimizer.
         best_model: chooses and saves the best weights.
@@ -66,6 +64,7 @@ class Training:
         self.state = TrainState()
         self._run = run
         self._stop = stop
+
         self._order = BatchOrder(self.cfg, prepared)
         self.schedule = self._order.schedule
         self.learner = Learner(
@@ -78,10 +77,11 @@ class Training:
         )
         self.best_model = BestModel(config, run, prepared)
         self._recorder = Recorder(run, self.learner.scaler)
-        self._after_step: Callable[[], None] = _do_nothing
+        self._after_step: Callable[[], None] = lambda: None
         self._first_step = 0
         self._last_step = self.schedule.total_steps
         self._owns_folder = False
+
         self._bar = scorer.bar
         self._task = self._bar.add_task("training", total=self._last_step, status="")
 
@@ -109,7 +109,7 @@ class Training:
         self,
         trackers: Trackers,
         until_step: int | None = None,
-        after_step: Callable[[], None] | None = None,
+        after_step: Callable[[], None] = lambda: None,
     ) -> None:
         """Trains to the last step, until early stopping, or to `until_step`.
 
@@ -127,7 +127,8 @@ class Training:
         total = self.schedule.total_steps
         self._last_step = min(total, until_step or total)
         self._first_step = self.state.step
-        self._after_step = after_step or _do_nothing
+        self._after_step = after_step
+
         self.prepared.model.train()  # Loaded models are in evaluation mode.
         with self._compiled() if self.cfg.compile else nullcontext():
             self._recorder.start(self.state.step, trackers)
@@ -147,21 +148,24 @@ class Training:
     def _loop(self) -> None:
         evaluate_every = self.cfg.eval_every or self.schedule.steps_per_epoch
         save_every = self.cfg.checkpoint_every or evaluate_every
+
         while not self._is_finished():
             self._step()
             self._own_folder()
             self._after_step()
+
             if self._is_due(self.cfg.log_every):
                 self._record()
             if self._is_due(evaluate_every):
                 self._evaluate()
+
             # Read the signal once: it can arrive between two reads.
             stopped_by = self._stop.signal
             if self._is_due(save_every) or self._is_finished() or stopped_by:
                 self._save()
             if stopped_by and not self._is_finished():
-                step, total = self.state.step, self.schedule.total_steps
-                raise interrupted(self._run, stopped_by, step=step, total_steps=total)
+                progress = f"step {self.state.step} of {self.schedule.total_steps}"
+                raise interrupted(self._run, stopped_by, progress)
         self._own_folder()
 
     def _step(self) -> None:
@@ -175,6 +179,7 @@ class Training:
 
         batches = self._order.micro_batches(step)
         result = train_step(self.learner, batches, seed_dropout)
+
         self.state.step += 1
         lr = self.cfg.lr * factor
         self._recorder.add(self.state.step, lr, self._order.rows(step), result)
@@ -198,10 +203,12 @@ class Training:
         # Check first: a checkpoint never holds a training that diverged.
         self._record()
         self._check_weights()
+
         state, learner = self.state, self.learner
         state.steps_sha256 = self._recorder.sha256
         state.scaler = learner.scaler.state_dict()
         state.monitor = self.best_model.monitor
+
         keep = self.cfg.keep_checkpoints
         try:
             save_checkpoint(self._run, state, learner.model, learner.optimizer, keep)
@@ -209,7 +216,7 @@ class Training:
             raise checkpoint_not_written(self._run, state.step, error) from error
 
     def _own_folder(self) -> None:
-        """Makes checkpoints and `best/` those of the step that this session began at.
+        """Makes checkpoints and `best/` those of the step that this session starts from.
 
         Called after the first step, because that step can fail: until then the files of
         an earlier session are kept.
@@ -240,7 +247,3 @@ class Training:
         return compiled(
             self.prepared.model, self.prepared.loss, first, self.prepared.compute
         )
-
-
-def _do_nothing() -> None:
-    pass

@@ -31,6 +31,7 @@ def build_optimizer(model: PreTrainedModel, cfg: TrainingConfig) -> AdamW:
         peak_lr = peak_lrs.get(id(parameter), cfg.lr)
         decays = parameter.ndim >= 2
         groups.setdefault((peak_lr, decays), []).append(parameter)
+
     settings = []
     for (peak_lr, decays), members in groups.items():
         weight_decay = cfg.weight_decay if decays else 0.0
@@ -105,6 +106,7 @@ def _peak_lrs(model: PreTrainedModel, cfg: TrainingConfig) -> dict[int, float]:
         raise ConfigError(
             [f"training.layer_lr_decay={decay}: {layout}; use layer_lr_decay=1"]
         )
+
     top = found.num_layers + 1
     rates = {}
     for key, depth in found.by_parameter.items():

@@ -77,21 +77,23 @@ def prepare(config: RunConfig) -> Prepared:
     training = config.training
     _set_up_libraries(config)
     seeds = Seeds(training.seed, training.seeds)
-    compute = choose(training.device, training.precision)
-    log.info("computing on %s in %s", compute.device, compute.precision.value)
+    compute = _choose_compute(config)
+
     data = _load_texts(config, seeds)
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
     train, val, test = _tokenise_splits(config, data, tokenizer)
     keep_freed_memory()
-    head_seed = seeds.derive("head")
+
     model = build_classifier(
-        config.model, tokenizer, data.labels, data.task, head_seed
+        config.model, tokenizer, data.labels, data.task, seeds.derive("head")
     ).to(compute.device)
+
     loss = build_loss(data.task, training, train.labels, data.labels)
     masks = Masks()
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
         check_rows(model, split.input_ids(), split.lengths, split.name)
+
     sample = train.rows[:64]
     collator = collator_for(
         model, tokenizer, training.batching, masks, sample, compute.autocast
@@ -99,6 +101,7 @@ def prepare(config: RunConfig) -> Prepared:
     batching = _supported_batching(training.batching, collator)
     if training.compile:
         collator = compile_training(model, collator, training, compute)
+
     return Prepared(
         data=data,
         tokenizer=tokenizer,
@@ -121,6 +124,12 @@ def _set_up_libraries(config: RunConfig) -> None:
     check_cores("data.num_workers", config.data.num_workers)
     set_determinism(config.training.determinism)
     seed_everything(config.training.seed)
+
+
+def _choose_compute(config: RunConfig) -> Compute:
+    compute = choose(config.training.device, config.training.precision)
+    log.info("computing on %s in %s", compute.device, compute.precision.value)
+    return compute
 
 
 def _load_texts(config: RunConfig, seeds: Seeds) -> TextData:

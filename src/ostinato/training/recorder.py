@@ -108,10 +108,12 @@ class Recorder:
         """
         if not self._pending:
             return {}
+
         results = [pending.result for pending in self._pending]
         losses = torch.stack([result.loss for result in results]).tolist()
         norms = torch.stack([result.grad_norm for result in results]).tolist()
         self._open_record.append(self._checked_steps(losses, norms))
+
         last = self._pending[-1]
         seconds = time.perf_counter() - self._since
         values = {
@@ -121,6 +123,7 @@ class Recorder:
             "train/rows_per_s": sum(result.num_rows for result in results) / seconds,
             "train/tokens_per_s": sum(r.num_tokens for r in results) / seconds,
         }
+
         # fp16's scaler skips steps whose gradients overflow: their norm is not logged.
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         self.trackers.log(last.step, finite)

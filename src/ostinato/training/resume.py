@@ -37,20 +37,17 @@ def check_resumable(
         raise _refused(run, f"{chosen}, not {monitor}; {remedy}")
 
 
-def interrupted(
-    run: RunDir, number: int, *, step: int, total_steps: int
-) -> Interrupted:
+def interrupted(run: RunDir, number: int, progress: str) -> Interrupted:
     """The error for a training that a signal stopped.
 
     Args:
-        run: the run folder.
+        run: the run folder, with a checkpoint of the last step.
         number: the signal.
-        step: the last step; its checkpoint is written.
-        total_steps: optimizer steps of the whole training.
+        progress: the last step, as "step 3 of 8".
     """
     name = signal.Signals(number).name
-    stopped = f"stopped by {name} after step {step} of {total_steps}"
-    return Interrupted(f"{stopped}; resume with: {resume_command(run)}", number)
+    hint = f"resume with: {resume_command(run)}"
+    return Interrupted(f"stopped by {name} after {progress}; {hint}", number)
 
 
 def changed_while_training(run: RunDir, path: Path) -> CheckpointError:

@@ -70,16 +70,19 @@ def train_step(
     loss, scaler, compute = learner.loss, learner.scaler, learner.compute
     weight = sum(loss.weight(batch.labels) for batch in batches)
     total = torch.zeros((), device=compute.device)
+
     for number, batch in enumerate(batches):
         seed_dropout(number)
         part = batch_loss(learner.model, loss, batch, compute) / weight
         scaler.scale(part).backward()  # type: ignore[no-untyped-call]
         total += part.detach()
+
     scaler.unscale_(learner.optimizer)
     grad_norm = clip_gradients(learner.model, learner.max_grad_norm)
     scaler.step(learner.optimizer)
     scaler.update()
     learner.optimizer.zero_grad(set_to_none=True)
+
     return StepResult(
         loss=total,
         grad_norm=grad_norm.detach(),
