@@ -74,6 +74,7 @@ def test_the_rate_of_the_head_is_that_of_head_and_pooler_alone(name):
     found = rates(name, head_lr=10.0)
     head = parameters_with(found, 10.0)
     assert head == parameters_of_head(found, name)
+    assert head < found.keys()
     assert found.keys() - head == parameters_with(found, 1.0)
 
 
