@@ -12,7 +12,7 @@ from ostinato.config import EvaluateConfig
 def main(config: EvaluateConfig) -> None:
     """Prints the metrics as JSON."""
     run, run_config = load_run(config.run)
-    from ostinato.run.train import evaluate
+    from ostinato.run.evaluate import evaluate
     from ostinato.storage.outputs import check_output, holds, write_metrics
 
     if config.output:

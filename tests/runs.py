@@ -4,10 +4,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
 from ostinato.cli import composition
 from ostinato.config import RunConfig
 from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_json
+from ostinato.training import loop
 
 DEBUG = (
     "experiment=debug",
@@ -18,31 +21,70 @@ DEBUG = (
 )
 
 
+class Killed(BaseException):
+    """Simulates a kill between two steps: no code of the run may catch it."""
+
+
 def configure(*overrides: str) -> tuple[RunConfig, dict]:
-    """The config of the debug preset with overrides, and its resolved form, as the command line makes them."""
+    """The config of the debug preset with overrides, typed and as plain data."""
     composition.register_schemas()
     with composition.hydra_composition():
         cfg = composition.compose_command("train", [*DEBUG, *overrides])
-        config, resolved = (
-            composition.to_config(cfg, RunConfig),
-            composition.masked(cfg),
-        )
+        config = composition.to_config(cfg, RunConfig)
+        resolved = composition.masked(cfg)
     return config, resolved
 
 
 def train_in(folder: Path, *overrides: str, report: bool = False, **options) -> RunDir:
-    """Trains in a folder and returns it; without pictures, which take longer than the run, where none are asked for."""
+    """Trains in a folder and returns it.
+
+    Args:
+        folder: the run folder.
+        *overrides: of the debug preset.
+        report: write the report, which takes longer than the run.
+        **options: of `train`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tracker = (
-        []
-        if any(override.startswith("tracker") for override in overrides)
-        else ["tracker=jsonl"]
-    )
-    config, resolved = configure(*tracker, *overrides)
+    chooses_tracker = any(override.startswith("tracker") for override in overrides)
+    if not chooses_tracker:
+        overrides = ("tracker=jsonl", *overrides)
+    config, resolved = configure(*overrides)
     run = RunDir(folder)
-    with nullcontext() if report else patch("ostinato.run.train.show_run"):
+    with nullcontext() if report else without_report():
         train(config, run, resolved, **options)
     return run
+
+
+def without_report():
+    """Trains without writing the report."""
+    return patch("ostinato.run.train.show_run")
+
+
+def train_until_killed(monkeypatch, step: int, folder: Path, *overrides: str) -> None:
+    """Trains in a folder until the run is killed after a step.
+
+    Args:
+        monkeypatch: pytest's fixture.
+        step: number of steps before the kill.
+        folder: the run folder.
+        *overrides: of the debug preset.
+    """
+    original_step = loop.Training._step
+
+    def step_until_killed(self):
+        if self.state.step == step:
+            raise Killed
+        original_step(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Training, "_step", step_until_killed)
+        with pytest.raises(Killed):
+            train_in(folder, *overrides)
+
+
+def resume(run: RunDir, *overrides: str) -> RunDir:
+    """Resumes a run in its folder."""
+    return train_in(run.path, *overrides, f"resume.run={run.path}")
 
 
 def fingerprint(run: RunDir) -> dict:

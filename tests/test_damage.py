@@ -1,4 +1,7 @@
-"""Random damage to a file of a run folder gives the same answer or one line; no traceback, no other metrics."""
+"""Random damage to a file of a run folder gives the same answer or one line.
+
+It never gives a traceback or other metrics.
+"""
 
 import random
 import shutil
@@ -7,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from runs import DEBUG, configure, fingerprint, train_in
+from runs import DEBUG, configure, fingerprint, train_in, without_report
 
 from ostinato import TextClassifier
 from ostinato.cli.command import _resumed, load_run
@@ -18,7 +21,8 @@ from ostinato.config import ComparisonConfig, EvaluateConfig, ReproduceConfig
 from ostinato.errors import ConfigError, UserError
 from ostinato.proof.reproduce import reproduce
 from ostinato.report.page import write_report
-from ostinato.run.train import evaluate, train
+from ostinato.run.evaluate import evaluate
+from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_json, write_config
 
 OPTIONS = (
@@ -28,20 +32,24 @@ OPTIONS = (
     "training.log_every=1",
 )
 TEXTS = ["market market goal", "rain storm", "the team won " * 20]
+HYDRA = """
+hydra:
+  mode: RUN
+  runtime:
+    choices: {tracker: jsonl}
+"""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run, with Hydra's record, whose predictions, metrics and fingerprint are known."""
+    """A finished run, with Hydra's record of it."""
     run = train_in(tmp_path_factory.mktemp("damage") / "run", *OPTIONS)
-    (run.path / ".hydra").mkdir()
-    overrides = "".join(
-        f"- {override}\n" for override in (*DEBUG, "tracker=jsonl", *OPTIONS)
-    )
-    (run.path / ".hydra" / "overrides.yaml").write_text(overrides)
-    (run.path / ".hydra" / "hydra.yaml").write_text(
-        "hydra:\n  mode: RUN\n  runtime:\n    choices: {tracker: jsonl}\n"
-    )
+    record = run.path / ".hydra"
+    record.mkdir()
+    typed = [*DEBUG, "tracker=jsonl", *OPTIONS]
+    lines = [f"- {override}\n" for override in typed]
+    (record / "overrides.yaml").write_text("".join(lines))
+    (record / "hydra.yaml").write_text(HYDRA)
     return run
 
 
@@ -56,43 +64,37 @@ def by_predict(path):
 
 
 def by_resume(path):
-    """As the command does: from the overrides in Hydra's record."""
+    """Resumes like the command, from the overrides in Hydra's record."""
     with patch.object(sys, "stderr"):
         argv = _resumed([f"resume={path}"])
-    if problems := find_problems("train", argv, multirun=False):
+    problems = find_problems("train", argv, multirun=False)
+    if problems:
         raise ConfigError(problems)
-    config, resolved = configure(
-        *[argument for argument in argv if not argument.startswith("hydra.")]
-    )
-    with patch("ostinato.run.train.show_run"):
-        train(config, RunDir(path), resolved)
-    results = read_json(RunDir(path).results)
-    return fingerprint(RunDir(path)), {
-        split: results[split] for split in ("val", "test")
-    }
+    own = [argument for argument in argv if not argument.startswith("hydra.")]
+    config, resolved = configure(*own)
+    run = RunDir(path)
+    with without_report():
+        train(config, run, resolved)
+    results = read_json(run.results)
+    return fingerprint(run), results["val"], results["test"]
 
 
 def by_reproduce(path):
     folder, config = load_run(str(path))
-    verdict = reproduce(
-        ReproduceConfig(run=str(path), output=str(path.parent / "again"), until_step=2),
-        folder,
-        config,
-    )
+    output = str(path.parent / "again")
+    cfg = ReproduceConfig(run=str(path), output=output, until_step=2)
+    verdict = reproduce(cfg, folder, config)
     if not verdict.identical:
         raise ConfigError(verdict.lines)
     return verdict.lines
 
 
 def by_compare(path):
-    comparison = compare_runs(
-        find_runs([str(path)]), ComparisonConfig(metric="test/accuracy")
-    )
-    scores = [
-        point.score
-        for configuration in comparison.configurations
-        for point in configuration.points
-    ]
+    cfg = ComparisonConfig(metric="test/accuracy")
+    comparison = compare_runs(find_runs([str(path)]), cfg)
+    scores = []
+    for configuration in comparison.configurations:
+        scores += [point.score for point in configuration.points]
     return [score for score in scores if score is not None]
 
 
@@ -116,7 +118,10 @@ def expected(finished, tmp_path_factory):
 
 
 def damage(path: Path, chance: random.Random) -> None:
-    """Cuts the file off, flips a bit, or changes a digit, which often leaves the file readable."""
+    """Cuts the file, flips a bit, or changes a digit.
+
+    With another digit the file is often still readable.
+    """
     content = bytearray(path.read_bytes())
     digits = [at for at, byte in enumerate(content) if chr(byte).isdecimal()]
     kind = chance.random()
@@ -130,47 +135,47 @@ def damage(path: Path, chance: random.Random) -> None:
     path.write_bytes(content)
 
 
-def check(command, finished, expected, place, chance):
+def check_answer_after_damage(command, finished, expected, place, seed):
+    """Damages a random file of a copy of the run, and runs the command on the copy."""
+    chance = random.Random(seed)
     copy = Path(shutil.copytree(finished.path, place / "run"))
-    files = sorted(
-        path for path in copy.rglob("*") if path.is_file() and path.stat().st_size
-    )
-    damaged = chance.choice(files)
+    files = [path for path in sorted(copy.rglob("*")) if path.is_file()]
+    damaged = chance.choice([path for path in files if path.stat().st_size])
     damage(damaged, chance)
-    what = f"{command.__name__} with {damaged.relative_to(copy)} damaged"
-    try:
-        answer = command(copy)
-    except (UserError, SystemExit) as error:
-        answer = error
+    case = f"{command.__name__} with {damaged.relative_to(copy)} damaged"
+    answer = answer_or_error(command, copy)
     if isinstance(answer, SystemExit):
-        assert answer.code == 2, what
-        return
-    if isinstance(answer, UserError):
-        assert all(
-            "\n" not in line for line in getattr(answer, "problems", [str(answer)])
-        ), what
-        return
-    if command is by_report:  # names what is missing or damaged
-        same = answer.replace(str(copy), "") == expected[command]
-        assert same or any(
-            word in answer for word in ("damaged", "missing", "again", "left out")
-        ), what
-    elif command is by_compare:  # a run that is damaged does not count
-        assert answer in (expected[command], []), what
+        assert answer.code == 2, case
+    elif isinstance(answer, UserError):
+        for line in getattr(answer, "problems", [str(answer)]):
+            assert "\n" not in line, case
     else:
-        assert answer == expected[command], what
+        assert is_acceptable(command, answer, expected[command], copy), case
+
+
+def answer_or_error(command, folder):
+    try:
+        return command(folder)
+    except (UserError, SystemExit) as error:
+        return error
+
+
+def is_acceptable(command, answer, expected, folder):
+    if command is by_report:  # It names what is missing or damaged.
+        if answer.replace(str(folder), "") == expected:
+            return True
+        words = ("damaged", "missing", "again", "left out")
+        return any(word in answer for word in words)
+    if command is by_compare:  # A damaged run does not count.
+        return answer in (expected, [])
+    return answer == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_a_damaged_file_never_gives_other_metrics(finished, expected, tmp_path, seed):
-    check(
-        COMMANDS[seed % len(COMMANDS)],
-        finished,
-        expected,
-        tmp_path,
-        random.Random(seed),
-    )
+    command = COMMANDS[seed % len(COMMANDS)]
+    check_answer_after_damage(command, finished, expected, tmp_path, seed)
 
 
 @pytest.mark.proof
@@ -178,13 +183,8 @@ def test_a_damaged_file_never_gives_other_metrics(finished, expected, tmp_path, 
 def test_three_hundred_damaged_files_never_give_other_metrics(
     finished, expected, tmp_path, seed
 ):
-    check(
-        COMMANDS[seed % len(COMMANDS)],
-        finished,
-        expected,
-        tmp_path,
-        random.Random(1000 + seed),
-    )
+    command = COMMANDS[seed % len(COMMANDS)]
+    check_answer_after_damage(command, finished, expected, tmp_path, 1000 + seed)
 
 
 @pytest.mark.parametrize(
@@ -195,33 +195,28 @@ def test_every_file_that_decides_predictions_is_verified(finished, tmp_path, nam
     run = RunDir(shutil.copytree(finished.path, tmp_path / "run"))
     file = run.best / name
     file.write_text(file.read_text() + " ")
+    message = f"{name}: damaged or changed since the run wrote it"
     for command in (by_evaluate, by_predict):
-        with pytest.raises(
-            ConfigError, match=f"{name}: damaged or changed since the run wrote it"
-        ):
+        with pytest.raises(ConfigError, match=message):
             command(run.path)
 
 
-def test_a_changed_record_or_config_is_named(finished, tmp_path):
+def test_a_changed_record_is_named(finished, tmp_path):
     run = RunDir(shutil.copytree(finished.path, tmp_path / "run"))
     for path in (run.results, run.fingerprint, run.provenance):
-        path.write_text(
-            path.read_text()
-            .replace('"cpu"', '"gpu"')
-            .replace('"steps": 8', '"steps": 9')
-            .replace("0.", "1.")
-        )
-        with pytest.raises(
-            ConfigError, match=f"{path.name}: damaged or changed since the run wrote it"
-        ):
+        text = path.read_text().replace('"cpu"', '"gpu"').replace("0.", "1.")
+        path.write_text(text.replace('"steps": 8', '"steps": 9'))
+        message = f"{path.name}: damaged or changed since the run wrote it"
+        with pytest.raises(ConfigError, match=message):
             read_json(path)
-    run = RunDir(shutil.copytree(finished.path, tmp_path / "other"))
-    config, resolved = configure(*OPTIONS, "model.max_length=16")
+
+
+def test_a_changed_config_is_named(finished, tmp_path):
+    run = RunDir(shutil.copytree(finished.path, tmp_path / "run"))
+    _, resolved = configure(*OPTIONS, "model.max_length=16")
     write_config(run, resolved)
-    with pytest.raises(
-        ConfigError,
-        match=r"config\.yaml: changed since the run ended \(model\.max_length: 32 -> 16\)",
-    ):
+    message = r"config\.yaml: changed since the run ended"
+    change = r"\(model\.max_length: 32 -> 16\)"
+    with pytest.raises(ConfigError, match=f"{message} {change}"):
         by_evaluate(run.path)
-    assert config.model.max_length == 16
     assert find_runs([str(run.path)])[0].status == "failed"

@@ -1,14 +1,16 @@
-"""Observers don't disturb: nothing that only looks can move a weight."""
+"""Code that only observes never changes a weight."""
 
 import os
 import random
 
 import pytest
-from runs import fingerprint, train_in
-from test_resume import train_until_killed
+import torch
+from runs import fingerprint, resume, train_in, train_until_killed
+
+from ostinato.run_dir import RunDir
 
 COMBINATIONS = 30
-SHORT = 10  # of them in every run of the tests; `make proof` takes the others
+SHORT = 10  # Of them in every run of the tests; `make proof` runs the others.
 
 
 def draw(rng):
@@ -45,9 +47,7 @@ def plain(tmp_path_factory):
         *(pytest.param(n, marks=pytest.mark.proof) for n in range(SHORT, COMBINATIONS)),
     ],
 )
-def test_no_observer_moves_a_weight(number, plain, tmp_path, monkeypatch):
-    import torch
-
+def test_observers_do_not_change_a_weight(number, plain, tmp_path, monkeypatch):
     chosen = draw(random.Random(number))
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", chosen["parallel_tokenizer"])
     if chosen["cold_cache"]:
@@ -56,18 +56,25 @@ def test_no_observer_moves_a_weight(number, plain, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
     random.seed(os.urandom(8))
     torch.rand(chosen["draws"])
+    run = RunDir(tmp_path / "run")
     options = chosen["options"]
+
     if chosen["killed_at"]:
-        train_until_killed(monkeypatch, chosen["killed_at"], tmp_path / "run", *options)
-        options = [*options, f"resume.run={tmp_path / 'run'}"]
-    seen = fingerprint(train_in(tmp_path / "run", *options))
-    assert seen["weights"] == plain["weights"], chosen
-    assert seen["steps"] == plain["steps"], chosen
+        train_until_killed(monkeypatch, chosen["killed_at"], run.path, *options)
+        resume(run, *options)
+    else:
+        train_in(run.path, *options)
+
+    found = fingerprint(run)
+    assert found["weights"] == plain["weights"], chosen
+    assert found["steps"] == plain["steps"], chosen
 
 
-def test_tokenising_in_several_processes_moves_no_weight(plain, tmp_path, monkeypatch):
+def test_tokenising_in_several_processes_does_not_change_a_weight(
+    plain, tmp_path, monkeypatch
+):
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
-    assert (
-        fingerprint(train_in(tmp_path / "run", "data.num_workers=2"))["weights"]
-        == plain["weights"]
-    )
+
+    run = train_in(tmp_path / "run", "data.num_workers=2")
+
+    assert fingerprint(run)["weights"] == plain["weights"]

@@ -63,13 +63,13 @@ def test_a_run_in_a_folder_with_an_odd_name_resumes_by_its_hint_and_is_evaluated
     assert stopped.returncode == 143, stopped.stdout + stopped.stderr
     assert (folder / "checkpoints" / "step_00000001").is_dir()
     hint = re.search(
-        r"go on with: (python .*)", stopped.stdout + stopped.stderr, re.DOTALL
+        r"resume with: (python .*)", stopped.stdout + stopped.stderr, re.DOTALL
     )[1].strip()
 
     resumed = shell(hint, tmp_path)
 
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert "going on at step" in (folder / "train.log").read_text()
+    assert "resuming at step" in (folder / "train.log").read_text()
     assert (folder / "results.json").is_file()
     assert {path.name for path in tmp_path.iterdir()} == {"scripts", name}, (
         "a folder of another name"

@@ -101,7 +101,7 @@ def test_another_version_of_a_library_is_named(run, tmp_path, monkeypatch):
     def faked(*a):
         return real(*a) | {"packages": real()["packages"] | {"transformers": "0.0.1"}}
 
-    monkeypatch.setattr("ostinato.run.train.environment", faked)
+    monkeypatch.setattr("ostinato.run.identity.environment", faked)
     verdict = prove(run, tmp_path)
     assert not verdict.identical
     assert verdict.lines[1].startswith("packages.transformers: ")

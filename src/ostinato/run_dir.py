@@ -1,8 +1,11 @@
-"""The names inside a run folder: the only place that knows them."""
+"""The names of the files in run and sweep folders: the only place that knows them.
+
+Also reads and writes a run's JSON records and its config.
+"""
 
 import hashlib
 import json
-import shutil
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,16 +14,67 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from ostinato.errors import ConfigError
+from ostinato.hydra_record import HydraRecord
 from ostinato.storage.atomic import write_json, write_text
 
 _DIGEST = "sha256"
 
 
-class RunDir:
-    """A run folder; makes paths, creates nothing."""
+class _TrackedDir:
+    """A folder that a tracker can know as a run of its service."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.mlflow_database = self.path / "mlflow.db"
+        self.mlflow_artefacts = self.path / "mlartifacts"
+        self.mlflow_lock = self.path / ".mlflow.lock"
+
+    def tracker_id(self, tracker: str) -> Path:
+        """File with the id that a tracker's service uses for this folder."""
+        return self.path / f"{tracker}.run_id"
+
+
+class SweepDir(_TrackedDir):
+    """A sweep folder. Makes paths, creates nothing."""
+
+    HYDRA_RECORD = "multirun.yaml"  # Hydra writes it.
+    TABLES = "sweep"  # The stem of the files with the comparison of the jobs.
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.hydra_record = self.path / self.HYDRA_RECORD
+        self.page = self.path / f"{self.TABLES}.html"
+        self.study = self.path / "study.db"
+        self.best_experiment = self.path / "best_experiment.yaml"
+
+
+class CheckpointDir:
+    """A checkpoint folder. Makes paths, creates nothing."""
+
+    _NAME = re.compile(r"step_(\d{8,})")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.weights = path / "model.safetensors"
+        self.optimizer = path / "optimizer.safetensors"
+        self.state = path / "state.json"
+
+    @classmethod
+    def is_checkpoint(cls, path: Path) -> bool:
+        """Whether a path is a folder with the name of a checkpoint."""
+        return cls._NAME.fullmatch(path.name) is not None and path.is_dir()
+
+    @property
+    def step(self) -> int:
+        """The number of optimizer steps before the checkpoint, by its name."""
+        return int(self.path.name.removeprefix("step_"))
+
+
+class RunDir(_TrackedDir):
+    """A run folder. Makes paths, creates nothing."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
         self.config = self.path / "config.yaml"
         self.provenance = self.path / "provenance.json"
         self.fingerprint = self.path / "fingerprint.json"
@@ -30,28 +84,49 @@ class RunDir:
         self.log = self.path / "train.log"
         self.lock = self.path / ".lock"
         self.job_lock = self.path / ".job.lock"
-        self.mlflow_database = self.path / "mlflow.db"
-        self.mlflow_artefacts = self.path / "mlartifacts"
         self.dvclive = self.path / "dvclive"
         self.checkpoints = self.path / "checkpoints"
         self.kept_best = self.path / "kept_best"
         self.best = self.path / "best"
+        self.best_config = self.best / "config.json"
         self.best_weights = self.best / "model.safetensors"
         self.calibration = self.best / "calibration.json"
         self.model_card = self.best / "README.md"
         self.report = self.path / "report.html"
         self.onnx = self.path / "onnx"
+        self.hydra_record = HydraRecord(self.path)
 
     @property
     def began(self) -> bool:
-        """Whether a training has begun here. One that was killed before it wrote its provenance has not."""
-        return self.config.is_file() and (
-            self.provenance.is_file() or self.steps.is_file()
-        )
+        """Whether a training began here.
+
+        A training that was killed before it wrote its provenance did not begin.
+        """
+        recorded = self.provenance.is_file() or self.steps.is_file()
+        return self.config.is_file() and recorded
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the folder holds a run, or what is left of one."""
+        recorded = self.config.is_file() or self.results.is_file()
+        return recorded or self.hydra_record.exists
+
+    @property
+    def sweep(self) -> SweepDir | None:
+        """The sweep that the run is a job of; None for a single run."""
+        if not self.hydra_record.is_sweep_job:
+            return None
+        return SweepDir(self.path.absolute().parent)
 
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` optimizer steps."""
         return self.checkpoints / f"step_{step:08d}"
+
+    def all_checkpoints(self) -> list[CheckpointDir]:
+        """The checkpoint folders, newest first; files with other names are ignored."""
+        paths = filter(CheckpointDir.is_checkpoint, self.checkpoints.glob("step_*"))
+        found = map(CheckpointDir, paths)
+        return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True)
 
     def best_of(self, sha256: str) -> Path:
         """Copy of best weights that a checkpoint needs, by the digest of the file."""
@@ -61,138 +136,75 @@ class RunDir:
         """File of the best weights' logits and the labels of a split, in row order."""
         return self.path / "predictions" / f"{split}.safetensors"
 
-    def tracker_id(self, tracker: str) -> Path:
-        """File with the id that a tracker's service knows this folder by."""
-        return self.path / f"{tracker}.run_id"
-
-    @property
-    def sweep(self) -> "RunDir | None":
-        """The sweep that the run is a job of, by Hydra's own record in the run folder; None for a single run."""
-        return (
-            RunDir(self.path.absolute().parent)
-            if self._hydra("mode") == "MULTIRUN"
-            else None
-        )
-
-    @property
-    def choices(self) -> dict[str, str]:
-        """The option that the run took of each config group, by Hydra's own record."""
-        runtime = self._hydra("runtime")
-        choices = runtime.get("choices") if isinstance(runtime, dict) else None
-        return choices if isinstance(choices, dict) else {}
-
-    def overrides(self) -> list[str]:
-        """The command line that started the run, by Hydra's own record.
-
-        Raises:
-            ConfigError: the record is missing or damaged.
-        """
-        record = self.path / ".hydra" / "overrides.yaml"
-        try:
-            recorded = yaml.safe_load(record.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise ConfigError(
-                [f"{record}: damaged or not readable ({str(error).splitlines()[0]})"]
-            ) from None
-        return key_values(recorded, record)
-
-    def record_overrides(self, overrides: list[str]) -> None:
-        """Replaces the recorded command line, see `overrides`."""
-        write_text(self.path / ".hydra" / "overrides.yaml", yaml.safe_dump(overrides))
-
-    def _hydra(self, key: str) -> Any:
-        try:
-            return yaml.safe_load(
-                (self.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
-            )["hydra"][key]
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-            return None
-
-    def adopt(self, other: "RunDir", overrides: list[str]) -> None:
-        """Makes the folder one of a run that is another's but for `overrides`, with Hydra's record to say so."""
-        own, record = self.path / ".hydra", other.path / ".hydra"
-        own.mkdir(parents=True, exist_ok=True)
-        shutil.copy(record / "hydra.yaml", own)
-        typed = yaml.safe_load((record / "overrides.yaml").read_text(encoding="utf-8"))
-        write_text(own / "overrides.yaml", yaml.safe_dump([*typed, *overrides]))
-
     @classmethod
     def existing(cls, path: str | Path) -> "RunDir":
-        """Opens a run folder that must be there.
+        """Opens a run folder that must exist.
 
         Raises:
-            ConfigError: no such folder, or no run in it.
+            ConfigError: there is no such folder, or it does not hold a run.
         """
         run = cls(path)
         if not run.path.is_dir():
             raise ConfigError([f"run={path}: no such folder"])
         if not run.config.is_file():
+            name = run.config.name
             raise ConfigError(
-                [f"run={path}: holds no config.yaml, so it is not a run folder"]
+                [f"run={path}: does not hold {name}, so it is not a run folder"]
             )
         return run
 
 
-def key_values(recorded: Any, record: Path) -> list[str]:
-    """The items of a recorded command line.
-
-    Raises:
-        ConfigError: one is not a text of the form key=value.
-    """
-    if not isinstance(recorded, list):
-        raise ConfigError([f"{record}: damaged (holds no list of key=value)"])
-    for item in recorded:
-        if not isinstance(item, str) or not (item.startswith("~") or "=" in item):
-            raise ConfigError(
-                [f"{record}: damaged ({str(item)[:80]!r} is not of the form key=value)"]
-            )
-    return recorded
-
-
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes a JSON file of a run folder with the digest of its own content, which `read_json` verifies."""
+    """Writes a JSON file with a digest of its content, which `read_json` verifies."""
     write_json(path, {**value, _DIGEST: _digest_record(value)})
 
 
 def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
-    """Reads a JSON file of a run folder; verifies and drops the digest that `write_record` gave it, if it has one.
+    """Reads a JSON file of a run folder.
+
+    Verifies the digest that `write_record` added, if there is one, and removes it.
 
     Args:
         path: the file.
-        shape: a class of `records`, which names the keys that must be there and their types; None takes any object.
+        shape: a class of `record.schema`, with the required keys and their types; None
+            accepts any object.
 
     Raises:
-        ConfigError: the file is missing, damaged or changed, or a key is missing or has another type.
+        ConfigError: the file is missing, damaged or changed, or a key is missing or has
+            another type.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            [f"{path}: missing; the run folder is not complete"]
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"{path}: damaged or not readable ({error})"]) from None
-    if not isinstance(value, dict):
-        raise ConfigError([f"{path}: damaged (holds no JSON object)"])
+    value = _read_object(path)
     digest = value.pop(_DIGEST, None)
     if digest is not None and digest != _digest_record(value):
-        raise ConfigError(
-            [
-                f"{path}: damaged or changed since the run wrote it; restore the file, or train again"
-            ]
-        )
+        changed = "damaged or changed since the run wrote it"
+        raise ConfigError([f"{path}: {changed}; restore the file, or train again"])
     try:
         TypeAdapter(dict if shape is None else shape).validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        key, why = (
-            ".".join(map(str, first["loc"])),
-            first["msg"][:1].lower() + first["msg"][1:],
-        )
         raise ConfigError(
-            [f"{path}: damaged ({key}: {why}); restore the file, or make it again"]
+            [f"{path}: damaged ({_first_problem(error)}); restore or recreate the file"]
         ) from None
     return value
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        message = f"{path}: missing; the run folder is not complete"
+        raise ConfigError([message]) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{path}: damaged or not readable ({error})"]) from None
+    if not isinstance(value, dict):
+        raise ConfigError([f"{path}: damaged (does not hold a JSON object)"])
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(map(str, problem["loc"]))
+    message = problem["msg"]
+    return f"{key}: {message[:1].lower()}{message[1:]}"
 
 
 def _digest_record(value: Mapping[str, Any]) -> str:
@@ -202,13 +214,12 @@ def _digest_record(value: Mapping[str, Any]) -> str:
 
 def write_config(run: RunDir, resolved: Any) -> None:
     """Writes the resolved config."""
-    write_text(
-        run.config, yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
-    )
+    text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
+    write_text(run.config, text)
 
 
 def read_config(run: RunDir) -> dict[str, Any]:
-    """Reads the resolved config back.
+    """Reads the resolved config.
 
     Raises:
         ConfigError: the file is missing or damaged.
@@ -216,9 +227,10 @@ def read_config(run: RunDir) -> dict[str, Any]:
     try:
         value = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
         raise ConfigError(
-            [f"{run.config}: damaged or not readable ({str(error).splitlines()[0]})"]
+            [f"{run.config}: damaged or not readable ({reason})"]
         ) from None
     if not isinstance(value, dict):
-        raise ConfigError([f"{run.config}: damaged (holds no config)"])
+        raise ConfigError([f"{run.config}: damaged (does not hold a config)"])
     return value

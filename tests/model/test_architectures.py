@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from ostinato import TextClassifier
 from ostinato.cli.command import load_run
 from ostinato.config import EvaluateConfig
-from ostinato.run.train import evaluate
+from ostinato.run.evaluate import evaluate
 
 # Other architectures cover the same properties.
 COVERED = ("bert", "distilbert", "electra", "albert", "modernbert")

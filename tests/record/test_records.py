@@ -23,8 +23,7 @@ from ostinato.proof.reproduce import reproduce
 from ostinato.record.drift import environment_drift
 from ostinato.record.results import finished_metric
 from ostinato.report.page import report
-from ostinato.run import train as run_module
-from ostinato.run.train import evaluate
+from ostinato.run.evaluate import evaluate
 from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
 from ostinato.scoring import plots
 from ostinato.scoring.evaluation import Evaluated, describe
@@ -244,7 +243,7 @@ def test_many_labels_make_a_report_of_confusions_without_a_picture(
     limits = [f"data.limit_{split}=null" for split in ("train", "val", "test")]
     drawn = []
     monkeypatch.setattr(
-        run_module.plots, "confusion_matrix", lambda *arguments: drawn.append(arguments)
+        plots, "confusion_matrix", lambda *arguments: drawn.append(arguments)
     )
     run = train_in(
         tmp_path / "run",

@@ -1,4 +1,7 @@
-"""One process trains in a run folder; a session that does not begin changes nothing that an earlier one left."""
+"""One process trains in a run folder.
+
+A session that does not begin changes no file of an earlier session.
+"""
 
 import json
 import logging
@@ -8,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from preloaded import python
-from runs import DEBUG, configure, fingerprint, train_in
+from runs import DEBUG, Killed, configure, fingerprint, train_in
 
 from ostinato.errors import Interrupted, ResumeRefused, UserError
 from ostinato.run.session import check_new, session
@@ -21,274 +25,289 @@ from ostinato.sweep.jobs import run_once
 from ostinato.training import loop
 
 ROOT = Path(__file__).parents[2]
-ROWS = [
-    {"text": f"{'rain tomorrow' if n % 2 else 'the goal'} {n}", "label": "ab"[n % 2]}
-    for n in range(60)
-]
-HOLD = "import sys, time\nfrom ostinato.run_dir import RunDir\nfrom ostinato.run.session import session\n"
-HOLD += "with session(RunDir(sys.argv[1])):\n    print('locked', flush=True)\n    time.sleep(60)\n"
+HOLD_THE_LOCK = """
+import sys, time
+from ostinato.run_dir import RunDir
+from ostinato.run.session import session
+with session(RunDir(sys.argv[1])):
+    print('locked', flush=True)
+    time.sleep(60)
+"""
 
 
-def content(run):
-    return {
-        p: p.read_bytes()
-        for p in run.path.rglob("*")
-        if p.is_file() and p.name != ".lock"
-    }
+@dataclass
+class Trained:
+    """Two runs on the same file: one finished, one that a signal stopped after step 3.
+
+    Attributes:
+        data: the file.
+    """
+
+    finished: RunDir
+    stopped: RunDir
+    data: Path
+
+    @property
+    def options(self):
+        """Options of both runs."""
+        return [
+            "data.source=files",
+            f"data.train_path={self.data}",
+            "training.checkpoint_every=2",
+        ]
+
+    def resume(self, run, *more):
+        return train_in(run.path, *self.options, *more, f"resume.run={run.path}")
 
 
-def options_of(folder):
-    return [
-        "data.source=files",
-        f"data.train_path={folder}/train.jsonl",
-        "training.checkpoint_every=2",
-    ]
+def contents(run):
+    """Each file of a run with its bytes, without the lock."""
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in files if path != run.lock}
+
+
+def write_rows(path):
+    with path.open("w") as file:
+        for number in range(60):
+            words, label = [("the goal", "a"), ("rain tomorrow", "b")][number % 2]
+            row = {"text": f"{words} {number}", "label": label}
+            file.write(json.dumps(row) + "\n")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run on a file of its own, finished, and the same run stopped by a signal after step 3."""
     place = tmp_path_factory.mktemp("session")
-    (place / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    finished = train_in(place / "finished", *options_of(place))
-    step = loop.Training._step
+    runs = Trained(
+        finished=RunDir(place / "finished"),
+        stopped=RunDir(place / "stopped"),
+        data=place / "train.jsonl",
+    )
+    write_rows(runs.data)
+    train_in(runs.finished.path, *runs.options)
+    original_step = loop.Training._step
 
-    def signalled(self):
-        step(self)
+    def step_with_signal(self):
+        original_step(self)
         if self.state.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loop.Training, "_step", signalled)
+        patched.setattr(loop.Training, "_step", step_with_signal)
         with pytest.raises(Interrupted):
-            train_in(place / "stopped", *options_of(place))
-    return finished, RunDir(place / "stopped"), place
+            train_in(runs.stopped.path, *runs.options)
+    return runs
 
 
 @pytest.fixture
 def copies(trained, tmp_path):
-    finished, stopped, place = trained
-    return tuple(
-        RunDir(shutil.copytree(run.path, tmp_path / run.path.name))
-        for run in (finished, stopped)
-    ), place
+    return Trained(
+        finished=RunDir(shutil.copytree(trained.finished.path, tmp_path / "finished")),
+        stopped=RunDir(shutil.copytree(trained.stopped.path, tmp_path / "stopped")),
+        data=trained.data,
+    )
 
 
 @pytest.fixture
 def without_data(copies):
-    (finished, stopped), place = copies
-    (place / "train.jsonl").rename(place / "moved.jsonl")
-    yield finished, stopped, place
-    (place / "moved.jsonl").rename(place / "train.jsonl")
+    moved = copies.data.rename(copies.data.with_name("moved.jsonl"))
+    yield copies
+    moved.rename(copies.data)
 
 
 @pytest.mark.slow
 def test_resuming_a_finished_run_changes_nothing_and_needs_no_data(
     without_data, caplog
 ):
-    finished, _, place = without_data
-    before = content(finished)
+    run = without_data.finished
+    before = contents(run)
     with caplog.at_level(logging.INFO):
-        train_in(finished.path, *options_of(place), f"resume.run={finished.path}")
-    assert content(finished) == before
-    assert f"finished already: {finished.path}" in caplog.text
+        without_data.resume(run)
+    assert contents(run) == before
+    assert f"finished already: {run.path}" in caplog.text
 
 
-def test_a_resumed_run_that_fails_before_its_first_step_leaves_the_earlier_status(
+def test_a_resumed_run_that_fails_before_its_first_step_keeps_the_earlier_status(
     without_data,
 ):
-    _, stopped, place = without_data
-    before = content(stopped)
+    run = without_data.stopped
+    before = contents(run)
     with pytest.raises(UserError, match=r"train\.jsonl"):
-        train_in(stopped.path, *options_of(place), f"resume.run={stopped.path}")
-    assert content(stopped) == before
-    assert read_json(stopped.results)["status"] == "interrupted"
+        without_data.resume(run)
+    assert contents(run) == before
+    assert read_json(run.results)["status"] == "interrupted"
+
+
+def records(run):
+    """The content of each record of a run; None for one that does not exist."""
+    paths = (run.config, run.provenance, run.results, run.fingerprint, run.best_weights)
+    return [path.read_bytes() if path.is_file() else None for path in paths]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", [0, 1], ids=["finished", "stopped"])
-def test_a_first_step_that_fails_leaves_the_records_of_the_earlier_session(
+@pytest.mark.parametrize("which", ["finished", "stopped"])
+def test_a_first_step_that_fails_keeps_the_records_of_the_earlier_session(
     copies, monkeypatch, which
 ):
-    run, place = copies[0][which], copies[1]
-    records = (
-        run.config,
-        run.provenance,
-        run.results,
-        run.fingerprint,
-        run.best_weights,
-    )
-    before = [path.read_bytes() if path.is_file() else None for path in records]
+    run = getattr(copies, which)
+    before = records(run)
 
     def out_of_memory(*arguments):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(loop, "train_step", out_of_memory)
-    more = ["training.epochs=3", "resume.allow_drift=true"]
     with pytest.raises(RuntimeError, match="out of memory"):
-        train_in(run.path, *options_of(place), *more, f"resume.run={run.path}")
-    assert [path.read_bytes() if path.is_file() else None for path in records] == before
+        copies.resume(run, "training.epochs=3", "resume.allow_drift=true")
+    assert records(run) == before
 
 
 @pytest.mark.slow
-def test_a_finished_run_that_is_killed_while_it_trains_further_is_not_finished_already(
+def test_a_finished_run_that_is_killed_while_it_trains_further_is_not_finished(
     copies, monkeypatch
 ):
-    (run, _), place = copies
-    more = [
-        *options_of(place),
-        "training.epochs=4",
-        f"resume.run={run.path}",
-        "resume.allow_drift=true",
-    ]
-    step = loop.Training._step
+    run = copies.finished
+    further = ("training.epochs=4", "resume.allow_drift=true")
+    original_step = loop.Training._step
 
-    class Killed(BaseException):
-        """Stands for a kill."""
-
-    def killed(self):
+    def step_until_killed(self):
         if self.state.step == 10:
             raise Killed
-        step(self)
+        original_step(self)
+
+    def write_nothing(*arguments):
+        """A killed process writes no results."""
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop.Training, "_step", killed)
-        patched.setattr(
-            "ostinato.run.outcome._write", lambda *arguments: None
-        )  # a killed process writes no results
+        patched.setattr(loop.Training, "_step", step_until_killed)
+        patched.setattr("ostinato.run.outcome._write_results", write_nothing)
         with pytest.raises(Killed):
-            train_in(run.path, *more)
+            copies.resume(run, *further)
     assert read_json(run.results)["status"] == "unfinished"
     assert read_json(run.results)["metrics"]
-    train_in(run.path, *more)
+
+    copies.resume(run, *further)
+
     assert len(fingerprint(run)["steps"]) > 10
     assert read_json(run.results)["status"] == "finished"
 
 
 @pytest.mark.slow
 def test_a_finished_run_with_another_config_is_refused(copies):
-    (run, _), place = copies
-    before = content(run)
+    before = contents(copies.finished)
     with pytest.raises(ResumeRefused, match=r"training\.epochs: 2\.0 -> 5\.0"):
-        train_in(
-            run.path, *options_of(place), "training.epochs=5", f"resume.run={run.path}"
-        )
-    assert content(run) == before
+        copies.resume(copies.finished, "training.epochs=5")
+    assert contents(copies.finished) == before
 
 
 @pytest.fixture
-def locked(copies):
-    """The stopped run, which another process has locked; and that process."""
-    run = copies[0][1]
+def other_process(copies):
+    """Another process, which has locked the stopped run."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, run.path], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD_THE_LOCK, copies.stopped.path],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "locked\n"
-    yield run, process, copies[1]
+    yield process
     process.kill()
     process.wait()
 
 
 def test_a_second_resume_is_refused_in_one_line_and_the_lock_ends_with_its_process(
-    locked, trained
+    copies, other_process, trained
 ):
-    run, process, place = locked
-    before = content(run)
-    resume = [*options_of(place), f"resume.run={run.path}"]
+    run = copies.stopped
+    before = contents(run)
     with pytest.raises(ResumeRefused) as refused:
-        train_in(run.path, *resume)
+        copies.resume(run)
     assert str(run.path) in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert content(run) == before
-    process.kill()
-    process.wait()
-    assert fingerprint(train_in(run.path, *resume)) == fingerprint(trained[0])
+    assert contents(run) == before
+
+    other_process.kill()
+    other_process.wait()
+    copies.resume(run)
+    assert fingerprint(run) == fingerprint(trained.finished)
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_exit_code_2_while_another_process_trains(locked):
-    run, _, _ = locked
-    (run.path / ".hydra").mkdir()
-    (run.path / ".hydra" / "overrides.yaml").write_text(
-        json.dumps([*DEBUG, "tracker=jsonl"])
-    )
+@pytest.mark.usefixtures("other_process")
+def test_the_command_ends_with_exit_code_2_while_another_process_trains(copies):
+    run = copies.stopped
+    record = run.path / ".hydra" / "overrides.yaml"
+    record.parent.mkdir()
+    record.write_text(json.dumps([*DEBUG, "tracker=jsonl"]))
     done = subprocess.run(
         [python(), ROOT / "scripts" / "train.py", f"resume={run.path}"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "another process trains in this run folder" in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    output = done.stdout + done.stderr
+    assert done.returncode == 2, output
+    assert "another process trains in this run folder" in output
+    assert "Traceback" not in output
 
 
-def test_a_session_that_waits_begins_when_the_other_process_has_ended(locked):
-    run, process, _ = locked
+def test_a_session_that_waits_begins_after_the_other_process_has_ended(
+    copies, other_process
+):
+    run = copies.stopped
     began = time.monotonic()
-    subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {process.pid}"])
-    with session(run, wait=True), session(run):  # reentrant
+    subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {other_process.pid}"])
+    with session(run, wait=True), session(run):  # Reentrant.
         assert time.monotonic() - began > 0.4
 
 
-def test_a_job_goes_on_without_losing_what_an_interrupted_session_logged(copies):
-    (_, run), place = copies
+def test_a_job_that_resumes_keeps_what_an_interrupted_session_logged(copies):
+    run = copies.stopped
     logged = read_json(run.results)["metrics"]["train/loss"]
     run.metrics.unlink()
     seen = {}
 
     def main(config, folder, resolved):
         seen["resume"] = config.resume.run
-        train_in(
-            folder.path,
-            *options_of(place),
-            f"resume.run={folder.path}",
-            "tracker=tensorboard",
-        )
+        copies.resume(folder, "tracker=tensorboard")
 
-    run_once(main, configure(*options_of(place))[0], run, {})
+    config, _ = configure(*copies.options)
+    run_once(main, config, run, {})
+
     assert seen == {"resume": "auto"}
     assert read_json(run.results)["metrics"]["train/loss"][: len(logged)] == logged
 
 
 def test_a_new_run_is_refused_in_a_folder_that_holds_a_run(copies):
-    (run, _), place = copies
-    before = content(run)
-    with pytest.raises(
-        ResumeRefused, match=r"hydra\.run\.dir=.*already holds a run; resume="
-    ):
-        train_in(run.path, *options_of(place), "training.lr=0.5")
-    assert content(run) == before
+    before = contents(copies.finished)
+    message = r"hydra\.run\.dir=.*already holds a run; resume="
+    with pytest.raises(ResumeRefused, match=message):
+        train_in(copies.finished.path, *copies.options, "training.lr=0.5")
+    assert contents(copies.finished) == before
 
 
 @pytest.mark.parametrize("holds", ["files", "a run"])
-def test_the_command_refuses_a_foreign_folder_before_anything_is_written(
+def test_the_command_refuses_a_folder_with_other_files_before_it_writes(
     copies, tmp_path, holds
 ):
-    folder = copies[0][0].path
+    folder = copies.finished.path
     if holds == "files":
         folder = tmp_path / "mine"
         folder.mkdir()
         (folder / "notes.txt").write_text("mine")
-    before = content(RunDir(folder))
-    command = [
-        python(),
-        ROOT / "scripts" / "train.py",
-        *DEBUG,
-        f"hydra.run.dir={folder}",
-    ]
+    before = contents(RunDir(folder))
+    script = ROOT / "scripts" / "train.py"
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=tmp_path
+        [python(), script, *DEBUG, f"hydra.run.dir={folder}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert f"hydra.run.dir={folder}" in done.stderr
-    assert content(RunDir(folder)) == before
+    assert contents(RunDir(folder)) == before
 
 
-def test_a_folder_that_is_empty_missing_or_left_by_a_run_without_a_step_is_taken(
-    tmp_path,
-):
+def test_a_new_run_can_take_an_empty_or_missing_folder_or_one_without_a_step(tmp_path):
     check_new(tmp_path)
     check_new(tmp_path / "missing")
     (tmp_path / ".hydra").mkdir()

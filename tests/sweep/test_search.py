@@ -188,7 +188,7 @@ def test_seeds_run_beside_each_other_and_a_failure_ends_the_trial(tmp_path):
     assert all(
         run.path.parent == tmp_path and run.sweep.path == tmp_path for run in seen
     )
-    assert seen[1].choices == {"model": "tiny"}
+    assert seen[1].hydra_record.choices == {"model": "tiny"}
     assert yaml.safe_load((seen[1].path / ".hydra" / "overrides.yaml").read_text()) == [
         "a=1",
         "training.seed=6",

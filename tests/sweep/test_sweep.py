@@ -120,7 +120,7 @@ def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_tabl
         "the finished job ran twice"
     )
     assert "finished already" in output
-    assert "going on at step" in RunDir(killed).log.read_text()
+    assert "resuming at step" in RunDir(killed).log.read_text()
     assert table(folder) == table(whole[0])
     assert {j.name for j in jobs_in(folder)} == {j.name for j in jobs_in(whole[0])}
 

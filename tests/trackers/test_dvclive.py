@@ -3,8 +3,7 @@
 import subprocess
 
 import pytest
-from runs import train_in
-from test_resume import train_until_killed
+from runs import train_in, train_until_killed
 from tracked import from_dvclive, from_jsonl
 
 from ostinato.run_dir import read_config, read_json

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runs import DEBUG, train_in
-from test_resume import train_until_killed
+from runs import DEBUG, train_in, train_until_killed
 from tracked import from_jsonl, from_mlflow, mlflow_run
 
 from ostinato.run_dir import RunDir, read_config, read_json

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import train_in
-from test_resume import train_until_killed
+from runs import train_in, train_until_killed
 from tracked import from_jsonl, from_results
 
 from ostinato.cli.composition import register_schemas

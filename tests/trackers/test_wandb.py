@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from preloaded import python
-from runs import DEBUG, train_in
-from test_resume import train_until_killed
+from runs import DEBUG, train_in, train_until_killed
 from tracked import from_jsonl, from_wandb, wandb_files, wandb_records
 
 from ostinato.run_dir import RunDir, read_json

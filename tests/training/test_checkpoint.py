@@ -1,4 +1,4 @@
-"""A damaged run folder gets a named answer; no damaged weight is ever loaded."""
+"""A damaged run folder gives an error that names it; no damaged weight is loaded."""
 
 import os
 import shutil
@@ -8,19 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from runs import fingerprint, train_in
+from runs import fingerprint, resume, train_in
 
 from ostinato import TextClassifier
 from ostinato.cli.command import load_run
 from ostinato.config import EvaluateConfig
 from ostinato.errors import UserError
-from ostinato.run.train import evaluate
+from ostinato.run.evaluate import evaluate
 from ostinato.run_dir import RunDir, read_json
 from ostinato.training import checkpoint
 from ostinato.training.optim import build_optimizer
 from ostinato.training.prepare import prepare
 
 KEPT = ["training.checkpoint_every=3", "training.keep_checkpoints=2"]
+FILES = ["model.safetensors", "optimizer.safetensors", "state.json"]
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path):
-    shutil.copytree(finished.path, tmp_path / "run")
-    return RunDir(tmp_path / "run")
+    return RunDir(shutil.copytree(finished.path, tmp_path / "run"))
 
 
 def truncate(path):
@@ -53,7 +53,9 @@ def remove(path):
 
 
 def swap(path):
-    other = next(p for p in sorted(path.parent.iterdir()) if p.is_file() and p != path)
+    """Exchanges the contents of the file and another one in its folder."""
+    files = [other for other in sorted(path.parent.iterdir()) if other.is_file()]
+    other = next(file for file in files if file != path)
     content = path.read_bytes()
     path.write_bytes(other.read_bytes())
     other.write_bytes(content)
@@ -67,31 +69,35 @@ def folder(path):
 DAMAGES = [truncate, empty, flip, remove, swap, folder]
 
 
+def checkpoint_names(run):
+    return sorted(path.name for path in run.checkpoints.iterdir())
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "optimizer.safetensors", "state.json"]
-)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(
     run, finished, damage, name, caplog
 ):
     caplog.set_level("INFO")
-    newest, before = sorted(run.checkpoints.glob("step_*"), reverse=True)
-    damage(newest / name)
-    run.results.unlink()  # as after a kill before the end
-    again = train_in(run.path, *KEPT, f"resume.run={run.path}")
-    assert f"{newest} is damaged and passed over" in caplog.text
-    assert f"going on at step {int(before.name[5:])} " in caplog.text
-    assert fingerprint(again) == fingerprint(finished)
+    damage(run.checkpoint(8) / name)
+    run.results.unlink()  # As after a kill before the end.
+
+    resume(run, *KEPT)
+
+    assert f"{run.checkpoint(8)} is damaged and is skipped" in caplog.text
+    assert "resuming at step 6 " in caplog.text
+    assert fingerprint(run) == fingerprint(finished)
 
 
-def test_without_a_whole_checkpoint_the_run_starts_again(run, finished, caplog):
+def test_without_a_complete_checkpoint_the_run_starts_again(run, finished, caplog):
     caplog.set_level("INFO")
     for step in run.checkpoints.glob("step_*"):
         flip(step / "model.safetensors")
     run.results.unlink()
-    assert fingerprint(
-        train_in(run.path, *KEPT, f"resume.run={run.path}")
-    ) == fingerprint(finished)
+
+    resume(run, *KEPT)
+
+    assert fingerprint(run) == fingerprint(finished)
     assert "starting at step 0" in caplog.text
 
 
@@ -105,63 +111,63 @@ def test_damaged_best_weights_are_never_loaded(run, damage):
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, remove, folder])
-@pytest.mark.parametrize("name", ["config.yaml", "provenance.json"])
-def test_a_damaged_record_is_named_in_one_line(run, damage, name):
-    damage(run.path / name)
-    if name == "config.yaml" and damage is truncate:
+def test_a_damaged_config_is_named_in_one_line(run, damage):
+    damage(run.config)
+    if damage is truncate:
         run.config.write_text("name: [")
-    read = {
-        "config.yaml": lambda: load_run(str(run.path)),
-        "provenance.json": lambda: read_json(run.provenance),
-    }
-    with pytest.raises(UserError, match=name) as error:
-        read[name]()
+    with pytest.raises(UserError, match=r"config\.yaml") as error:
+        load_run(str(run.path))
     assert "\n" not in str(error.value)
 
 
-def test_a_config_that_lacks_or_invents_keys_is_named(run):
+@pytest.mark.parametrize("damage", [truncate, empty, remove, folder])
+def test_a_damaged_provenance_is_named_in_one_line(run, damage):
+    damage(run.provenance)
+    with pytest.raises(UserError, match=r"provenance\.json") as error:
+        read_json(run.provenance)
+    assert "\n" not in str(error.value)
+
+
+def test_a_config_with_an_unknown_key_is_named(run):
     run.config.write_text(run.config.read_text().replace("batch_size:", "batchsize:"))
     with pytest.raises(UserError, match="batchsize"):
         load_run(str(run.path))
 
 
-def test_only_the_newest_checkpoints_stay(run):
-    assert [p.name for p in sorted(run.checkpoints.iterdir())] == [
-        "step_00000006",
-        "step_00000008",
-    ]
+def test_only_the_newest_checkpoints_are_kept(run):
+    assert checkpoint_names(run) == ["step_00000006", "step_00000008"]
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system for checkpoints that holds one and a half of them."""
+    """A run whose checkpoints are on a file system for one and a half of them."""
     whole = train_in(tmp_path / "whole", *KEPT).checkpoint(8)
     size = sum(file.stat().st_size for file in whole.iterdir()) * 3 // 2
-    checkpoints = RunDir(tmp_path / "run").checkpoints
-    checkpoints.mkdir(parents=True)
+    run = RunDir(tmp_path / "run")
+    run.checkpoints.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", checkpoints],
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", run.checkpoints],
         capture_output=True,
         check=False,
     )
     if mounted.returncode != 0:
         pytest.skip("needs the right to mount a small file system")
-    yield RunDir(tmp_path / "run")
-    subprocess.run(["umount", checkpoints], check=True)
+    yield run
+    subprocess.run(["umount", run.checkpoints], check=True)
 
 
-def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(small_disk):
+def test_a_full_disk_keeps_the_previous_checkpoint_and_reports_it(small_disk):
     with pytest.raises(UserError, match="step 6: the checkpoint could not be written"):
         train_in(small_disk.path, *KEPT)
-    assert [p.name for p in small_disk.checkpoints.iterdir()] == ["step_00000003"]
+    assert checkpoint_names(small_disk) == ["step_00000003"]
     results = read_json(small_disk.results)
     assert results["status"] == "failed"
-    assert "the one before is kept" in results["error"]
+    assert "the previous one is kept" in results["error"]
 
 
 @contextmanager
 def forbidden(path):
-    """Nobody but root may read it, and we are not root for a while."""
+    """Only root can read the path, and the test is not root inside the context."""
     path.chmod(0)
     if os.geteuid() != 0:
         yield
@@ -174,39 +180,35 @@ def forbidden(path):
 
 
 @pytest.fixture
-def public(run, tmp_path):
-    """The run where another user may read it: pytest keeps its folders to the user who runs it."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        copy = RunDir(shutil.copytree(run.path, Path(folder) / "run"))
+def public(run):
+    """The run in a folder that another user can read; pytest's folders are private."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        copy = RunDir(shutil.copytree(run.path, Path(place) / "run"))
         for file in copy.path.rglob("*.safetensors"):
-            file.chmod(0o644)  # safetensors writes for the user alone
+            file.chmod(0o644)  # safetensors writes files that only the user can read.
         yield copy
 
 
-def parts(run):
+def model_and_optimizer(run):
     """Model and optimizer of a run as they were before its first step."""
     _, config = load_run(str(run.path))
     model = prepare(config).model
     return model, build_optimizer(model, config.training)
 
 
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "optimizer.safetensors", "state.json", "."]
-)
-def test_a_checkpoint_that_may_not_be_read_is_passed_over(public, name, caplog):
-    model, optimizer = parts(public)
+@pytest.mark.parametrize("name", [*FILES, "."])
+def test_a_checkpoint_without_read_permission_is_skipped(public, name, caplog):
+    model, optimizer = model_and_optimizer(public)
     with forbidden(public.checkpoint(8) / name):
         state = checkpoint.load_newest(public, model, optimizer)
     assert state.step == 6
-    assert "step_00000008 is damaged and passed over" in caplog.text
+    assert "step_00000008 is damaged and is skipped" in caplog.text
 
 
-def test_weights_and_records_that_may_not_be_read_are_named(public):
-    with (
-        forbidden(public.best_weights),
-        pytest.raises(UserError, match=r"model\.safetensors"),
-    ):
+def test_weights_and_records_without_read_permission_are_named(public):
+    weights = pytest.raises(UserError, match=r"model\.safetensors")
+    with forbidden(public.best_weights), weights:
         TextClassifier.load(public.path)
     for path in (public.results, public.provenance, public.fingerprint):
         with forbidden(path), pytest.raises(UserError, match=path.name):
@@ -215,19 +217,12 @@ def test_weights_and_records_that_may_not_be_read_are_named(public):
         load_run(str(public.path))
 
 
-def test_a_loss_that_is_no_number_stops_with_step_and_rate_and_keeps_the_last_good_checkpoint(
-    tmp_path,
-):
-    with pytest.raises(
-        UserError, match=r"loss is (nan|inf) at step \d+ with learning rate"
-    ) as error:
-        train_in(
-            tmp_path,
-            "training.lr=1e30",
-            "training.checkpoint_every=1",
-            "training.log_every=1",
-        )
+def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+    every_step = ("training.checkpoint_every=1", "training.log_every=1")
+    message = r"loss is (nan|inf) at step \d+ with learning rate"
+
+    with pytest.raises(UserError, match=message) as error:
+        train_in(tmp_path, "training.lr=1e30", *every_step)
+
     step = int(str(error.value).split("at step ")[1].split()[0])
-    assert [p.name for p in RunDir(tmp_path).checkpoints.iterdir()] == [
-        f"step_{step - 1:08d}"
-    ]
+    assert checkpoint_names(RunDir(tmp_path)) == [f"step_{step - 1:08d}"]

@@ -1,4 +1,7 @@
-"""The compiled step computes what the plain one does, and on a GPU all of a model is one graph for any lengths."""
+"""The compiled step computes what the plain one does.
+
+On a GPU, a whole model is one graph for any lengths.
+"""
 
 from dataclasses import replace
 
@@ -45,7 +48,7 @@ def test_logits_and_gradients_agree_with_those_of_the_plain_model(caplog):
     compiling.compile_training(model, collator, TrainingConfig(compile=True), CPU)
     first = [
         batch(collator, lengths) for lengths in ([3, 1, 40, 1], [9, 1, 2])
-    ]  # as many rows as heads, at first
+    ]  # The first batch has as many rows as the model has heads.
     with compiling.compiled(model, Loss(Task.single_label), first, CPU):
         assert "training.compile" not in caplog.text
         assert all(parameter.grad is None for parameter in model.parameters())
@@ -64,19 +67,19 @@ def test_logits_and_gradients_agree_with_those_of_the_plain_model(caplog):
 
 @pytest.mark.proof
 @needs_compiler
-def test_a_first_batch_like_no_other_is_told(caplog):
+def test_a_first_batch_that_differs_from_the_second_is_logged(caplog):
     _, (model, collator) = classifiers("bert")
     compiling.compile_training(model, collator, TrainingConfig(compile=True), CPU)
-    model.compile(dynamic=True, backend="eager")  # soon done, with the same guards
+    model.compile(dynamic=True, backend="eager")  # Fast, with the same guards.
     first = [batch(collator, lengths) for lengths in ([5], [3, 1, 40, 1])]
     with compiling.compiled(model, Loss(Task.single_label), first, CPU):
         assert (
-            "training.compile=true: batches that differ from the first run uncompiled ("
-            in caplog.text
+            "training.compile=true: batches that differ from the first one "
+            "run uncompiled (" in caplog.text
         )
 
 
-def test_the_cache_of_torch_is_asked_for_kernels_of_this_first_batch():
+def test_the_key_of_torchs_cache_depends_on_the_first_batch():
     _, (model, collator) = classifiers("bert")
     tags = set()
     for lengths in ([3, 1], [3, 2], [3, 1, 1]):
@@ -87,12 +90,11 @@ def test_the_cache_of_torch_is_asked_for_kernels_of_this_first_batch():
     assert len(tags) == 3
 
 
-def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
+def test_a_machine_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(
-        ConfigError,
-        match=r"training\.compile=true: torch needs a C\+\+ compiler .*; install them, or take false$",
-    ):
+    needs = r"training\.compile=true: torch needs a C\+\+ compiler"
+    remedy = r"install them, or use training\.compile=false$"
+    with pytest.raises(ConfigError, match=f"{needs} .*; {remedy}"):
         compiling.compile_training(
             *classifiers("bert")[1], TrainingConfig(compile=True), CPU
         )
@@ -102,28 +104,26 @@ def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        a
-        if a in ("bert", "modernbert mean")
-        else pytest.param(a, marks=pytest.mark.proof)
-        for a in ARCHITECTURES
+        name
+        if name in ("bert", "modernbert mean")
+        else pytest.param(name, marks=pytest.mark.proof)
+        for name in ARCHITECTURES
     ],
 )
-def test_on_a_gpu_a_model_is_one_graph_whatever_the_lengths(name, monkeypatch):
-    """Shapes alone, on torch's meta device: no GPU here, but the path that one takes."""
+def test_on_a_gpu_a_model_is_one_graph_for_any_lengths(name, monkeypatch):
+    """Computes only shapes, on torch's meta device: the code path of a GPU."""
     monkeypatch.setattr(attention, "_has_kernel", lambda query: True)
-    device, graphs = torch.device("meta"), []
+    device = torch.device("meta")
+    attention_calls = []  # in each graph
     _, (model, collator) = classifiers(name)
     replace_dropout(model, Masks())
     model = model.to(device, torch.bfloat16).train()
     collator = replace(collator, multiple=16)
 
     def backend(graph, _):
-        graphs.append(
-            sum(
-                "_flash_attention_forward" in str(node.target)
-                for node in graph.graph.nodes
-            )
-        )
+        targets = [str(node.target) for node in graph.graph.nodes]
+        calls = [name for name in targets if "_flash_attention_forward" in name]
+        attention_calls.append(len(calls))
         return graph.forward
 
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=backend)
@@ -131,5 +131,5 @@ def test_on_a_gpu_a_model_is_one_graph_whatever_the_lengths(name, monkeypatch):
         logits = compiled(**to_device(collator.inputs(rows(lengths)), device)).logits
         assert logits.shape == (len(lengths), 3)
         logits.sum().backward()
-    assert graphs == [3]
+    assert attention_calls == [3]
     assert all(parameter.grad is not None for parameter in model.parameters())

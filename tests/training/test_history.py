@@ -1,12 +1,14 @@
-"""A run that goes back to a checkpoint is what it was there: its best weights, its step lines, no later checkpoint."""
+"""A run that goes back to a checkpoint has the files that belong to the checkpoint.
+
+These are its best weights, its step lines, and no later checkpoint.
+"""
 
 import os
 import shutil
 import sys
 
 import pytest
-from runs import fingerprint, train_in
-from test_resume import train_until_killed
+from runs import fingerprint, resume, train_in, train_until_killed
 
 from ostinato.record.digests import digest_file
 from ostinato.run_dir import RunDir, read_json
@@ -17,23 +19,31 @@ MANY = (
     "training.monitor=loss",
     "training.lr=0.03",
 )
+EVERY_TWO = ("training.checkpoint_every=2",)
+
+
+def checkpoint_names(run):
+    return sorted(path.name for path in run.checkpoints.iterdir())
 
 
 @pytest.mark.slow
 def test_a_resumed_run_never_reports_best_weights_that_it_did_not_train(
     tmp_path, monkeypatch
 ):
-    """One run is killed right after a checkpoint, the other later, after one more evaluation; both go on alike."""
-    drift = ("training.lr=1e-9", "resume.allow_drift=true")
-    early, late = tmp_path / "early", tmp_path / "late"
-    train_until_killed(monkeypatch, 3, early, *MANY)
-    train_until_killed(monkeypatch, 5, late, *MANY)
-    assert digest_file(RunDir(early).best_weights) != digest_file(
-        RunDir(late).best_weights
-    )
-    ends = [train_in(run, *MANY, *drift, f"resume.run={run}") for run in (early, late)]
-    assert fingerprint(ends[0]) == fingerprint(ends[1])
-    assert read_json(ends[0].results)["val"] == read_json(ends[1].results)["val"]
+    """One run is killed right after a checkpoint, the other after one more evaluation.
+
+    After they resume, both compute the same.
+    """
+    early, late = RunDir(tmp_path / "early"), RunDir(tmp_path / "late")
+    train_until_killed(monkeypatch, 3, early.path, *MANY)
+    train_until_killed(monkeypatch, 5, late.path, *MANY)
+    assert digest_file(early.best_weights) != digest_file(late.best_weights)
+
+    for run in (early, late):
+        resume(run, *MANY, "training.lr=1e-9", "resume.allow_drift=true")
+
+    assert fingerprint(early) == fingerprint(late)
+    assert read_json(early.results)["val"] == read_json(late.results)["val"]
 
 
 def test_a_run_without_an_evaluation_yet_starts_without_best_weights(
@@ -44,94 +54,105 @@ def test_a_run_without_an_evaluation_yet_starts_without_best_weights(
         "training.keep_checkpoints=3",
         "training.eval_every=2",
     )
-    train_until_killed(monkeypatch, 3, tmp_path, *options)
     run = RunDir(tmp_path)
+    train_until_killed(monkeypatch, 3, run.path, *options)
     assert run.best.exists()
     for step in (2, 3):
         (run.checkpoint(step) / "state.json").unlink()
-    train_in(tmp_path, *options, f"resume.run={tmp_path}", until_step=1)
+
+    train_in(run.path, *options, f"resume.run={run.path}", until_step=1)
+
     assert not run.best.exists()
 
 
 @pytest.mark.slow
-def test_best_weights_that_were_lost_come_back_from_the_checkpoints_copy(
+def test_lost_best_weights_are_restored_from_the_copy_of_the_checkpoint(
     tmp_path, monkeypatch
 ):
     whole = fingerprint(train_in(tmp_path / "whole", *MANY))
-    train_until_killed(monkeypatch, 4, tmp_path / "run", *MANY)
     run = RunDir(tmp_path / "run")
+    train_until_killed(monkeypatch, 4, run.path, *MANY)
     for path in run.best.iterdir():
         path.write_bytes(b"damaged")
-    assert fingerprint(train_in(run.path, *MANY, f"resume.run={run.path}")) == whole
+
+    resume(run, *MANY)
+
+    assert fingerprint(run) == whole
 
 
 @pytest.mark.slow
-def test_without_any_copy_of_its_best_weights_a_checkpoint_is_passed_over(
+def test_a_checkpoint_without_any_copy_of_its_best_weights_is_skipped(
     tmp_path, monkeypatch, caplog
 ):
     whole = fingerprint(train_in(tmp_path / "whole", *MANY))
-    train_until_killed(monkeypatch, 4, tmp_path / "run", *MANY)
     run = RunDir(tmp_path / "run")
+    train_until_killed(monkeypatch, 4, run.path, *MANY)
     for path in (run.best_weights, *run.kept_best.iterdir()):
         path.write_bytes(b"damaged")
-    assert fingerprint(train_in(run.path, *MANY, f"resume.run={run.path}")) == whole
+
+    resume(run, *MANY)
+
+    assert fingerprint(run) == whole
     assert "its best weights are neither in" in caplog.text
 
 
-def test_only_best_weights_that_a_kept_checkpoint_needs_stay(tmp_path):
+def test_only_best_weights_that_a_kept_checkpoint_needs_are_kept(tmp_path):
     run = train_in(tmp_path, *MANY, "training.checkpoint_every=1")
-    assert [path.stem for path in run.kept_best.iterdir()] == [
-        fingerprint(run)["best_weights"]
-    ]
+    kept = [path.stem for path in run.kept_best.iterdir()]
+    assert kept == [fingerprint(run)["best_weights"]]
 
 
-def killed_before_change(folder, number, *options):
-    """Trains in a process that dies before its `number`th rename or removal of a file; False when it finished."""
+def is_killed_before_change(number, folder, *options):
+    """Trains in a process that dies before its `number`th rename or removal of a file.
+
+    Returns False if the training finished before.
+    """
     child = os.fork()
     if child == 0:
-        left = [number]
-
-        def watch(event, _):
-            if event in ("os.rename", "os.remove", "shutil.rmtree"):
-                left[0] -= 1
-                if left[0] < 0:
-                    os._exit(9)
-
-        sys.addaudithook(watch)
-        try:
-            train_in(folder, *options)
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
+        _train_and_exit(number, folder, *options)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code in (0, 9)
     return code == 9
 
 
+def _train_and_exit(number, folder, *options):
+    changes = 0
+
+    def exit_before_change(event, _):
+        nonlocal changes
+        if event not in ("os.rename", "os.remove", "shutil.rmtree"):
+            return
+        changes += 1
+        if changes > number:
+            os._exit(9)
+
+    sys.addaudithook(exit_before_change)
+    try:
+        train_in(folder, *options)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "first_of_each",
+    "every",
     [
         pytest.param(7, id="one of seven moments"),
         pytest.param(1, marks=pytest.mark.proof),
     ],
 )
-def test_a_kill_between_any_two_changes_of_files_leaves_no_trace(
-    tmp_path, first_of_each
+def test_a_kill_between_any_two_changes_of_files_does_not_change_the_result(
+    tmp_path, every
 ):
     options = (*MANY, "training.epochs=1")
     whole = fingerprint(train_in(tmp_path / "whole", *options))
     number = 3
-    while killed_before_change(tmp_path / str(number), number, *options):
-        run = tmp_path / str(number)
-        assert fingerprint(train_in(run, *options, "resume.run=auto")) == whole, (
-            f"killed before change {number}"
-        )
-        number += first_of_each
+    while is_killed_before_change(number, tmp_path / str(number), *options):
+        run = train_in(tmp_path / str(number), *options, "resume.run=auto")
+        assert fingerprint(run) == whole, f"killed before change {number}"
+        number += every
     assert number > 20
-
-
-EVERY_TWO = ("training.checkpoint_every=2",)
 
 
 def damage(checkpoint):
@@ -139,68 +160,58 @@ def damage(checkpoint):
 
 
 @pytest.mark.slow
-def test_new_checkpoints_stay_although_a_damaged_one_has_a_higher_number(
+def test_new_checkpoints_are_kept_although_a_damaged_one_has_a_higher_number(
     tmp_path, monkeypatch, caplog
 ):
     caplog.set_level("INFO")
-    train_until_killed(monkeypatch, 7, tmp_path, *EVERY_TWO)
-    damage(RunDir(tmp_path).checkpoint(6))
-    train_until_killed(monkeypatch, 5, tmp_path, *EVERY_TWO, f"resume.run={tmp_path}")
-    assert [path.name for path in RunDir(tmp_path).checkpoints.iterdir()] == [
-        "step_00000004"
-    ]
-    train_in(tmp_path, *EVERY_TWO, f"resume.run={tmp_path}")
-    assert "going on at step 4 " in caplog.text
+    run = RunDir(tmp_path)
+    train_until_killed(monkeypatch, 7, run.path, *EVERY_TWO)
+    damage(run.checkpoint(6))
+    train_until_killed(monkeypatch, 5, run.path, *EVERY_TWO, f"resume.run={run.path}")
+    assert checkpoint_names(run) == ["step_00000004"]
+
+    resume(run, *EVERY_TWO)
+
+    assert "resuming at step 4 " in caplog.text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["step_good", "step_99999999.bak", "step_9"])
-def test_folders_of_other_names_are_neither_counted_nor_deleted(
+def test_folders_with_other_names_are_neither_counted_nor_deleted(
     tmp_path, monkeypatch, name, caplog
 ):
     caplog.set_level("INFO")
-    stray = RunDir(tmp_path).checkpoints / name
-    stray.mkdir(parents=True)
-    train_until_killed(monkeypatch, 5, tmp_path, *EVERY_TWO)
-    assert sorted(path.name for path in stray.parent.iterdir()) == sorted(
-        ["step_00000004", name]
-    )
-    train_in(tmp_path, *EVERY_TWO, f"resume.run={tmp_path}")
-    assert "going on at step 4 " in caplog.text
+    run = RunDir(tmp_path)
+    (run.checkpoints / name).mkdir(parents=True)
+    train_until_killed(monkeypatch, 5, run.path, *EVERY_TWO)
+    assert checkpoint_names(run) == sorted(["step_00000004", name])
+
+    resume(run, *EVERY_TWO)
+
+    assert "resuming at step 4 " in caplog.text
     assert "damaged" not in caplog.text
 
 
-def test_a_checkpoint_after_the_one_that_a_run_went_back_to_is_gone(
+def test_a_checkpoint_after_the_one_that_a_run_resumes_from_is_deleted(
     tmp_path, monkeypatch
 ):
     kept = (*EVERY_TWO, "training.keep_checkpoints=3")
-    train_until_killed(monkeypatch, 7, tmp_path, *kept)
     run = RunDir(tmp_path)
+    train_until_killed(monkeypatch, 7, run.path, *kept)
     damage(run.checkpoint(6))
-    options = (
-        *kept,
-        "training.lr=0.5",
-        "resume.allow_drift=true",
-        f"resume.run={tmp_path}",
-    )
-    train_until_killed(monkeypatch, 5, tmp_path, *options)
-    assert [p.name for p in sorted(run.checkpoints.iterdir())] == [
-        "step_00000002",
-        "step_00000004",
-    ]
+    drift = ("training.lr=0.5", "resume.allow_drift=true", f"resume.run={run.path}")
+
+    train_until_killed(monkeypatch, 5, run.path, *kept, *drift)
+
+    assert checkpoint_names(run) == ["step_00000002", "step_00000004"]
 
 
 def test_a_checkpoint_of_another_model_is_refused_in_one_line(tmp_path, monkeypatch):
     train_until_killed(monkeypatch, 5, tmp_path, *EVERY_TWO)
-    options = (
-        "model.architecture.hidden_size=48",
-        "resume.allow_drift=true",
-        f"resume.run={tmp_path}",
-    )
-    with pytest.raises(
-        ValueError, match="step_00000004 is of another model"
-    ) as refused:
-        train_in(tmp_path, *EVERY_TWO, *options)
+    drift = ("model.architecture.hidden_size=48", "resume.allow_drift=true")
+    message = "step_00000004 is of another model"
+    with pytest.raises(ValueError, match=message) as refused:
+        resume(RunDir(tmp_path), *EVERY_TWO, *drift)
     assert "\n" not in str(refused.value)
 
 
@@ -234,15 +245,15 @@ def killed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("change", [without_line, swapped, doubled, edited, joined])
-def test_step_lines_that_changed_are_computed_again(killed, tmp_path, change, caplog):
-    whole = killed[1]
-    run = RunDir(shutil.copytree(killed[0].path, tmp_path / "run"))
-    run.steps.write_bytes(
-        b"".join(change(run.steps.read_bytes().splitlines(keepends=True)))
-    )
-    assert (
-        fingerprint(train_in(run.path, *EVERY_TWO, f"resume.run={run.path}")) == whole
-    )
+def test_steps_whose_lines_changed_are_computed_again(killed, tmp_path, change, caplog):
+    original, whole = killed
+    run = RunDir(shutil.copytree(original.path, tmp_path / "run"))
+    lines = run.steps.read_bytes().splitlines(keepends=True)
+    run.steps.write_bytes(b"".join(change(lines)))
+
+    resume(run, *EVERY_TWO)
+
+    assert fingerprint(run) == whole
     assert "steps.jsonl does not hold its steps 1 to 6" in caplog.text
 
 
@@ -253,6 +264,8 @@ def test_a_last_step_line_that_was_cut_off_costs_no_checkpoint(
     run = RunDir(tmp_path)
     train_until_killed(monkeypatch, 7, run.path, *EVERY_TWO, "training.log_every=1")
     run.steps.write_bytes(run.steps.read_bytes()[:-20])
-    train_in(run.path, *EVERY_TWO, f"resume.run={run.path}")
-    assert "going on at step 6 " in caplog.text
+
+    resume(run, *EVERY_TWO)
+
+    assert "resuming at step 6 " in caplog.text
     assert [step["step"] for step in fingerprint(run)["steps"]] == list(range(1, 9))

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function, and who decays."""
+"""The learning rate as a function of the step, and which parameters decay."""
 
 import pytest
 import torch
@@ -23,6 +23,16 @@ def tiny():
     return BertForSequenceClassification(config)
 
 
+def rates_by_name(model, optimizer, key):
+    """The value of a group's key for each of its parameters, by name."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            rates[names[id(parameter)]] = group[key]
+    return rates
+
+
 @given(st.integers(1, 300), st.floats(0, 0.99), st.sampled_from(Schedule))
 def test_the_factor_stays_within_its_bounds_and_peaks_at_the_end_of_the_warmup(
     total, ratio, schedule
@@ -35,7 +45,7 @@ def test_the_factor_stays_within_its_bounds_and_peaks_at_the_end_of_the_warmup(
 
 
 @pytest.mark.parametrize("schedule", Schedule)
-def test_after_the_warmup_the_schedule_is_the_one_of_transformers(schedule):
+def test_after_the_warmup_the_schedule_equals_that_of_transformers(schedule):
     total, warmup = 50, 10
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     name = "constant_with_warmup" if schedule is Schedule.constant else schedule.value
@@ -49,7 +59,7 @@ def test_after_the_warmup_the_schedule_is_the_one_of_transformers(schedule):
         reference.step()
 
 
-def test_only_matrices_decay_and_every_parameter_is_optimised_once():
+def test_only_matrices_decay_and_every_parameter_is_in_one_group():
     model = tiny()
     optimizer = build_optimizer(model, TrainingConfig(weight_decay=0.1))
     members = [p for group in optimizer.param_groups for p in group["params"]]
@@ -59,35 +69,27 @@ def test_only_matrices_decay_and_every_parameter_is_optimised_once():
         assert {p.ndim >= 2 for p in group["params"]} == {group["weight_decay"] > 0}
 
 
-def test_layers_learn_slower_the_further_they_lie_below_the_head():
+def test_the_rate_decays_with_the_distance_from_the_head():
     model = tiny()
     optimizer = build_optimizer(model, TrainingConfig(lr=1.0, layer_lr_decay=0.5))
     set_lr(optimizer, 0.1)
-    rates = {
-        id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]
-    }
-    by_name = {name: rates[id(p)] for name, p in model.named_parameters()}
+    by_name = rates_by_name(model, optimizer, "lr")
     assert by_name["classifier.weight"] == pytest.approx(0.1)
     assert by_name["bert.encoder.layer.2.output.dense.weight"] == pytest.approx(0.05)
     assert by_name["bert.encoder.layer.0.output.dense.weight"] == pytest.approx(0.0125)
     assert by_name["bert.embeddings.word_embeddings.weight"] == pytest.approx(0.00625)
 
 
-def test_the_head_learns_at_its_own_rate_where_it_has_one():
+def test_the_head_can_have_its_own_rate():
     model = tiny()
     optimizer = build_optimizer(
         model, TrainingConfig(lr=1.0, head_lr=10.0, layer_lr_decay=0.5)
     )
-    rates = {
-        id(p): group["peak_lr"]
-        for group in optimizer.param_groups
-        for p in group["params"]
+    by_name = rates_by_name(model, optimizer, "peak_lr")
+    assert {name for name, rate in by_name.items() if rate == 10.0} == {
+        "bert.pooler.dense.weight",
+        "bert.pooler.dense.bias",
+        "classifier.weight",
+        "classifier.bias",
     }
-    by_name = {name: rates[id(p)] for name, p in model.named_parameters()}
-    head = {
-        f"{layer}.{kind}"
-        for layer in ("bert.pooler.dense", "classifier")
-        for kind in ("weight", "bias")
-    }
-    assert {name for name, rate in by_name.items() if rate == 10.0} == head
     assert by_name["bert.embeddings.LayerNorm.weight"] == 0.0625

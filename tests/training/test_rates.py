@@ -1,4 +1,4 @@
-"""The head's rate reaches the head and nothing else, and a layer's rate follows from the module tree."""
+"""`head_lr` changes the head alone; a layer's rate follows from the module tree."""
 
 import pytest
 from families import FAMILIES, family
@@ -26,7 +26,8 @@ HEADS = {
     "qwen3": ("score.",),
     "funnel": ("classifier.",),
 }
-# Parameters of the base model that lie outside its layers, and how many layers lie between them and the head.
+# Parameters of the base model outside its layers, and their number of layers below the
+# head.
 OUTSIDE_LAYERS = {
     "bert": {"bert.embeddings.word_embeddings.weight": 4},
     "roberta": {"roberta.embeddings.position_embeddings.weight": 4},
@@ -51,41 +52,45 @@ OUTSIDE_LAYERS = {
 
 def rates(name, **settings):
     model = skeleton(family(name))
-    groups = build_optimizer(model, TrainingConfig(lr=1.0, **settings)).param_groups
-    by_parameter = {
-        id(p): group["peak_lr"] for group in groups for p in group["params"]
-    }
+    optimizer = build_optimizer(model, TrainingConfig(lr=1.0, **settings))
+    by_parameter = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            by_parameter[id(parameter)] = group["peak_lr"]
     assert len(by_parameter) == len(list(model.parameters()))
-    return {parameter: by_parameter[id(p)] for parameter, p in model.named_parameters()}
+    return {name: by_parameter[id(p)] for name, p in model.named_parameters()}
+
+
+def parameters_with(found, rate):
+    return {parameter for parameter in found if found[parameter] == rate}
+
+
+def parameters_of_head(found, name):
+    return {parameter for parameter in found if parameter.startswith(HEADS[name])}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_rate_of_the_head_reaches_the_head_and_the_pooler_alone(name):
+def test_the_rate_of_the_head_is_that_of_head_and_pooler_alone(name):
     found = rates(name, head_lr=10.0)
-    head = {parameter for parameter, rate in found.items() if rate == 10.0}
-    assert head == {
-        parameter for parameter in found if parameter.startswith(HEADS[name])
-    }
-    assert {rate for parameter, rate in found.items() if parameter not in head} == {1.0}
+    head = parameters_with(found, 10.0)
+    assert head == parameters_of_head(found, name)
+    assert head < found.keys()
+    assert found.keys() - head == parameters_with(found, 1.0)
 
 
 @pytest.mark.parametrize("name", OUTSIDE_LAYERS)
-def test_each_layer_learns_at_a_multiple_of_the_layer_above_it(name):
+def test_the_rate_of_a_layer_is_a_multiple_of_that_of_the_layer_above(name):
     found = rates(name, layer_lr_decay=0.5)
     layers = sorted(set(found.values()), reverse=True)
     assert layers == [1.0, 0.5, 0.25, 0.125, 0.0625]
-    assert {parameter for parameter, rate in found.items() if rate == 1.0} == {
-        parameter for parameter in found if parameter.startswith(HEADS[name])
-    }
+    assert parameters_with(found, 1.0) == parameters_of_head(found, name)
     for parameter, below in OUTSIDE_LAYERS[name].items():
         assert found[parameter] == 0.5**below, parameter
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES.keys() - OUTSIDE_LAYERS.keys()))
 def test_layers_that_share_weights_or_are_not_one_list_are_refused(name):
-    with pytest.raises(
-        ConfigError,
-        match=rf"training\.layer_lr_decay=0\.5: {name} is not one list .*; use layer_lr_decay=1",
-    ):
+    problem = rf"training\.layer_lr_decay=0\.5: {name} is not one list"
+    with pytest.raises(ConfigError, match=f"{problem} .*; use layer_lr_decay=1"):
         rates(name, layer_lr_decay=0.5)
     assert set(rates(name).values()) == {1.0}

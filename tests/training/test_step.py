@@ -1,4 +1,7 @@
-"""One step is what plain transformers computes; micro-batches, padding and earlier draws don't change it."""
+"""One step computes what plain transformers computes.
+
+Micro-batches, padding and earlier random numbers do not change it.
+"""
 
 import numpy as np
 import pytest
@@ -12,12 +15,12 @@ from ostinato.model.device import Compute
 from ostinato.model.dropout import Masks
 from ostinato.training.loss import Loss, build_loss
 from ostinato.training.optim import build_optimizer, set_lr
-from ostinato.training.step import train_step
+from ostinato.training.step import Learner, train_step
 
 CPU = Compute(torch.device("cpu"), Precision.fp32)
 CFG = TrainingConfig(lr=1e-3)
-# AdamW's first update is nearly the sign of the gradient, so a rounding error next to zero changes it. A large epsilon
-# makes it a smooth function of the gradient.
+# AdamW's first update is nearly the sign of the gradient, so a rounding error next to
+# zero changes it. A large epsilon makes it a smooth function of the gradient.
 SMOOTH = TrainingConfig(lr=1e-1, eps=1.0, weight_decay=0.0)
 PROBLEM = {
     Task.single_label: "single_label_classification",
@@ -42,48 +45,63 @@ def tiny(task, dropout=0.0):
     return BertForSequenceClassification(config).train()
 
 
+def random_labels(task, rng, num_rows):
+    if task is Task.single_label:
+        labels = rng.integers(0, 3, num_rows)
+    elif task is Task.multi_label:
+        labels = rng.integers(0, 2, (num_rows, 3)).astype(np.float32)
+    else:
+        labels = rng.normal(size=num_rows).astype(np.float32)
+    return torch.from_numpy(labels)
+
+
 def batch(task, num_rows=6, seed=0):
     rng = np.random.default_rng(seed)
     ids = [rng.integers(5, 50, rng.integers(1, 12)).tolist() for _ in range(num_rows)]
-    labels = {
-        Task.single_label: torch.from_numpy(rng.integers(0, 3, num_rows)),
-        Task.multi_label: torch.from_numpy(
-            rng.integers(0, 2, (num_rows, 3)).astype(np.float32)
-        ),
-        Task.regression: torch.from_numpy(rng.normal(size=num_rows).astype(np.float32)),
-    }[task]
-    return Batch(Collator(0).inputs({"input_ids": ids}), labels, sum(map(len, ids)))
+    labels = random_labels(task, rng, num_rows)
+    num_tokens = sum(map(len, ids))
+    return Batch(Collator(0).inputs({"input_ids": ids}), labels, num_tokens)
 
 
-def cut(whole, pieces):
-    parts = np.array_split(np.arange(whole.num_rows), pieces)
-    return [
-        Batch({k: v[p] for k, v in whole.inputs.items()}, whole.labels[p], 0)
-        for p in parts
-    ]
+def split_batch(whole, count):
+    """Micro-batches of a batch."""
+    batches = []
+    for rows in np.array_split(np.arange(whole.num_rows), count):
+        inputs = {name: value[rows] for name, value in whole.inputs.items()}
+        batches.append(Batch(inputs, whole.labels[rows], 0))
+    return batches
 
 
 def step(model, loss, batches, clip=None, seed=0, cfg=CFG):
     optimizer = build_optimizer(model, cfg)
     set_lr(optimizer, 1.0)
-    scaler, masks = torch.amp.GradScaler("cpu", enabled=False), Masks()
-    return train_step(
-        model,
-        optimizer,
-        loss,
-        batches,
-        CPU,
-        clip,
-        scaler,
-        lambda number: masks.seed(seed + number),
+    masks = Masks()
+    learner = Learner(
+        model=model,
+        loss=loss,
+        optimizer=optimizer,
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        compute=CPU,
+        max_grad_norm=clip,
     )
+    return train_step(learner, batches, lambda number: masks.seed(seed + number))
+
+
+def updates(before, after):
+    """What a step added to each parameter."""
+    added = {}
+    for name, parameter in after.named_parameters():
+        added[name] = parameter.detach() - before.get_parameter(name).detach()
+    return added
 
 
 @pytest.mark.parametrize("task", Task)
-def test_loss_gradient_norm_and_update_are_those_of_plain_transformers(task):
+def test_loss_gradient_norm_and_update_equal_those_of_plain_transformers(task):
     whole = batch(task)
     mine, plain, before = tiny(task), tiny(task), tiny(task)
+
     result = step(mine, Loss(task), [whole], cfg=SMOOTH)
+
     loss = plain(**whole.inputs, labels=whole.labels).loss
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), float("inf"))
@@ -95,43 +113,37 @@ def test_loss_gradient_norm_and_update_are_those_of_plain_transformers(task):
     assert_all_close(updates(before, mine), updates(before, plain), 1e-4)
 
 
-def updates(before, after):
-    """What a step added to each parameter."""
-    return {
-        name: p.detach() - before.get_parameter(name).detach()
-        for name, p in after.named_parameters()
-    }
-
-
 @pytest.mark.parametrize("task", Task)
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 5.0])])
-def test_unequal_micro_batches_have_the_gradient_of_the_whole(task, weights):
+def test_unequal_micro_batches_have_the_gradient_of_the_whole_batch(task, weights):
     if weights is not None and task is not Task.single_label:
         return
     whole, loss = batch(task, 7), Loss(task, class_weights=weights)
     one, many = tiny(task), tiny(task)
-    first, second = (
-        step(one, loss, [whole], cfg=SMOOTH),
-        step(many, loss, cut(whole, 3), cfg=SMOOTH),
-    )
+
+    first = step(one, loss, [whole], cfg=SMOOTH)
+    second = step(many, loss, split_batch(whole, 3), cfg=SMOOTH)
+
     assert_close(second.loss, first.loss)
     assert_close(second.grad_norm, first.grad_norm)
     assert_all_close(updates(tiny(task), many), updates(tiny(task), one), 1e-4)
 
 
-def test_balanced_weights_and_smoothing_are_torchs():
+def test_balanced_weights_and_smoothing_equal_those_of_torch():
     labels = np.array([0, 0, 0, 0, 1, 2])
     cfg = TrainingConfig(class_weights=ClassWeights.balanced, label_smoothing=0.1)
     loss = build_loss(Task.single_label, cfg, labels, ["a", "b", "c"])
     logits, targets = torch.randn(6, 3), torch.from_numpy(labels)
     weights = torch.tensor([0.5, 2.0, 2.0])
+
     expected = torch.nn.functional.cross_entropy(
         logits, targets, weights, label_smoothing=0.1
     )
+
     assert_close(loss.total(logits, targets) / loss.weight(targets), expected)
 
 
-def test_dropout_depends_on_its_own_seed_and_not_on_what_was_drawn_before():
+def test_dropout_depends_on_its_seed_and_not_on_earlier_random_numbers():
     whole = batch(Task.single_label)
 
     def weights(seed, draws):
@@ -144,11 +156,12 @@ def test_dropout_depends_on_its_own_seed_and_not_on_what_was_drawn_before():
     assert not torch.equal(weights(1, 0), weights(2, 0))
 
 
-def test_clipping_bounds_the_gradient_that_is_applied_and_reports_the_norm_before():
+def test_clipping_reports_the_norm_before_it():
     whole = batch(Task.single_label)
-    model = tiny(Task.single_label)
+
     free = step(tiny(Task.single_label), Loss(Task.single_label), [whole])
-    clipped = step(model, Loss(Task.single_label), [whole], clip=1e-3)
+    clipped = step(tiny(Task.single_label), Loss(Task.single_label), [whole], clip=1e-3)
+
     assert float(free.grad_norm) > 1e-3
     assert torch.equal(free.grad_norm, clipped.grad_norm)
 

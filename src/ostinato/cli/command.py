@@ -220,7 +220,8 @@ def _into_own_folder(argv: list[str]) -> list[str]:
     if typed is None or "hydra.output_subdir=null" in argv:
         return argv
     folder = Path(str(OverridesParser.create().parse_override(typed).value()))
-    if not (RunDir(folder).began and (folder / ".hydra").is_dir()):
+    run = RunDir(folder)
+    if not (run.began and run.hydra_record.exists):
         return argv
     place = argv.index(typed) + 1
     return [*argv[:place], "hydra.output_subdir=null", *argv[place:]]
@@ -338,7 +339,7 @@ def _record_overrides(run: RunDir, resolved: dict[str, Any]) -> None:
     Hydra's own record is that of the first session, and the next `resume=` would go on with that.
     """
     try:
-        recorded, trained = run.overrides(), read_config(run)
+        recorded, trained = run.hydra_record.overrides(), read_config(run)
     except ConfigError:
         return  # a new run, whose command line Hydra records, or a damaged record
     own = [
@@ -347,7 +348,7 @@ def _record_overrides(run: RunDir, resolved: dict[str, Any]) -> None:
         if not text.lstrip("+").startswith("resume")
     ]
     if own != recorded and trained == resolved:
-        run.record_overrides(own)
+        run.hydra_record.replace_overrides(own)
 
 
 def _run_job(config: RunConfig, run: RunDir, resolved: dict[str, Any]) -> float | None:

@@ -116,10 +116,7 @@ def find_runs(folders: Sequence[str]) -> list[Run]:
 
 
 def _is_run(folder: Path) -> bool:
-    run = RunDir(folder)
-    return (
-        run.config.is_file() or run.results.is_file() or (run.path / ".hydra").is_dir()
-    )
+    return RunDir(folder).is_run
 
 
 def _job_number(folder: Path) -> tuple[float, str]:
@@ -143,7 +140,7 @@ def _read(run: RunDir) -> Run:
         damaged = str(error)
     status = "failed" if damaged else results.get("status", "unfinished")
     unfinished = (
-        "no results.json: it was killed, or is running still"
+        f"no {run.results.name}: it was killed, or is running still"
         if status == "unfinished"
         else ""
     )

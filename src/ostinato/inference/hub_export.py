@@ -24,7 +24,7 @@ def push(cfg: ExportConfig, run: RunDir) -> str:
         raise ConfigError(
             ["format=hub: HF_TOKEN is not set; put a token with write access there"]
         )
-    if not (run.best / "config.json").is_file():
+    if not run.best_config.is_file():
         raise ConfigError(
             [
                 f"run={run.path}: holds no trained model (no best/); has the run finished?"

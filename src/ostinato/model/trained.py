@@ -72,7 +72,7 @@ def load_trained(
     Raises:
         ConfigError: no trained model, or files that differ from the run's record.
     """
-    if not (run.best / "config.json").is_file():
+    if not run.best_config.is_file():
         problem = f"run={run.path}: no trained model (best/ is missing)"
         raise ConfigError([f"{problem}; has the run finished?"])
     verify_best(run)

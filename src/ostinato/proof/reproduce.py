@@ -17,7 +17,8 @@ from ostinato.model.trained import verify_best
 from ostinato.record.drift import changed_config, config_drift, environment_drift
 from ostinato.record.fingerprint import first_difference
 from ostinato.record.schema import Fingerprint, Provenance, Results
-from ostinato.run.train import examine, train
+from ostinato.run.identity import describe_start
+from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_config, read_json
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ def reproduce(cfg: ReproduceConfig, run: RunDir, config: RunConfig) -> Verdict:
             False, ["not identical: the run folder is not what the run left", *changed]
         )
     config = dataclasses.replace(config, resume=ResumeConfig(), tracker=TrackerConfig())
-    causes = environment_drift(read_json(run.provenance, Provenance), examine(config))
+    causes = environment_drift(
+        read_json(run.provenance, Provenance), describe_start(config)
+    )
     parted = [
         line for line in causes if line.startswith(("data", "tokens", "token_ids"))
     ]
@@ -88,7 +91,7 @@ def _changed_since(run: RunDir) -> list[str]:
             ]
         )
     if changed := changed_config(run):
-        return [f"config.yaml: {line}" for line in changed]
+        return [f"{run.config.name}: {line}" for line in changed]
     try:
         verify_best(run)
     except ConfigError as error:

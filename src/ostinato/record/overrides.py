@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from ostinato.errors import ConfigError
-from ostinato.run_dir import RunDir, key_values
+from ostinato.hydra_record import key_values
+from ostinato.run_dir import RunDir
 
 _OF_HYDRA = re.compile(r"[+]{0,2}hydra\b|[~-]")
 # A resolver, or a name of one that is itself computed. The choices of groups are the project's own names.
@@ -54,7 +55,7 @@ def of_run(folder: str, typed: list[str]) -> tuple[list[str], list[str]]:
         ConfigError: no run folder, a damaged record, or an item that could read secrets of this machine.
     """
     try:
-        recorded = RunDir.existing(folder).overrides()
+        recorded = RunDir.existing(folder).hydra_record.overrides()
     except ConfigError as error:
         raise ConfigError(
             [f"resume={folder}: not a run folder that can be resumed ({error})"]

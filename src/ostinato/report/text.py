@@ -32,7 +32,7 @@ _TITLES: Mapping[str, str] = {
 def training_command(run: RunDir) -> str | None:
     """The command line that trained a run, but for what only observes; None when it was not started from one."""
     try:
-        recorded = run.overrides()
+        recorded = run.hydra_record.overrides()
     except ConfigError:
         return None
     observers = ("tracker", "hydra", "resume", "report", "compare")

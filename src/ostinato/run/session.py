@@ -1,4 +1,7 @@
-"""One process at a time trains in a run folder, and a new run takes a folder that holds nothing else."""
+"""Who may train in a run folder.
+
+One process at a time trains in it, and a new run needs a folder without other files.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,58 +16,66 @@ from ostinato.storage.atomic import remove_leftovers
 
 @contextmanager
 def session(run: RunDir, wait: bool = False) -> Iterator[None]:
-    """Locks a run folder, and removes what killed processes left in it. The lock ends with the process.
+    """Locks a run folder, and removes the temporary files of killed processes.
+
+    The lock ends with the process.
 
     Args:
-        run: the folder, already made.
-        wait: wait for another process instead of an error. The lock is reentrant in one thread.
+        run: the folder, which must exist.
+        wait: wait for another process instead of raising an error. The lock is
+            reentrant in one thread.
 
     Raises:
-        ResumeRefused: another process has the lock; the folder is as it was.
+        ResumeRefused: another process has the lock; the folder is unchanged.
         ConfigError: the folder is not writable.
     """
     lock = FileLock(run.lock, is_singleton=True)
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
+        problem = "another process trains in this run folder"
         remedy = "wait until it ends, or stop it"
-        raise ResumeRefused(
-            [f"{run.path}: another process trains in this run folder; {remedy}"]
-        ) from None
+        raise ResumeRefused([f"{run.path}: {problem}; {remedy}"]) from None
     except OSError as error:
         raise ConfigError([f"{run.path}: not writable ({error.strerror})"]) from None
     try:
-        for folder in (
-            run.path,
-            run.checkpoints,
-            run.kept_best,
-            run.predictions("val").parent,
-        ):
-            remove_leftovers(folder)
+        _remove_temporary_files(run)
         yield
     finally:
         lock.release()
 
 
 def check_new(folder: Path, resumes: bool = False) -> None:
-    """Refuses a folder for a run that holds files that are not of a run, or a run that is not resumed.
+    """Checks that a run can take a folder.
+
+    Args:
+        folder: the folder; need not exist.
+        resumes: whether the run resumes the run in the folder.
 
     Raises:
-        ResumeRefused: it does; nothing in it was touched.
+        ResumeRefused: the folder holds other files, or a run that is not resumed;
+            nothing in it was changed.
     """
     run = RunDir(folder)
-    other = "hydra.run.dir takes another folder, or leave it out"
+    other = "use another hydra.run.dir, or omit it"
     if run.began and not resumes:
         remedy = f"resume={folder} continues it; for a new run, {other}"
         raise ResumeRefused([f"hydra.run.dir={folder}: already holds a run; {remedy}"])
     if folder.exists() and not folder.is_dir():
         raise ResumeRefused([f"hydra.run.dir={folder}: is not a folder; {other}"])
-    ours = run.config.is_file() or (folder / ".hydra").is_dir()
-    if (
-        folder.is_dir()
-        and not ours
-        and any(not path.name.startswith(".") for path in folder.iterdir())
-    ):
-        raise ResumeRefused(
-            [f"hydra.run.dir={folder}: holds files that are not of a run; {other}"]
-        )
+    if _holds_other_files(run):
+        problem = "holds files that do not belong to a run"
+        raise ResumeRefused([f"hydra.run.dir={folder}: {problem}; {other}"])
+
+
+def _remove_temporary_files(run: RunDir) -> None:
+    predictions = run.predictions("val").parent
+    for folder in (run.path, run.checkpoints, run.kept_best, predictions):
+        remove_leftovers(folder)
+
+
+def _holds_other_files(run: RunDir) -> bool:
+    belongs_to_run = run.config.is_file() or run.hydra_record.exists
+    if belongs_to_run or not run.path.is_dir():
+        return False
+    return any(not path.name.startswith(".") for path in run.path.iterdir())

@@ -18,7 +18,7 @@ import yaml
 from ostinato.comparison.runs import Run, find_runs
 from ostinato.config import RunConfig, Task
 from ostinato.record.results import best_metric
-from ostinato.run_dir import RunDir, read_config
+from ostinato.run_dir import RunDir, SweepDir, read_config
 from ostinato.scoring.metrics import MINIMISED, default_monitor, is_better
 from ostinato.storage.atomic import write_text
 from ostinato.sweep.jobs import job_folder
@@ -46,7 +46,7 @@ def direction(monitor: str | None, task: Task) -> str:
 def begin(folder: Path) -> None:
     """Makes a sweep's folder ready for a study. An old one goes: the same command tells it anew, from finished jobs."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.db").unlink(missing_ok=True)
+    SweepDir(folder).study.unlink(missing_ok=True)
 
 
 def run_trial(
@@ -80,7 +80,7 @@ def _with_seed(
     }
     sweep, name = run.path.parent, run.path.name.rpartition("_")[0]
     beside = RunDir(sweep / job_folder(sweep, name, config))
-    beside.adopt(run, [f"training.seed={seed}"])
+    run.hydra_record.copy_to(beside.hydra_record, [f"training.seed={seed}"])
     return config, beside, resolved
 
 
@@ -129,7 +129,7 @@ def end(folder: Path, num_seeds: int) -> None:
     if best is None:
         sys.stdout.write("search: no trial finished, so there is no best one\n")
         return
-    preset = folder / "best_experiment.yaml"
+    preset = SweepDir(folder).best_experiment
     if preset.exists() and not preset.read_text(
         encoding="utf-8", errors="replace"
     ).startswith(_HEAD):
@@ -158,7 +158,7 @@ def write_preset(best: Best, path: Path) -> None:
     values["training"] = values["training"] | {"threads": run.provenance["threads"]}
     preset: Mapping[str, Any] = {
         "defaults": [
-            {f"override /{group}": run.folder.choices[group]}
+            {f"override /{group}": run.folder.hydra_record.choices[group]}
             for group in ("training", "model", "data")
         ],
         "name": "${hydra:runtime.choices.experiment}",

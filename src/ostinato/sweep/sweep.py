@@ -13,8 +13,7 @@ from ostinato.config import ComparisonConfig
 from ostinato.errors import ConfigError, UserError
 from ostinato.record import overrides
 from ostinato.redaction import shown
-
-_RECORD = "multirun.yaml"  # Hydra writes it into each sweep's folder
+from ostinato.run_dir import SweepDir
 
 
 def resumed(argv: list[str], parent: Path) -> list[str]:
@@ -32,7 +31,9 @@ def resumed(argv: list[str], parent: Path) -> list[str]:
         for argument in argv
         if argument not in ("sweep=resume", "-m", "--multirun")
     ]
-    records = sorted(parent.glob(f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime)
+    records = sorted(
+        parent.glob(f"*/{SweepDir.HYDRA_RECORD}"), key=lambda path: path.stat().st_mtime
+    )
     if not records:
         raise ConfigError(
             [
@@ -59,7 +60,7 @@ def end(folder: Path, cfg: ComparisonConfig) -> int:
     try:
         comparison = compare_runs(find_runs([str(folder)]), cfg)
         show(comparison)
-        write(comparison, folder, "sweep")
+        write(comparison, folder, SweepDir.TABLES)
     except UserError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 2
@@ -69,7 +70,7 @@ def end(folder: Path, cfg: ComparisonConfig) -> int:
         for point in configuration.points
     ]
     missing = sum(point.status != "finished" for point in points)
-    sys.stdout.write(f"sweep: {folder / 'sweep.html'}\n")
+    sys.stdout.write(f"sweep: {SweepDir(folder).page}\n")
     if missing:
         where = override("hydra.sweep.dir", str(folder))
         sys.stdout.write(

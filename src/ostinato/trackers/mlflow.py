@@ -31,7 +31,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
 from ostinato.config import MlflowConfig
-from ostinato.run_dir import RunDir
+from ostinato.run_dir import RunDir, SweepDir
 from ostinato.storage.atomic import write_text
 from ostinato.trackers.convert import flat
 
@@ -52,13 +52,15 @@ class MlflowTracker:
         self._cfg = cfg
         self._run = run
         self._step = step
-        self._home = run.sweep or run  # jobs of a sweep share a database
+        self._home: RunDir | SweepDir = (
+            run.sweep or run
+        )  # jobs of a sweep share a database
         self._parent: str | None = None
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Opens the run, or the one that it goes on with."""
         with FileLock(
-            self._home.path / ".mlflow.lock"
+            self._home.mlflow_lock
         ):  # of two jobs that start together, one makes what they share
             self._client = MlflowClient(
                 self._cfg.uri or _database(self._home.mlflow_database.absolute())
@@ -77,8 +79,8 @@ class MlflowTracker:
                 self._client.log_batch(
                     self._run_id, params=params[first : first + _BATCH]
                 )
-        self._client.log_dict(self._run_id, dict(config), "config.yaml")
-        self._client.log_dict(self._run_id, dict(provenance), "provenance.json")
+        self._client.log_dict(self._run_id, dict(config), self._run.config.name)
+        self._client.log_dict(self._run_id, dict(provenance), self._run.provenance.name)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars, in one request."""
@@ -132,7 +134,9 @@ class MlflowTracker:
             )
         )
 
-    def _create(self, experiment: str, folder: RunDir, tags: dict[str, str]) -> str:
+    def _create(
+        self, experiment: str, folder: RunDir | SweepDir, tags: dict[str, str]
+    ) -> str:
         name = folder.path.absolute().name
         run_id = str(
             self._client.create_run(experiment, tags=tags, run_name=name).info.run_id
@@ -140,7 +144,7 @@ class MlflowTracker:
         write_text(folder.tracker_id("mlflow"), run_id)
         return run_id
 
-    def _reopen(self, folder: RunDir) -> str | None:
+    def _reopen(self, folder: RunDir | SweepDir) -> str | None:
         """The MLflow run that a folder had, if the server still knows it."""
         known = folder.tracker_id("mlflow")
         if not known.is_file():

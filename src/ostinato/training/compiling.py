@@ -1,8 +1,9 @@
-"""`torch.compile` for the training step, and CUDA graphs on a GPU, without a result that depends on what ran before.
+"""`torch.compile` for the training step, and CUDA graphs on a GPU.
 
-Kernels are made for any sizes, but chosen by those that they meet first, and a run that goes on after a kill would
-meet others. So every start compiles on the run's first batch, and what this does not fit (a batch of one row, say)
-runs plainly.
+Compilation must not make the result depend on what ran before. torch compiles kernels
+for any sizes, but chooses them by the first sizes that it sees, and a resumed run would
+see others. So every start compiles on the run's first batch. A batch that does not fit
+these kernels (for example a batch of one row) runs uncompiled.
 """
 
 import logging
@@ -27,86 +28,110 @@ from ostinato.training.step import batch_loss
 
 log = logging.getLogger(__name__)
 
-_MULTIPLE = 256  # tokens; a CUDA graph is recorded for each number of tokens and rows, so there should be few
+# In tokens. torch records a CUDA graph for each number of tokens and rows, so the
+# numbers of tokens are rounded up: there should be few graphs.
+_MULTIPLE = 256
 
 
 def has_compiler() -> bool:
     """Whether this machine has what torch compiles with."""
     headers = Path(sysconfig.get_path("include"), "Python.h")
-    return headers.is_file() and shutil.which(os.environ.get("CXX", "g++")) is not None
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    return headers.is_file() and compiler is not None
 
 
 def compile_training(
     model: PreTrainedModel, collator: Collator, cfg: TrainingConfig, compute: Compute
 ) -> Collator:
-    """Has the model compiled, in place, at its next call.
+    """Makes the model compile, in place, at its next call.
 
     Returns:
-        What makes batches of few sizes where each costs a CUDA graph.
+        A collator for the compiled model. With CUDA graphs, it makes batches of few
+        sizes.
 
     Raises:
         ConfigError: this machine cannot compile.
     """
     if not has_compiler():
-        needs = "a C++ compiler (CXX, else g++) and Python's headers"
-        raise ConfigError(
-            [f"training.compile=true: torch needs {needs}; install them, or take false"]
-        )
-    torch._dynamo.config.skip_nnmodule_hook_guards = (
-        False  # one layer's hooks are not another's
-    )
-    torch.fx.experimental._config.use_duck_shape = (
-        False  # sizes that are equal in the first batch need not stay so
-    )
-    # A graph's memory is written anew by its next replay, so gradients cannot stay there over micro-batches; a budget
-    # of tokens varies the rows; in fp32 attention parts the graph at every layer.
-    half = compute.device.type == "cuda" and compute.precision is not Precision.fp32
-    graphs = (
-        half
-        and collator.packed
-        and cfg.accumulate == 1
-        and cfg.tokens_per_batch is None
-    )
+        needs = "torch needs a C++ compiler (CXX, else g++) and Python's headers"
+        remedy = "install them, or use training.compile=false"
+        raise ConfigError([f"training.compile=true: {needs}; {remedy}"])
+
+    # Layers have different hooks, so guards must check them.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    # Sizes that are equal in the first batch can differ in later ones.
+    torch.fx.experimental._config.use_duck_shape = False
+
+    has_graphs = _can_use_graphs(collator, cfg, compute)
     options = {
-        "deterministic": True,  # chooses no kernel by a stopwatch
-        "triton.mix_order_reduction": False,  # holds for large batches only, or for small ones only
-        "triton.cudagraphs": graphs,
+        # Chooses no kernel by measured time.
+        "deterministic": True,
+        # Holds for large batches only, or for small batches only.
+        "triton.mix_order_reduction": False,
+        "triton.cudagraphs": has_graphs,
         "triton.cudagraph_dynamic_shape_warn_limit": None,
     }
     model.compile(dynamic=True, options=options)
-    return replace(collator, multiple=_MULTIPLE if graphs else 1)
+    return replace(collator, multiple=_MULTIPLE if has_graphs else 1)
+
+
+def _can_use_graphs(collator: Collator, cfg: TrainingConfig, compute: Compute) -> bool:
+    """Whether CUDA graphs can record the training step."""
+    # The next replay of a graph overwrites its memory, so gradients would not survive
+    # until the next micro-batch.
+    is_whole = cfg.accumulate == 1
+    # A budget of tokens varies the number of rows.
+    has_fixed_rows = cfg.tokens_per_batch is None
+    # In fp32, attention splits the graph at every layer.
+    is_half = compute.precision is not Precision.fp32
+    is_gpu = compute.device.type == "cuda"
+    return is_gpu and is_half and collator.packed and is_whole and has_fixed_rows
 
 
 @contextmanager
 def compiled(
     model: PreTrainedModel, loss: Loss, first: Sequence[Batch], compute: Compute
 ) -> Iterator[None]:
-    """Compiles forwards and backwards on the first of a run's batches; within, what does not fit runs plainly.
+    """Compiles forward and backward passes on the first batch of a run.
+
+    Inside the context, batches that do not fit the compiled kernels run uncompiled.
 
     Args:
         model: after `compile_training`, in training mode.
         loss: the loss of the run.
-        first: the run's first batches; where the second does not fit, a warning says why.
+        first: the run's first batches; a warning is logged if the second does not fit.
         compute: device and precision.
     """
-    sizes = [
-        list(tensor.shape)
-        for tensor in first[0].inputs.values()
-        if isinstance(tensor, Tensor)
-    ]
-    # torch's cache knows a size by its name, and would return kernels that were chosen for another first batch.
-    torch.compiler.config.cache_key_tag = f"{sizes} {first[0].num_rows}"
+    torch.compiler.config.cache_key_tag = _cache_key(first[0])
     batch_loss(model, loss, first[0], compute).backward()  # type: ignore[no-untyped-call]
     model.zero_grad(set_to_none=True)
     for other in first[1:2]:
-        try:
-            with torch.compiler.set_stance("fail_on_recompile"):
-                batch_loss(model, loss, other, compute)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            log.warning(
-                "training.compile=true: batches that differ from the first run uncompiled (%s)",
-                reason,
-            )
+        _warn_if_uncompiled(model, loss, other, compute)
     with torch.compiler.set_stance("eager_on_recompile"):
         yield
+
+
+def _cache_key(batch: Batch) -> str:
+    """The sizes that torch chooses kernels by.
+
+    torch's cache knows a size only by its name. Without this key it would return
+    kernels that were chosen for another first batch.
+    """
+    tensors = [value for value in batch.inputs.values() if isinstance(value, Tensor)]
+    sizes = [list(tensor.shape) for tensor in tensors]
+    return f"{sizes} {batch.num_rows}"
+
+
+def _warn_if_uncompiled(
+    model: PreTrainedModel, loss: Loss, batch: Batch, compute: Compute
+) -> None:
+    try:
+        with torch.compiler.set_stance("fail_on_recompile"):
+            batch_loss(model, loss, batch, compute)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        log.warning(
+            "training.compile=true: batches that differ from the first one "
+            "run uncompiled (%s)",
+            reason,
+        )

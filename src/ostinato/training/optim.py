@@ -1,4 +1,4 @@
-"""AdamW with its parameter groups, and the learning rate as a pure function of the step."""
+"""AdamW with its parameter groups, and the learning rate as a function of the step."""
 
 import math
 
@@ -15,26 +15,29 @@ from ostinato.model.architecture import depths
 def build_optimizer(model: PreTrainedModel, cfg: TrainingConfig) -> AdamW:
     """Makes AdamW, fused into one kernel per step.
 
-    Matrices decay, biases and norms do not. Each group carries `peak_lr`: the highest rate that it sees. It is
-    `head_lr` for the head and the pooler, and lower by `layer_lr_decay` for each layer below.
+    Matrices decay; biases and norms do not. Each group has a `peak_lr`: its highest
+    rate. It is `head_lr` for the head and the pooler, and is multiplied by
+    `layer_lr_decay` for each layer below.
 
     Raises:
-        ConfigError: a rate by layer, and a model whose layers cannot be told apart.
+        ConfigError: the rate depends on the layer, but the layers of the model cannot
+            be found.
     """
-    peak_lr = _peak_lrs(model, cfg)
+    peak_lrs = _peak_lrs(model, cfg)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
-        if parameter.requires_grad:
-            rate = peak_lr.get(id(parameter), cfg.lr)
-            groups.setdefault((rate, parameter.ndim >= 2), []).append(parameter)
-    settings = [
-        {
-            "params": members,
-            "weight_decay": cfg.weight_decay if decays else 0.0,
-            "peak_lr": peak_lr,
-        }
-        for (peak_lr, decays), members in groups.items()
-    ]
+        if not parameter.requires_grad:
+            continue
+        peak_lr = peak_lrs.get(id(parameter), cfg.lr)
+        decays = parameter.ndim >= 2
+        groups.setdefault((peak_lr, decays), []).append(parameter)
+
+    settings = []
+    for (peak_lr, decays), members in groups.items():
+        weight_decay = cfg.weight_decay if decays else 0.0
+        settings.append(
+            {"params": members, "weight_decay": weight_decay, "peak_lr": peak_lr}
+        )
     return AdamW(settings, lr=cfg.lr, betas=cfg.betas, eps=cfg.eps, fused=True)
 
 
@@ -53,7 +56,8 @@ def lr_factor(
         step: optimizer step, counted from zero.
         total_steps: steps of the whole training.
         warmup_ratio: share of the steps over which the rate rises linearly.
-        schedule: what follows; `linear` and `cosine` would reach zero one step after the last.
+        schedule: the rate after the warmup; `linear` and `cosine` would reach zero one
+            step after the last.
     """
     warmup = math.ceil(warmup_ratio * total_steps)
     if step < warmup:
@@ -66,42 +70,47 @@ def lr_factor(
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def _peak_lrs(model: PreTrainedModel, cfg: TrainingConfig) -> dict[int, float]:
-    """Peak rate by `id(parameter)`; empty where all have `training.lr`."""
-    if cfg.head_lr is None and cfg.layer_lr_decay == 1:
-        return {}
-    found = depths(model)
-    if cfg.layer_lr_decay != 1 and not found.layers_found:
-        layout = f"{model.config.model_type} is not one list of layers with weights of their own"
-        raise ConfigError(
-            [
-                f"training.layer_lr_decay={cfg.layer_lr_decay}: {layout}; use layer_lr_decay=1"
-            ]
-        )
-    top = found.num_layers + 1
-    rates = {
-        key: cfg.lr * cfg.layer_lr_decay ** (top - depth)
-        for key, depth in found.by_parameter.items()
-    }
-    if cfg.head_lr is not None:
-        rates |= {
-            key: cfg.head_lr
-            for key, depth in found.by_parameter.items()
-            if depth == top
-        }
-    return rates
-
-
 def clip_gradients(model: nn.Module, max_norm: float | None) -> torch.Tensor:
-    """Scales gradients down to an L2 norm of `max_norm` (None: never); returns the norm before, on the device."""
+    """Scales gradients down to an L2 norm of `max_norm`.
+
+    Args:
+        model: with gradients.
+        max_norm: None never scales.
+
+    Returns:
+        The norm before, scalar on the device.
+    """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    if gradients[
-        0
-    ].is_cpu:  # torch's own takes three times as long and is off by 5e-4 for a vocabulary's gradient
-        flat = (gradient.reshape(-1) for gradient in gradients)
-        norm = torch.stack([torch.dot(g, g) for g in flat]).sum().sqrt()
+    if gradients[0].is_cpu:
+        # torch's own function takes three times as long, and its result for the
+        # gradient of a vocabulary is wrong by 5e-4.
+        flat = [gradient.reshape(-1) for gradient in gradients]
+        squares = torch.stack([torch.dot(gradient, gradient) for gradient in flat])
+        norm = squares.sum().sqrt()
     else:
         norm = torch.nn.utils.get_total_norm(gradients)
     if max_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
     return norm
+
+
+def _peak_lrs(model: PreTrainedModel, cfg: TrainingConfig) -> dict[int, float]:
+    """Peak rate by `id(parameter)`; empty if all have `training.lr`."""
+    decay = cfg.layer_lr_decay
+    if cfg.head_lr is None and decay == 1:
+        return {}
+    found = depths(model)
+    if decay != 1 and not found.layers_found:
+        name = model.config.model_type
+        layout = f"{name} is not one list of layers with weights of their own"
+        raise ConfigError(
+            [f"training.layer_lr_decay={decay}: {layout}; use layer_lr_decay=1"]
+        )
+
+    top = found.num_layers + 1
+    rates = {}
+    for key, depth in found.by_parameter.items():
+        rates[key] = cfg.lr * decay ** (top - depth)
+        if cfg.head_lr is not None and depth == top:
+            rates[key] = cfg.head_lr
+    return rates

@@ -1,4 +1,4 @@
-"""From a config to everything that training and evaluation start from: data, tokens, classifier, loss, device."""
+"""Makes everything that a run starts from: data, tokens, classifier, loss, device."""
 
 import logging
 from dataclasses import dataclass
@@ -28,9 +28,24 @@ from ostinato.training.loss import Loss, build_loss
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What a run starts from; a function of its config, data and environment."""
+    """What a run starts from: a function of its config, data and environment.
+
+    Attributes:
+        data: the texts and labels.
+        tokenizer: the tokenizer of the model.
+        train: tokens of the training split.
+        val: tokens of the validation split.
+        test: tokens of the test split, if there is one.
+        model: the classifier, on the device.
+        loss: the loss of the run.
+        compute: device and precision.
+        seeds: the seeds of the run.
+        masks: the random numbers of dropout.
+        batching: how batches are made; `packed` only if the model supports it.
+        collator: makes batches of rows.
+    """
 
     data: TextData
     tokenizer: PreTrainedTokenizerBase
@@ -45,68 +60,105 @@ class Prepared:
     batching: Batching
     collator: Collator
 
+    @property
+    def splits(self) -> list[TokenisedSplit]:
+        """The splits that exist: train, val and perhaps test."""
+        splits = [self.train, self.val]
+        return splits if self.test is None else [*splits, self.test]
+
 
 def prepare(config: RunConfig) -> Prepared:
     """Seeds everything, then loads data and model.
 
+    Keep the order of the calls: some of them draw random numbers.
+
     Raises:
-        UserError: whatever is wrong with the data, the model or the machine's devices.
+        UserError: the data, the model or the machine's devices do not fit the config.
     """
     training = config.training
-    set_threads(training.threads)
-    check_cores("data.num_workers", config.data.num_workers)
-    set_determinism(training.determinism)
-    seed_everything(training.seed)
+    _set_up_libraries(config)
     seeds = Seeds(training.seed, training.seeds)
-    compute = choose(training.device, training.precision)
-    log.info("computing on %s in %s", compute.device, compute.precision.value)
-    if config.model.pretrained:
-        locate(
-            config.model.name
-        )  # a missing folder is reported before the data is read
-    data = load_data(config.data, seeds)
-    for line in (*data.report["notes"], *data.warnings):
-        log.info("%s", line)
+    compute = _choose_compute(config)
+
+    data = _load_texts(config, seeds)
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
-    length, workers = config.model.max_length, config.data.num_workers
-    train = tokenise(data.train, tokenizer, length, workers)
-    val = tokenise(data.val, tokenizer, length, workers)
-    test = tokenise(data.test, tokenizer, length, workers) if data.test else None
-    for split in filter(None, (train, val, test)):
-        log.info(
-            "%s: %.1f %% of texts cut at %d tokens",
-            split.name,
-            100 * split.truncated,
-            length,
-        )
+    train, val, test = _tokenise_splits(config, data, tokenizer)
     keep_freed_memory()
+
     model = build_classifier(
         config.model, tokenizer, data.labels, data.task, seeds.derive("head")
     ).to(compute.device)
+
     loss = build_loss(data.task, training, train.labels, data.labels)
     masks = Masks()
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
         check_rows(model, split.input_ids(), split.lengths, split.name)
+
+    sample = train.rows[:64]
     configure_batching(
-        model, tokenizer, training.batching, masks, train.rows[:64], compute.autocast
+        model, tokenizer, training.batching, masks, sample, compute.autocast
     )
     collator = collator_of(model, tokenizer)
-    unpacked = training.batching is Batching.packed and not collator.packed
-    batching = Batching.bucketed if unpacked else training.batching
+    batching = _supported_batching(training.batching, collator)
     if training.compile:
         collator = compile_training(model, collator, training, compute)
+
     return Prepared(
-        data,
-        tokenizer,
-        train,
-        val,
-        test,
-        model,
-        loss,
-        compute,
-        seeds,
-        masks,
-        batching,
-        collator,
+        data=data,
+        tokenizer=tokenizer,
+        train=train,
+        val=val,
+        test=test,
+        model=model,
+        loss=loss,
+        compute=compute,
+        seeds=seeds,
+        masks=masks,
+        batching=batching,
+        collator=collator,
     )
+
+
+def _set_up_libraries(config: RunConfig) -> None:
+    """Sets threads, determinism and the seeds of all libraries."""
+    set_threads(config.training.threads)
+    check_cores("data.num_workers", config.data.num_workers)
+    set_determinism(config.training.determinism)
+    seed_everything(config.training.seed)
+
+
+def _choose_compute(config: RunConfig) -> Compute:
+    compute = choose(config.training.device, config.training.precision)
+    log.info("computing on %s in %s", compute.device, compute.precision.value)
+    return compute
+
+
+def _load_texts(config: RunConfig, seeds: Seeds) -> TextData:
+    if config.model.pretrained:
+        locate(config.model.name)  # Report a missing folder before reading the data.
+    data = load_data(config.data, seeds)
+    for line in (*data.report["notes"], *data.warnings):
+        log.info("%s", line)
+    return data
+
+
+def _tokenise_splits(
+    config: RunConfig, data: TextData, tokenizer: PreTrainedTokenizerBase
+) -> tuple[TokenisedSplit, TokenisedSplit, TokenisedSplit | None]:
+    """The tokens of train, val and test."""
+    length, workers = config.model.max_length, config.data.num_workers
+    train = tokenise(data.train, tokenizer, length, workers)
+    val = tokenise(data.val, tokenizer, length, workers)
+    test = tokenise(data.test, tokenizer, length, workers) if data.test else None
+    for split in filter(None, (train, val, test)):
+        share = 100 * split.truncated
+        log.info("%s: %.1f %% of texts cut at %d tokens", split.name, share, length)
+    return train, val, test
+
+
+def _supported_batching(wanted: Batching, collator: Collator) -> Batching:
+    """The batching of the config, unless the model does not support packed rows."""
+    if wanted is Batching.packed and not collator.packed:
+        return Batching.bucketed
+    return wanted

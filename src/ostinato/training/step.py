@@ -1,4 +1,4 @@
-"""One optimizer step over its micro-batches. Knows nothing of epochs, files or trackers."""
+"""One optimizer step over its micro-batches, without epochs, files or trackers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,37 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from ostinato.config import Precision
 from ostinato.data.collate import Batch
 from ostinato.model.device import Compute
 from ostinato.training.loss import Loss
 from ostinato.training.optim import clip_gradients
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """A model and what updates it.
+
+    Attributes:
+        model: the classifier, in training mode.
+        loss: the loss of the run.
+        optimizer: with its learning rates already set.
+        scaler: gradient scaler; disabled unless the precision is fp16.
+        compute: device and precision.
+        max_grad_norm: clip to this L2 norm; None never clips.
+    """
+
+    model: nn.Module
+    loss: Loss
+    optimizer: AdamW
+    scaler: torch.amp.GradScaler
+    compute: Compute
+    max_grad_norm: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What a step leaves to be recorded.
+    """What a step reports.
 
     Attributes:
         loss: mean loss of the step's rows before the update, scalar on the device.
@@ -31,52 +53,56 @@ class StepResult:
 
 
 def train_step(
-    model: nn.Module,
-    optimizer: AdamW,
-    loss: Loss,
-    batches: Sequence[Batch],
-    compute: Compute,
-    max_grad_norm: float | None,
-    scaler: torch.amp.GradScaler,
-    seed_dropout: Callable[[int], None],
+    learner: Learner, batches: Sequence[Batch], seed_dropout: Callable[[int], None]
 ) -> StepResult:
     """Computes gradients over all micro-batches and updates the weights once.
 
-    Each micro-batch's loss sum is divided by the weight of the whole step, so that unequal micro-batches stay
-    unbiased. What dropout draws from is seeded before each of them: nothing drawn before can move a result.
+    The loss sum of each micro-batch is divided by the weight of the whole step, so that
+    unequal micro-batches stay unbiased. Dropout is seeded before each micro-batch, so
+    that earlier random numbers cannot change a result.
 
     Args:
-        model: the classifier, in training mode.
-        optimizer: with its learning rates already set.
-        loss: the loss of the run.
+        learner: the model and what updates it.
         batches: the micro-batches.
-        compute: device and precision.
-        max_grad_norm: clip to this L2 norm; None never clips.
-        scaler: gradient scaler; disabled unless fp16.
-        seed_dropout: called with the number of each micro-batch before its forward pass.
+        seed_dropout: called with the number of each micro-batch before its forward
+            pass.
     """
+    loss, scaler, compute = learner.loss, learner.scaler, learner.compute
     weight = sum(loss.weight(batch.labels) for batch in batches)
     total = torch.zeros((), device=compute.device)
+
     for number, batch in enumerate(batches):
         seed_dropout(number)
-        part = batch_loss(model, loss, batch, compute) / weight
+        part = batch_loss(learner.model, loss, batch, compute) / weight
         scaler.scale(part).backward()  # type: ignore[no-untyped-call]
         total += part.detach()
-    scaler.unscale_(optimizer)
-    grad_norm = clip_gradients(model, max_grad_norm)
-    scaler.step(optimizer)
+
+    scaler.unscale_(learner.optimizer)
+    grad_norm = clip_gradients(learner.model, learner.max_grad_norm)
+    scaler.step(learner.optimizer)
     scaler.update()
-    optimizer.zero_grad(set_to_none=True)
+    learner.optimizer.zero_grad(set_to_none=True)
+
     return StepResult(
-        total,
-        grad_norm.detach(),
-        sum(b.num_rows for b in batches),
-        sum(b.num_tokens for b in batches),
+        loss=total,
+        grad_norm=grad_norm.detach(),
+        num_rows=sum(batch.num_rows for batch in batches),
+        num_tokens=sum(batch.num_tokens for batch in batches),
     )
 
 
+def gradient_scaler(compute: Compute) -> torch.amp.GradScaler:
+    """Makes the loss scale of fp16; it is disabled in other precisions."""
+    is_fp16 = compute.precision is Precision.fp16
+    return torch.amp.GradScaler(compute.device.type, enabled=is_fp16)
+
+
 def batch_loss(model: nn.Module, loss: Loss, batch: Batch, compute: Compute) -> Tensor:
-    """Sum of the losses of a batch's rows: a forward pass, a scalar on the device."""
+    """Runs a forward pass.
+
+    Returns:
+        Sum of the losses of the batch's rows, scalar on the device.
+    """
     on_device = batch.to(compute.device)
     with compute.autocast():
         logits = model(**on_device.inputs).logits

@@ -1,0 +1,113 @@
+"""What Hydra records of a run in `.hydra/`: the command line, the mode, the choices.
+
+The only place that knows the names of these files.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ostinato.errors import ConfigError
+from ostinato.storage.atomic import write_text
+
+
+class HydraRecord:
+    """The folder `.hydra/` in a run folder. Need not exist.
+
+    Args:
+        run: the run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / ".hydra"
+        self._settings = self.folder / "hydra.yaml"
+        self._overrides = self.folder / "overrides.yaml"
+
+    @property
+    def exists(self) -> bool:
+        """Whether Hydra started the run."""
+        return self.folder.is_dir()
+
+    @property
+    def is_sweep_job(self) -> bool:
+        """Whether the run is a job of a sweep."""
+        return bool(self._setting("mode") == "MULTIRUN")
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """The option that the run used for each config group."""
+        runtime = self._setting("runtime")
+        if not isinstance(runtime, dict):
+            return {}
+        choices = runtime.get("choices")
+        return choices if isinstance(choices, dict) else {}
+
+    def overrides(self) -> list[str]:
+        """The command line that started the run.
+
+        Raises:
+            ConfigError: the record is missing or damaged.
+        """
+        try:
+            text = self._overrides.read_text(encoding="utf-8")
+            recorded = yaml.safe_load(text)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                [f"{self._overrides}: damaged or not readable ({reason})"]
+            ) from None
+        return key_values(recorded, self._overrides)
+
+    def replace_overrides(self, overrides: list[str]) -> None:
+        """Replaces the recorded command line, see `overrides`."""
+        write_text(self._overrides, yaml.safe_dump(overrides))
+
+    def copy_to(self, other: "HydraRecord", overrides: list[str]) -> None:
+        """Gives another run a copy of this record.
+
+        Args:
+            other: the record of the other run.
+            overrides: what the other run adds to the command line.
+        """
+        other.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self._settings, other.folder)
+        typed = yaml.safe_load(self._overrides.read_text(encoding="utf-8"))
+        other.replace_overrides([*typed, *overrides])
+
+    def _setting(self, key: str) -> Any:
+        """A value of Hydra's own config; None if the record is missing or damaged."""
+        try:
+            text = self._settings.read_text(encoding="utf-8")
+            return yaml.safe_load(text)["hydra"][key]
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+            return None
+
+
+def key_values(recorded: Any, record: Path) -> list[str]:
+    """The items of a recorded command line.
+
+    Args:
+        recorded: what the file holds.
+        record: the file, for the message.
+
+    Raises:
+        ConfigError: an item is not a text of the form key=value.
+    """
+    if not isinstance(recorded, list):
+        raise ConfigError([f"{record}: damaged (is not a list of key=value)"])
+    for item in recorded:
+        if _is_key_value(item):
+            continue
+        shown = str(item)[:80]
+        raise ConfigError(
+            [f"{record}: damaged ({shown!r} does not have the form key=value)"]
+        )
+    return recorded
+
+
+def _is_key_value(item: Any) -> bool:
+    if not isinstance(item, str):
+        return False
+    return item.startswith("~") or "=" in item

@@ -1,0 +1,86 @@
+"""What happens to the records of an earlier session when a run resumes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ostinato.config import RunConfig
+from ostinato.errors import ResumeRefused
+from ostinato.record.drift import config_drift, environment_drift
+from ostinato.record.results import finished_metric
+from ostinato.record.schema import Provenance
+from ostinato.run.outcome import Outcome, mark_unfinished, now
+from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
+
+
+def metric_if_finished(run: RunDir, resolved: Mapping[str, Any]) -> float | None:
+    """The best metric of a run that has finished with the same config.
+
+    Args:
+        run: the run folder.
+        resolved: the config of this session.
+
+    Returns:
+        The best monitored validation metric; None if there is something left to train.
+    """
+    metric = finished_metric(run)
+    if metric is None or config_drift(read_config(run), resolved):
+        return None
+    return metric
+
+
+def check_drift(
+    config: RunConfig,
+    run: RunDir,
+    resolved: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Compares what the run began with to what it would resume with.
+
+    Args:
+        config: the config of this session.
+        run: the run folder.
+        resolved: the config as plain data.
+        provenance: what this session computes on and with.
+
+    Returns:
+        The record of all resumptions of the run: {"time": ..., "drift": [...]}.
+
+    Raises:
+        ResumeRefused: something that decides the result has changed.
+    """
+    began = read_json(run.provenance, Provenance)
+    drift = config_drift(read_config(run), resolved)
+    drift += environment_drift(began, provenance)
+    if drift and not config.resume.allow_drift:
+        lines = [f"resume={run.path}: {difference}" for difference in drift]
+        allow = "resume.allow_drift=true resumes anyway and records the differences"
+        raise ResumeRefused([*lines, f"{allow}; to start a new run, omit resume"])
+    return [*began.get("resumed", []), {"time": now(), "drift": drift}]
+
+
+def replace_records(
+    run: RunDir,
+    outcome: Outcome,
+    resolved: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Replaces the records of an earlier session, once per session.
+
+    Called after the first step, because that step can fail: until then the records of
+    the earlier session are kept.
+
+    Args:
+        run: the run folder.
+        outcome: of this session.
+        resolved: the config as plain data.
+        provenance: what this session computes on and with.
+    """
+    if outcome.began:
+        return
+    # Write the config last: a run that is killed before it is not finished, and still
+    # has the config of its weights.
+    run.fingerprint.unlink(missing_ok=True)
+    mark_unfinished(run, outcome)
+    write_record(run.provenance, provenance)
+    write_config(run, resolved)
+    outcome.began = True
