@@ -74,7 +74,7 @@ def test_one_flipped_label_is_named_before_anything_is_trained(run, tmp_path):
     write_rows(tmp_path / "train.jsonl", [*ROWS[:-1], {**ROWS[-1], "label": "a"}])
     verdict = prove(run, tmp_path)
     assert not verdict.identical
-    assert verdict.lines[0] == "not identical: data.train parted before the first step"
+    assert verdict.lines[0] == "not identical: data.train differs before the first step"
     assert not (tmp_path / "again").exists()
 
 
@@ -125,7 +125,9 @@ def test_two_finished_runs_are_compared_without_training(run, finished, tmp_path
     other = train_in(tmp_path / "other", *finished[1], "training.seeds.dropout=5")
     assert prove(finished[0], tmp_path, against=str(twin.path)).identical
     verdict = prove(finished[0], tmp_path, against=str(other.path))
-    assert verdict.lines[0].startswith("not identical: loss parted at step 1")
+    assert verdict.lines[0].startswith(
+        "not identical: first difference in loss at step 1: "
+    )
     assert verdict.lines[1] == "training.seeds.dropout: None -> 5"
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from ostinato.errors import ConfigError
 from ostinato.storage.atomic import write_json, write_text
@@ -154,15 +153,14 @@ def write_record(path: Path, value: Mapping[str, Any]) -> None:
     write_json(path, {**value, _DIGEST: _digest_record(value)})
 
 
-def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON file of a run folder; verifies and drops the digest that `write_record` gave it, if it has one.
 
     Args:
         path: the file.
-        shape: a class of `records`, which names the keys that must be there and their types; None takes any object.
 
     Raises:
-        ConfigError: the file is missing, damaged or changed, or a key is missing or has another type.
+        ConfigError: the file is missing, damaged or changed.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -181,17 +179,6 @@ def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
                 f"{path}: damaged or changed since the run wrote it; restore the file, or train again"
             ]
         )
-    try:
-        TypeAdapter(dict if shape is None else shape).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key, why = (
-            ".".join(map(str, first["loc"])),
-            first["msg"][:1].lower() + first["msg"][1:],
-        )
-        raise ConfigError(
-            [f"{path}: damaged ({key}: {why}); restore the file, or make it again"]
-        ) from None
     return value
 
 

@@ -208,7 +208,7 @@ def _resumed(argv: list[str]) -> list[str]:
         return typed
     if folder == "auto":
         return _into_own_folder(typed)
-    own, notes = overrides.of_run(folder, _arguments(typed).overrides)
+    own, notes = overrides.for_run(folder, _arguments(typed).overrides)
     sys.stderr.write("".join(f"{shown(note)}\n" for note in notes))
     where = [override("hydra.run.dir", folder), "hydra.output_subdir=null"]
     return _with_overrides(typed, [*own, *_arguments(typed).overrides, *where])

@@ -38,7 +38,8 @@ from ostinato.model.pretrained import (
 from ostinato.model.words import SPECIAL, word_tokenizer
 from ostinato.record.digests import digest_file
 from ostinato.record.drift import changed_config
-from ostinato.run_dir import RunDir, read_json
+from ostinato.record.files import read_fingerprint
+from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import atomic_folder
 
 __all__ = [
@@ -178,8 +179,8 @@ def verify_best(run: RunDir) -> None:
                 for line in changed
             ]
         )
-    record = read_json(run.fingerprint)
-    weights = {run.best_weights.name: record.get("best_weights")}
+    record = read_fingerprint(run)
+    weights = {run.best_weights.name: record["best_weights"]}
     for name, digest in (record.get("best_files", {}) | weights).items():
         path = run.best / name
         if path == run.calibration and not path.exists():

@@ -11,14 +11,21 @@ from numpy.typing import NDArray
 
 
 def digest_array(values: NDArray[Any]) -> str:
-    """SHA-256 of an array's type, shape and bytes."""
+    """Computes the SHA-256 of an array's type, shape and bytes."""
     digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
     digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
 
 def digest_weights(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of all tensors, in the order of their names."""
+    """Computes the SHA-256 of a model's weights.
+
+    Args:
+        state: tensors by name, such as a model's `state_dict()`.
+
+    Returns:
+        The digest of the names, types, shapes and bytes, in the order of the names.
+    """
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -28,6 +35,10 @@ def digest_weights(state: Mapping[str, torch.Tensor]) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Computes the SHA-256 of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,8 +10,9 @@ from typing import Any
 
 from ostinato.command_line import command, override
 from ostinato.errors import Interrupted, ResumeRefused, UserError
+from ostinato.record.files import write_results
 from ostinato.redaction import redact
-from ostinato.run_dir import RunDir, write_record
+from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import storage_errors
 from ostinato.trackers import Trackers
 
@@ -87,8 +88,8 @@ def mark_unfinished(run: RunDir, outcome: Outcome) -> None:
     """Says in an earlier session's `results.json` that the run has not finished; keeps what was logged."""
     if run.results.is_file():
         metrics = outcome.trackers.history.metrics
-        write_record(
-            run.results,
+        write_results(
+            run,
             {
                 "name": outcome.results["name"],
                 "status": "unfinished",
@@ -103,7 +104,7 @@ def _write(run: RunDir, outcome: Outcome, before: float) -> None:
         "seconds": round(time.perf_counter() - before, 3),
     }
     outcome.results["metrics"] = outcome.trackers.history.metrics
-    write_record(run.results, outcome.results)
+    write_results(run, outcome.results)
 
 
 def now() -> str:

@@ -3,9 +3,8 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from rich.progress import Progress
 
@@ -20,15 +19,20 @@ from ostinato.model.packing import pack
 from ostinato.progress import progress_bar
 from ostinato.record.digests import digest_array, digest_file, digest_weights
 from ostinato.record.drift import config_drift, environment_drift
+from ostinato.record.files import (
+    read_provenance,
+    write_fingerprint,
+    write_provenance,
+)
 from ostinato.record.provenance import environment
 from ostinato.record.results import finished_metric
-from ostinato.record.schema import Provenance
+from ostinato.record.schema import Fingerprint, Identity, Provenance
 from ostinato.redaction import redacted, register_references
 from ostinato.report.run_end import describe_model, show_run
 from ostinato.report.slices import check_slices
 from ostinato.run.outcome import Outcome, mark_unfinished, now, outcome_of
 from ostinato.run.session import check_new, session
-from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
+from ostinato.run_dir import RunDir, read_config, write_config
 from ostinato.scoring import plots
 from ostinato.scoring.evaluation import Evaluated, Scorer, describe
 from ostinato.scoring.metrics import probabilities
@@ -92,11 +96,7 @@ def _train(
         prepared = prepare(config)
         training = Training(config, run, prepared, _scorer(config, prepared, bar), stop)
         initial_weights = digest_weights(prepared.model.state_dict())
-        provenance = (
-            environment(config.provenance.diff)
-            | {"assets": _assets(config)}
-            | _identity(prepared)
-        )
+        provenance = _provenance(config, prepared, config.provenance.diff)
         if resuming:
             provenance["resumed"] = _admit(config, run, resolved, provenance)
             training.resume()
@@ -111,7 +111,7 @@ def _train(
         with name_nondeterminism() as warned:
             training.run(outcome.trackers, until_step, begin)
         begin()
-        write_record(run.provenance, provenance | {"not_deterministic": sorted(warned)})
+        write_provenance(run, {**provenance, "not_deterministic": sorted(warned)})
         predictions = (
             _score_best(config, run, training, outcome) if until_step is None else {}
         )
@@ -125,7 +125,7 @@ def _train(
                 fingerprint["best_files"][run.calibration.name] = digest_file(
                     run.calibration
                 )
-        write_record(run.fingerprint, fingerprint)
+        write_fingerprint(run, fingerprint)
         return math.nan if training.state.best is None else training.state.best
 
 
@@ -145,7 +145,7 @@ def _begin(
     run: RunDir,
     outcome: Outcome,
     resolved: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
 ) -> None:
     """Replaces what an earlier session left: called after the first step, as the first step can still fail."""
     if outcome.began:
@@ -153,33 +153,44 @@ def _begin(
     # The config last: until it is there, a run that was finished is neither finished nor of another config.
     run.fingerprint.unlink(missing_ok=True)
     mark_unfinished(run, outcome)
-    write_record(run.provenance, provenance)
+    write_provenance(run, provenance)
     write_config(run, resolved)
     outcome.began = True
 
 
-def examine(config: RunConfig) -> dict[str, Any]:
+def examine(config: RunConfig) -> Provenance:
     """What a run of this config would start from, here and now, as its `provenance.json` would say it; trains nothing.
 
     Raises:
         UserError: whatever is wrong with the data, the model or the machine's devices.
     """
     prepared = prepare(config)
-    return environment() | {"assets": _assets(config)} | _identity(prepared)
+    return _provenance(config, prepared)
+
+
+def _provenance(
+    config: RunConfig, prepared: Prepared, diff: bool = False
+) -> Provenance:
+    facts = {
+        **environment(diff),
+        "assets": _assets(config),
+        **_identity(prepared),
+    }
+    return cast(Provenance, facts)
 
 
 def _admit(
     config: RunConfig,
     run: RunDir,
     resolved: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
 ) -> list[dict[str, Any]]:
     """Compares what the run began with to what it would go on with; returns the record of all its resumptions.
 
     Raises:
         ResumeRefused: something that decides the result has changed.
     """
-    began = read_json(run.provenance, Provenance)
+    began = read_provenance(run)
     drift = [
         *config_drift(read_config(run), resolved),
         *environment_drift(began, provenance),
@@ -189,7 +200,8 @@ def _admit(
         raise ResumeRefused(
             [f"resume={run.path}: {difference}" for difference in drift] + [remedy]
         )
-    return [*began.get("resumed", []), {"time": now(), "drift": drift}]
+    lines = [str(difference) for difference in drift]
+    return [*began.get("resumed", []), {"time": now(), "drift": lines}]
 
 
 def _score_best(
@@ -248,11 +260,11 @@ def _score_best(
 
 def _fingerprint(
     training: Training, initial_weights: str, predictions: dict[str, str]
-) -> dict[str, Any]:
+) -> Fingerprint:
     return {
         **_identity(training.prepared),
         "initial_weights": initial_weights,
-        "steps": [asdict(step) for step in training.steps()],
+        "steps": [step.record() for step in training.steps()],
         "evaluations": {str(e["step"]): e for e in training.state.validation},
         "weights": digest_weights(training.prepared.model.state_dict()),
         "best_weights": training.state.best_sha256,
@@ -347,7 +359,7 @@ def _assets(config: RunConfig) -> dict[str, dict[str, str]]:
     return {name: asset_hashes(name) for name in names}
 
 
-def _identity(prepared: Prepared) -> dict[str, Any]:
+def _identity(prepared: Prepared) -> Identity:
     """What the run computes on and with: content digests of data and tokens, device, precision, attention."""
     splits = [split for split in (prepared.train, prepared.val, prepared.test) if split]
     return {

@@ -41,7 +41,7 @@ def resumed(argv: list[str], parent: Path) -> list[str]:
         )
     folder = records[-1].parent
     if not typed:
-        typed, notes = overrides.of_sweep(records[-1])
+        typed, notes = overrides.for_sweep(records[-1])
         sys.stderr.write("".join(f"{shown(note)}\n" for note in notes))
     return ["-m", *typed, override("hydra.sweep.dir", str(folder))]
 

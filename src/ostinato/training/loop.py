@@ -23,7 +23,12 @@ from ostinato.errors import (
 from ostinato.interruption import Stop
 from ostinato.model.build import digest_classifier, save_classifier
 from ostinato.model.device import Compute
-from ostinato.record.fingerprint import StepPrint, StepRecord, holds_steps, read_steps
+from ostinato.record.fingerprint import (
+    StepFingerprint,
+    StepRecord,
+    holds_steps,
+    read_steps,
+)
 from ostinato.run_dir import RunDir
 from ostinato.scoring import metrics
 from ostinato.scoring.evaluation import Scorer
@@ -171,7 +176,7 @@ class Training:
             )
         self._bar.remove_task(self._task)
 
-    def steps(self) -> list[StepPrint]:
+    def steps(self) -> list[StepFingerprint]:
         """The record of all steps so far.
 
         Raises:

@@ -9,7 +9,7 @@ import torch
 from ostinato.data.batching import Indices
 from ostinato.errors import TrainingDiverged
 from ostinato.record.digests import digest_array
-from ostinato.record.fingerprint import StepPrint, StepRecord
+from ostinato.record.fingerprint import StepFingerprint, StepRecord
 from ostinato.trackers import Trackers
 from ostinato.training.step import StepResult
 
@@ -48,7 +48,9 @@ class Recorder:
             if not math.isfinite(norm) and not self.scaler.is_enabled():
                 raise diverged(f"the gradient norm is {norm}", step, lr)
             prints.append(
-                StepPrint(step, order, loss, norm if math.isfinite(norm) else None)
+                StepFingerprint(
+                    step, order, loss, norm if math.isfinite(norm) else None
+                )
             )
         step, lr, *_ = self.pending[-1]
         if (
