@@ -1,1 +1,1 @@
-"""Checks of the program's promises on this machine: reproduce, crash test, benchmark."""
+"""Checks of the program on this machine: reproduce, crash test, benchmark."""
