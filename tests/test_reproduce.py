@@ -12,7 +12,7 @@ from ostinato.cli.command import load_run
 from ostinato.config import ReproduceConfig
 from ostinato.proof.reproduce import reproduce
 from ostinato.record import provenance
-from ostinato.record.fingerprint import first_difference
+from ostinato.record.difference import first_difference
 from ostinato.run_dir import RunDir, read_json, write_record
 from ostinato.storage.atomic import write_json
 

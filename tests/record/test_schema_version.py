@@ -6,6 +6,7 @@ import pytest
 from runs import train_in
 
 from ostinato.errors import ConfigError
+from ostinato.record.difference import first_difference
 from ostinato.record.files import (
     SCHEMA_VERSION,
     read_fingerprint,
@@ -16,7 +17,6 @@ from ostinato.record.files import (
     write_provenance,
     write_results,
 )
-from ostinato.record.fingerprint import first_difference
 from ostinato.record.results import finished_metric, has_ended
 from ostinato.run_dir import RunDir, read_json, write_record
 

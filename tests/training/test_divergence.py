@@ -9,7 +9,7 @@ from runs import fingerprint, train_in
 from test_resume import train_until_killed
 
 from ostinato.errors import TrainingDiverged
-from ostinato.record.fingerprint import first_difference
+from ostinato.record.difference import first_difference
 from ostinato.run_dir import RunDir, read_json
 from ostinato.training import loop
 

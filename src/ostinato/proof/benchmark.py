@@ -34,7 +34,7 @@ def benchmark(cfg: BenchmarkConfig, config: RunConfig, script: Path) -> Measurem
         The mode, the overrides, the measurements by name, and the machine.
 
     Raises:
-        ConfigError: a process that is measured fails, such as the peer.
+        ConfigError: a process that is measured fails, for example the peer.
     """
     measurements = _measure(cfg, config, script)
     here = environment()

@@ -123,7 +123,10 @@ def _write_rows(path: Path, rows: int) -> None:
 
 
 def _measure_process(
-    cfg: BenchmarkConfig, script: Path, overrides: list[str], cache: str
+    cfg: BenchmarkConfig,
+    script: Path,
+    overrides: list[str],
+    cache: str,
 ) -> Measurements:
     """Measures the mode `prepare` in a new process.
 

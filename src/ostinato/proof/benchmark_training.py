@@ -54,7 +54,10 @@ def measure_training(cfg: BenchmarkConfig, config: RunConfig) -> Measurements:
 
 
 def _turn(
-    cfg: BenchmarkConfig, config: RunConfig, prepared: Prepared, number: int
+    cfg: BenchmarkConfig,
+    config: RunConfig,
+    prepared: Prepared,
+    number: int,
 ) -> Measurements:
     """Measures each loop once. The first loop alternates, because order matters."""
     loops = [run_steps, _run_bare_loop]
@@ -70,7 +73,9 @@ def _turn(
 
 
 def _derived(
-    medians: Measurements, turns: list[Measurements], flops: int
+    medians: Measurements,
+    turns: list[Measurements],
+    flops: int,
 ) -> Measurements:
     """Ratios; those between loops are taken within a turn."""
     gflops_per_s = flops / medians["seconds"] / 1e9
@@ -102,7 +107,10 @@ def _run_bare_loop(prepared: Prepared, config: RunConfig, steps: int) -> Measure
 
 
 def _run_peer(
-    peer: str, cfg: BenchmarkConfig, config: RunConfig, prepared: Prepared
+    peer: str,
+    cfg: BenchmarkConfig,
+    config: RunConfig,
+    prepared: Prepared,
 ) -> float:
     """Measures another program on the same rows, model folder and settings.
 
@@ -153,7 +161,10 @@ def _write_split(path: Path, prepared: Prepared, split: Split | None) -> None:
 
 
 def _peer_options(
-    folder: Path, cfg: BenchmarkConfig, config: RunConfig, prepared: Prepared
+    folder: Path,
+    cfg: BenchmarkConfig,
+    config: RunConfig,
+    prepared: Prepared,
 ) -> list[str]:
     values = {
         "model": locate(config.model.name),

@@ -17,8 +17,9 @@ from pathlib import Path
 from ostinato.command_line import override
 from ostinato.config import CrashTestConfig
 from ostinato.errors import ConfigError
+from ostinato.record.difference import first_difference
 from ostinato.record.files import read_fingerprint
-from ostinato.record.fingerprint import first_difference, read_steps
+from ostinato.record.fingerprint import read_steps
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
 
@@ -85,20 +86,30 @@ def _empty(output: Path) -> None:
     mark = output / _MARK
     if output.exists() and not output.is_dir():
         raise ConfigError([f"output={output}: is not a folder; give another one"])
-    if output.is_dir() and any(output.iterdir()) and not mark.is_file():
+    is_empty = not output.is_dir() or not any(output.iterdir())
+    if not is_empty and not mark.is_file():
         reason = "holds files that are not of a crash test"
         raise ConfigError([f"output={output}: {reason}; give another folder"])
-    for path in [*output.glob("undisturbed*"), *output.glob("kill_[0-9][0-9][0-9]*")]:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    for pattern in ("undisturbed*", "kill_[0-9][0-9][0-9]*"):
+        for path in output.glob(pattern):
+            _remove(path)
     output.mkdir(parents=True, exist_ok=True)
     write_text(mark, "scripts/crash_test.py empties this folder.\n")
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _run_and_kill(
-    cfg: CrashTestConfig, train: Path, run: RunDir, moment: float, while_saving: bool
+    cfg: CrashTestConfig,
+    train: Path,
+    run: RunDir,
+    moment: float,
+    while_saving: bool,
 ) -> str:
     """Starts a run and kills it.
 
@@ -117,7 +128,8 @@ def _run_and_kill(
     while process.poll() is None:
         is_saving = any(run.checkpoints.glob(".*.tmp/*"))
         is_late = time.monotonic() > end
-        if is_saving if while_saving else is_late:
+        is_due = is_saving if while_saving else is_late
+        if is_due:
             process.kill()
             process.wait()
             return _state(run)
@@ -129,7 +141,8 @@ def _state(run: RunDir) -> str:
     """What a killed run was doing, by what its folder holds."""
     was_saving = any(run.checkpoints.glob(".*.tmp"))
     doing = "while writing a checkpoint" if was_saving else "while running"
-    return f"{doing}, after {len(read_steps(run.steps))} recorded steps"
+    num_steps = len(read_steps(run.steps))
+    return f"{doing}, after {num_steps} recorded steps"
 
 
 def _run_to_end(cfg: CrashTestConfig, train: Path, run: RunDir) -> None:
@@ -137,7 +150,8 @@ def _run_to_end(cfg: CrashTestConfig, train: Path, run: RunDir) -> None:
     code = process.wait()
     if code == 0:
         return
-    lines = _console(run).read_text(encoding="utf-8").strip().splitlines()
+    printed = _console(run).read_text(encoding="utf-8")
+    lines = printed.strip().splitlines()
     last = lines[-1] if lines else "?"
     problem = f"overrides: training ended with exit code {code}: {last}"
     raise ConfigError([problem])
@@ -145,8 +159,13 @@ def _run_to_end(cfg: CrashTestConfig, train: Path, run: RunDir) -> None:
 
 def _start(cfg: CrashTestConfig, train: Path, run: RunDir) -> subprocess.Popen[bytes]:
     run.path.parent.mkdir(parents=True, exist_ok=True)
-    folder = override("hydra.run.dir", str(run.path))
-    command = [sys.executable, str(train), *cfg.overrides, "resume=auto", folder]
+    command = [
+        sys.executable,
+        str(train),
+        *cfg.overrides,
+        "resume=auto",
+        override("hydra.run.dir", str(run.path)),
+    ]
     with _console(run).open("ab") as console:
         return subprocess.Popen(command, stdout=console, stderr=console)
 

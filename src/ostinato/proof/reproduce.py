@@ -14,6 +14,7 @@ from pathlib import Path
 from ostinato.config import ReproduceConfig, ResumeConfig, RunConfig, TrackerConfig
 from ostinato.errors import ConfigError
 from ostinato.model.build import verify_best
+from ostinato.record.difference import first_difference
 from ostinato.record.drift import (
     Drift,
     changed_config,
@@ -21,7 +22,6 @@ from ostinato.record.drift import (
     environment_drift,
 )
 from ostinato.record.files import read_fingerprint, read_provenance, read_results
-from ostinato.record.fingerprint import first_difference
 from ostinato.record.schema import Fingerprint
 from ostinato.run.train import examine, train
 from ostinato.run_dir import RunDir, read_config
@@ -70,7 +70,10 @@ def reproduce(cfg: ReproduceConfig, run: RunDir, config: RunConfig) -> Verdict:
 
 
 def _compare(
-    run: RunDir, recorded: Fingerprint, other: RunDir, until_step: int | None
+    run: RunDir,
+    recorded: Fingerprint,
+    other: RunDir,
+    until_step: int | None,
 ) -> Verdict:
     """Compares two finished runs."""
     causes = config_drift(read_config(run), read_config(other))
@@ -79,7 +82,10 @@ def _compare(
 
 
 def _train_again(
-    cfg: ReproduceConfig, run: RunDir, recorded: Fingerprint, config: RunConfig
+    cfg: ReproduceConfig,
+    run: RunDir,
+    recorded: Fingerprint,
+    config: RunConfig,
 ) -> Verdict:
     """Trains the run in a new folder, unless its data differs."""
     config = dataclasses.replace(config, resume=ResumeConfig(), tracker=TrackerConfig())

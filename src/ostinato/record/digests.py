@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 def digest_array(values: NDArray[Any]) -> str:
     """Computes the SHA-256 of an array's type, shape and bytes."""
-    digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
-    digest.update(np.ascontiguousarray(values).tobytes())
+    header = f"{values.dtype.str}{values.shape}"
+    content = np.ascontiguousarray(values).tobytes()
+    digest = hashlib.sha256(header.encode())
+    digest.update(content)
     return digest.hexdigest()
 
 
@@ -21,7 +23,7 @@ def digest_weights(state: Mapping[str, torch.Tensor]) -> str:
     """Computes the SHA-256 of a model's weights.
 
     Args:
-        state: tensors by name, such as a model's `state_dict()`.
+        state: tensors by name: a model's `state_dict()`.
 
     Returns:
         The digest of the names, types, shapes and bytes, in the order of the names.
@@ -29,8 +31,10 @@ def digest_weights(state: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        header = f"{name}{tensor.dtype}{tuple(tensor.shape)}"
+        content = tensor.flatten().view(torch.uint8)
+        digest.update(header.encode())
+        digest.update(content.numpy().tobytes())
     return digest.hexdigest()
 
 

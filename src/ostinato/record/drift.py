@@ -79,8 +79,8 @@ class Drift:
 
     Attributes:
         key: the key, with dots.
-        old: the first run's value; None if it has no such key.
-        new: the second run's value; None if it has no such key.
+        old: the first run's value; None if the key is missing.
+        new: the second run's value; None if the key is missing.
     """
 
     key: str
@@ -93,7 +93,9 @@ class Drift:
         return self.key.split(".", 1)[0]
 
     def __str__(self) -> str:
-        return f"{self.key}: {_shorten(self.old)} -> {_shorten(self.new)}"
+        old = _shorten(self.old)
+        new = _shorten(self.new)
+        return f"{self.key}: {old} -> {new}"
 
 
 def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Drift]:
@@ -106,7 +108,9 @@ def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Dr
     Returns:
         The values that differ and can change the result.
     """
-    return list(_differences(without_observers(first), without_observers(second)))
+    first = without_observers(first)
+    second = without_observers(second)
+    return list(_differences(first, second))
 
 
 def changed_config(run: RunDir) -> list[Drift]:
@@ -122,7 +126,9 @@ def changed_config(run: RunDir) -> list[Drift]:
     Raises:
         ConfigError: `config.yaml` or `results.json` is damaged.
     """
-    recorded = read_results(run).get("config") if run.results.is_file() else None
+    if not run.results.is_file():
+        return []
+    recorded = read_results(run).get("config")
     if recorded is None:
         return []
     # In JSON all keys are text.
@@ -142,7 +148,8 @@ def environment_drift(
     Returns:
         The values that differ and can change numbers, data first.
     """
-    first, second = _decisive(first), _decisive(second)
+    first = _decisive(first)
+    second = _decisive(second)
     _drop_unrecorded_capability(first, second)
     found: list[Drift] = []
     for part in _ENVIRONMENT:
@@ -226,4 +233,6 @@ def _differences(first: Any, second: Any, key: str = "") -> Iterator[Drift]:
 def _shorten(value: Any) -> str:
     """A value as text; a digest is cut to its first characters."""
     text = str(value)
-    return text[:_SHOWN_LENGTH] if len(text) == _SHA256_LENGTH else text
+    if len(text) == _SHA256_LENGTH:
+        return text[:_SHOWN_LENGTH]
+    return text

@@ -1,22 +1,17 @@
-"""What a run computed, as exact digests, and the first difference between two runs.
+"""The record of a training's steps, `steps.jsonl`: one line per optimizer step.
 
-While a run trains, `steps.jsonl` gets one line per optimizer step. At its end,
-`fingerprint.json` holds everything.
+At the end of a run, `fingerprint.json` holds the same steps.
 """
 
 import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ostinato.record.schema import Fingerprint, RecordedStep
+from ostinato.record.schema import RecordedStep
 from ostinato.storage.atomic import atomic_file
-
-_SHOWN_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -95,9 +90,11 @@ def holds_steps(path: Path, last: int, sha256: str) -> bool:
     """
     if sha256:
         lines = _whole_lines(path)[:last]
-        return hashlib.sha256(b"".join(lines)).hexdigest() == sha256
-    numbers = [step.step for step in read_steps(path)][:last]
-    return numbers == list(range(1, last + 1))
+        digest = hashlib.sha256(b"".join(lines))
+        return digest.hexdigest() == sha256
+    numbers = [step.step for step in read_steps(path)]
+    expected = list(range(1, last + 1))
+    return numbers[:last] == expected
 
 
 def read_steps(path: Path) -> list[StepFingerprint]:
@@ -124,115 +121,8 @@ def read_steps(path: Path) -> list[StepFingerprint]:
 
 def _whole_lines(path: Path) -> list[bytes]:
     """The lines of a file, without a last line that was cut off."""
-    content = path.read_bytes() if path.is_file() else b""
-    return [line + b"\n" for line in content.split(b"\n")[:-1]]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first value that differs between two fingerprints.
-
-    Attributes:
-        stream: what differs, e.g. loss.
-        step: the optimizer step, or None.
-        first: the first run's value.
-        second: the second run's value.
-    """
-
-    stream: str
-    step: int | None
-    first: Any
-    second: Any
-
-    def __str__(self) -> str:
-        where = "" if self.step is None else f" at step {self.step}"
-        values = f"{_shorten(self.first)} and {_shorten(self.second)}"
-        return f"first difference in {self.stream}{where}: {values}"
-
-
-def first_difference(
-    first: Fingerprint, second: Fingerprint, until_step: int | None = None
-) -> Difference | None:
-    """Compares two fingerprints with no tolerance.
-
-    Args:
-        first: content of a `fingerprint.json`.
-        second: content of another one.
-        until_step: compare only data, and steps up to this one.
-
-    Returns:
-        The first stream that differs: data, tokens, token_ids, initial_weights,
-        order, loss, grad_norm, number of steps, evaluation, weights, best weights or
-        predictions. None if the fingerprints are identical.
-    """
-    difference = _difference_at_start(first, second)
-    if difference is None:
-        difference = _difference_in_steps(first, second, until_step)
-    if difference is None and until_step is None:
-        difference = _difference_in_evaluations(first, second)
-        if difference is None:
-            difference = _difference_at_end(first, second)
-    return difference
-
-
-def _difference_at_start(
-    first: Mapping[str, Any], second: Mapping[str, Any]
-) -> Difference | None:
-    # Runs of earlier versions recorded `tokens` instead of `token_ids`, so that a
-    # stream can be missing from one of them.
-    for stream in ("data", "tokens", "token_ids", "initial_weights"):
-        in_both = stream in first and stream in second
-        if in_both and first[stream] != second[stream]:
-            return Difference(stream, None, first[stream], second[stream])
-    return None
-
-
-def _difference_in_steps(
-    first: Fingerprint, second: Fingerprint, until_step: int | None
-) -> Difference | None:
-    ours = _steps_until(first["steps"], until_step)
-    theirs = _steps_until(second["steps"], until_step)
-    for a, b in zip(ours, theirs, strict=False):
-        for stream in ("order", "loss", "grad_norm"):
-            # As text, numbers compare to the last bit, and None equals None.
-            if repr(a[stream]) != repr(b[stream]):
-                return Difference(stream, a["step"], a[stream], b[stream])
-    if len(ours) != len(theirs):
-        return Difference("number of steps", None, len(ours), len(theirs))
-    return None
-
-
-def _difference_in_evaluations(
-    first: Fingerprint, second: Fingerprint
-) -> Difference | None:
-    ours, theirs = first["evaluations"], second["evaluations"]
-    for step in sorted(set(ours) & set(theirs), key=int):
-        if ours[step] != theirs[step]:
-            return Difference("evaluation", int(step), ours[step], theirs[step])
-    return None
-
-
-def _difference_at_end(
-    first: Mapping[str, Any], second: Mapping[str, Any]
-) -> Difference | None:
-    for stream in ("weights", "best_weights", "predictions"):
-        if first[stream] != second[stream]:
-            name = stream.replace("_", " ")
-            return Difference(name, None, first[stream], second[stream])
-    return None
-
-
-def _steps_until(
-    steps: Sequence[Mapping[str, Any]], last: int | None
-) -> list[Mapping[str, Any]]:
-    if last is None:
-        return list(steps)
-    return [step for step in steps if step["step"] <= last]
-
-
-def _shorten(value: Any) -> str:
-    """A value as text; a digest is cut to its first characters."""
-    if isinstance(value, dict):
-        parts = [f"{key} {_shorten(item)}" for key, item in value.items()]
-        return ", ".join(parts)
-    return value[:_SHOWN_LENGTH] if isinstance(value, str) else repr(value)
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    whole = lines[:-1]
+    return [line + b"\n" for line in whole]

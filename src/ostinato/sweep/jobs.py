@@ -160,4 +160,6 @@ def _logged_metrics(run: RunDir) -> dict[str, Any]:
         results = read_json(run.results)
     except ConfigError:
         return {}
-    return {"metrics": results["metrics"]} if "metrics" in results else {}
+    if "metrics" not in results:
+        return {}
+    return {"metrics": results["metrics"]}

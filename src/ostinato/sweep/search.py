@@ -62,7 +62,10 @@ def prepare_study(folder: Path) -> None:
 
 
 def run_trial(
-    job: Job, config: RunConfig, run: RunDir, resolved: dict[str, Any]
+    job: Job,
+    config: RunConfig,
+    run: RunDir,
+    resolved: dict[str, Any],
 ) -> float | None:
     """Runs the seeds of a trial one after the other.
 
@@ -80,7 +83,8 @@ def run_trial(
     values = []
     for offset in range(num_seeds):
         seed = config.training.seed + offset
-        value = job(*_with_seed(config, run, resolved, seed))
+        arguments = _with_seed(config, run, resolved, seed)
+        value = job(*arguments)
         if value is None or math.isnan(value):
             return None  # NaN: no evaluation defined the monitored metric
         values.append(value)
@@ -88,15 +92,20 @@ def run_trial(
 
 
 def _with_seed(
-    config: RunConfig, run: RunDir, resolved: dict[str, Any], seed: int
+    config: RunConfig,
+    run: RunDir,
+    resolved: dict[str, Any],
+    seed: int,
 ) -> tuple[RunConfig, RunDir, dict[str, Any]]:
     """Config, folder and plain config of one seed of a trial."""
     if seed == config.training.seed:
         return config, run, resolved
-    config = replace(config, seed=seed, training=replace(config.training, seed=seed))
-    training = {**resolved["training"], "seed": seed}
-    resolved = {**resolved, "seed": seed, "training": training}
-    sweep, name = run.path.parent, run.path.name.rpartition("_")[0]
+    training = replace(config.training, seed=seed)
+    config = replace(config, seed=seed, training=training)
+    plain_training = {**resolved["training"], "seed": seed}
+    resolved = {**resolved, "seed": seed, "training": plain_training}
+    sweep = run.path.parent
+    name, _, _ = run.path.name.rpartition("_")
     beside = RunDir(sweep / job_folder(sweep, name, config))
     beside.adopt(run, [f"training.seed={seed}"])
     return config, beside, resolved
@@ -202,18 +211,26 @@ def write_preset(best: Best, path: Path) -> None:
         if name not in _NOT_IN_PRESET
     }
     threads = run.provenance["threads"]
-    values["training"] = {**values["training"], "threads": threads}
+    training = {**values["training"], "threads": threads}
+    values["training"] = training
     choices = run.folder.choices
     preset = {
         "defaults": [
             {f"override /{group}": choices[group]} for group in _CONFIG_GROUPS
         ],
         "name": "${hydra:runtime.choices.experiment}",
-        "seed": values["training"]["seed"],
+        "seed": training["seed"],
         **values,
     }
-    metrics = ", ".join(
-        f"seed {run.seeds['seed']}: {best_metric(run.results)!r}" for run in best.runs
-    )
-    head = f"{_HEAD}{best.trials} trials by validation {best.monitor} ({metrics}).\n"
-    write_text(path, head + yaml.safe_dump(preset, sort_keys=False, allow_unicode=True))
+    content = yaml.safe_dump(preset, sort_keys=False, allow_unicode=True)
+    write_text(path, _head(best) + content)
+
+
+def _head(best: Best) -> str:
+    """The comment at the top of a preset, with the metric of each seed."""
+    metrics = []
+    for run in best.runs:
+        seed = run.seeds["seed"]
+        metrics.append(f"seed {seed}: {best_metric(run.results)!r}")
+    listed = ", ".join(metrics)
+    return f"{_HEAD}{best.trials} trials by validation {best.monitor} ({listed}).\n"

@@ -30,7 +30,10 @@ _POLL_SECONDS = 0.2
 
 
 def train_in_subprocess(
-    config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: Mapping[str, Any]
+    config: RunConfig,
+    run: RunDir,
+    resolved: dict[str, Any],
+    logs: Mapping[str, Any],
 ) -> float | None:
     """Trains in another process and waits for it.
 
@@ -101,7 +104,10 @@ def _record_crash(run: RunDir, exit_code: int) -> None:
 
 
 def _train(
-    config: RunConfig, folder: str, resolved: dict[str, Any], logs: dict[str, Any]
+    config: RunConfig,
+    folder: str,
+    resolved: dict[str, Any],
+    logs: dict[str, Any],
 ) -> None:
     """The main function of the new process."""
     os.setpgrp()  # Ctrl-C goes to the parent only, which forwards it once
