@@ -6,7 +6,7 @@ versions existed and counts as version 1. In memory, a record has no version.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ostinato.errors import ConfigError
 from ostinato.record.schema import (
@@ -14,6 +14,7 @@ from ostinato.record.schema import (
     Fingerprint,
     FinishedResults,
     Provenance,
+    Record,
     Results,
     check_shape,
 )
@@ -23,8 +24,6 @@ SCHEMA_VERSION = 1
 """Version of the three files. Increase it when an older program cannot read them."""
 
 _VERSION_KEY = "schema_version"
-
-Record = TypeVar("Record")
 
 
 def read_results(run: RunDir) -> Results:
