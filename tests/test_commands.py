@@ -1,4 +1,4 @@
-"""The commands that prove and measure, in a short form: what docs/ quotes comes out of them."""
+"""The commands crash_test and benchmark, on small runs. docs/ quotes their results."""
 
 import json
 import os
@@ -9,7 +9,10 @@ import pytest
 from preloaded import python
 
 ROOT = Path(__file__).parents[1]
-DEBUG = '["experiment=debug","data.limit_train=60","data.limit_val=30","data.limit_test=30","training.checkpoint_every=3"]'
+DEBUG = (
+    '["experiment=debug","data.limit_train=60","data.limit_val=30",'
+    '"data.limit_test=30","training.checkpoint_every=3"]'
+)
 
 
 def command(script, *arguments, cwd):
@@ -26,22 +29,23 @@ def command(script, *arguments, cwd):
 
 @pytest.mark.proof
 @pytest.mark.slow
-def test_runs_that_were_killed_end_as_the_one_that_was_not(tmp_path):
+def test_killed_runs_end_identical_to_the_undisturbed_run(tmp_path):
     done = command(
         "crash_test", "kills=2", f"overrides={DEBUG}", "output=crash", cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "2 of 2 identical"
-    assert [path.name for path in (tmp_path / "crash").iterdir() if path.is_dir()] == [
-        "undisturbed"
-    ]
+    kept = [path.name for path in (tmp_path / "crash").iterdir() if path.is_dir()]
+    assert kept == ["undisturbed"]
 
 
 @pytest.mark.slow
-def test_the_benchmark_measures_a_training_against_a_bare_loop_and_a_peer(tmp_path):
+def test_the_benchmark_compares_training_with_a_bare_loop_and_a_peer(tmp_path):
     peer = tmp_path / "peer.py"
     peer.write_text(
-        "import json, sys; print(json.dumps({'tokens_per_s': 100.0 + sys.argv.count('--quick')}))"
+        "import json, sys\n"
+        "rate = 100.0 + sys.argv.count('--quick')\n"
+        "print(json.dumps({'tokens_per_s': rate}))\n"
     )
     options = [
         f"peer={peer}",

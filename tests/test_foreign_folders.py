@@ -43,7 +43,7 @@ def foreign(folder: Path, text: str | bytes) -> str:
     ],
 )
 def test_recorded_items_that_do_not_configure_the_training_are_dropped(item, tmp_path):
-    own, _ = overrides.of_run(
+    own, _ = overrides.for_run(
         foreign(tmp_path / "run", yaml.safe_dump([item, "seed=3"])), []
     )
     assert own == ["seed=3"]
@@ -72,7 +72,7 @@ def test_recorded_items_that_do_not_configure_the_training_are_dropped(item, tmp
 )
 def test_a_damaged_or_hostile_record_is_refused_in_one_line(text, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        overrides.of_run(foreign(tmp_path / "run", text), [])
+        overrides.for_run(foreign(tmp_path / "run", text), [])
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -82,10 +82,10 @@ def test_a_typed_value_replaces_the_recorded_one_and_a_recorded_address_is_named
     folder = foreign(
         tmp_path / "run", "['tracker=mlflow', 'tracker.mlflow.uri=http://evil']"
     )
-    assert overrides.of_run(folder, [])[1] == [
+    assert overrides.for_run(folder, [])[1] == [
         f"resume={folder}: sends its data to tracker.mlflow.uri=http://evil"
     ]
-    assert overrides.of_run(folder, ["tracker.mlflow.uri=http://mine"]) == (
+    assert overrides.for_run(folder, ["tracker.mlflow.uri=http://mine"]) == (
         ["tracker=mlflow"],
         [],
     )
@@ -113,7 +113,7 @@ def test_a_hostile_record_of_a_sweep_is_refused_in_one_line(hydra, task, tmp_pat
         yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": task}}})
     )
     with pytest.raises(ConfigError) as caught:
-        overrides.of_sweep(record)
+        overrides.for_sweep(record)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -129,7 +129,7 @@ def test_a_sweeps_own_command_is_taken_over(tmp_path):
     record.write_text(
         yaml.safe_dump({"hydra": {"overrides": {"hydra": hydra, "task": ["seed=1,2"]}}})
     )
-    assert overrides.of_sweep(record) == (["seed=1,2", *hydra[2:]], [])
+    assert overrides.for_sweep(record) == (["seed=1,2", *hydra[2:]], [])
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The verdict: identical only when everything is; otherwise the cause is named first."""
+"""`reproduce`: the verdict is identical only if everything is; else it names causes."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from ostinato.cli.command import load_run
 from ostinato.config import ReproduceConfig
 from ostinato.proof.reproduce import reproduce
 from ostinato.record import provenance
-from ostinato.record.fingerprint import first_difference
+from ostinato.record.difference import first_difference
 from ostinato.run_dir import RunDir, read_json, write_record
 from ostinato.storage.atomic import write_json
 
@@ -36,14 +36,18 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path):
-    """A copy of the finished run, and of its data, to be damaged."""
+    """A copy of the finished run and its data, which a test can change."""
     copy = RunDir(tmp_path / "run")
     shutil.copytree(finished[0].path, copy.path)
     data = finished[0].path.parent / "train.jsonl"
     shutil.copy(data, tmp_path / "train.jsonl")
-    moved = lambda text: text.replace(str(data), str(tmp_path / "train.jsonl"))  # noqa: E731
-    copy.config.write_text(moved(copy.config.read_text()))
-    write_record(copy.results, json.loads(moved(json.dumps(read_json(copy.results)))))
+
+    def with_new_path(text):
+        return text.replace(str(data), str(tmp_path / "train.jsonl"))
+
+    copy.config.write_text(with_new_path(copy.config.read_text()))
+    results = with_new_path(json.dumps(read_json(copy.results)))
+    write_record(copy.results, json.loads(results))
     return copy
 
 
@@ -57,24 +61,24 @@ def prove(run, tmp_path, **options):
 
 
 @pytest.mark.slow
-def test_the_same_run_again_is_identical(run, tmp_path):
+def test_a_run_that_is_trained_again_is_identical(run, tmp_path):
     verdict = prove(run, tmp_path)
     assert verdict.identical, verdict.lines
     assert verdict.lines[0].startswith("identical: ")
 
 
-def test_a_quick_check_stops_at_its_step(run, tmp_path):
+def test_until_step_stops_the_second_run_at_that_step(run, tmp_path):
     verdict = prove(run, tmp_path, until_step=3)
     assert verdict.identical
     again = next((tmp_path / "again").iterdir())
     assert len(RunDir(again).steps.read_text().splitlines()) == 3
 
 
-def test_one_flipped_label_is_named_before_anything_is_trained(run, tmp_path):
+def test_one_changed_label_is_named_before_the_training(run, tmp_path):
     write_rows(tmp_path / "train.jsonl", [*ROWS[:-1], {**ROWS[-1], "label": "a"}])
     verdict = prove(run, tmp_path)
     assert not verdict.identical
-    assert verdict.lines[0] == "not identical: data.train parted before the first step"
+    assert verdict.lines[0] == "not identical: data.train differs before the first step"
     assert not (tmp_path / "again").exists()
 
 
@@ -125,7 +129,9 @@ def test_two_finished_runs_are_compared_without_training(run, finished, tmp_path
     other = train_in(tmp_path / "other", *finished[1], "training.seeds.dropout=5")
     assert prove(finished[0], tmp_path, against=str(twin.path)).identical
     verdict = prove(finished[0], tmp_path, against=str(other.path))
-    assert verdict.lines[0].startswith("not identical: loss parted at step 1")
+    assert verdict.lines[0].startswith(
+        "not identical: first difference in loss at step 1: "
+    )
     assert verdict.lines[1] == "training.seeds.dropout: None -> 5"
 
 
@@ -140,7 +146,7 @@ def test_two_finished_runs_are_compared_without_training(run, finished, tmp_path
         ("subsample", "data"),
     ],
 )
-def test_each_seed_moves_its_own_stream_and_no_earlier_one(
+def test_each_seed_changes_its_own_stream_and_no_earlier_one(
     finished, tmp_path, purpose, first_stream
 ):
     options = [*finished[1], "data.limit_train=40"]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from ostinato.errors import ConfigError
 from ostinato.hydra_record import HydraRecord
@@ -159,31 +158,22 @@ def write_record(path: Path, value: Mapping[str, Any]) -> None:
     write_json(path, {**value, _DIGEST: _digest_record(value)})
 
 
-def read_json(path: Path, shape: Any = None) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON file of a run folder.
 
     Verifies the digest that `write_record` added, if there is one, and removes it.
 
     Args:
         path: the file.
-        shape: a class of `record.schema`, with the required keys and their types; None
-            accepts any object.
 
     Raises:
-        ConfigError: the file is missing, damaged or changed, or a key is missing or has
-            another type.
+        ConfigError: the file is missing, damaged or changed.
     """
     value = _read_object(path)
     digest = value.pop(_DIGEST, None)
     if digest is not None and digest != _digest_record(value):
         changed = "damaged or changed since the run wrote it"
         raise ConfigError([f"{path}: {changed}; restore the file, or train again"])
-    try:
-        TypeAdapter(dict if shape is None else shape).validate_python(value)
-    except ValidationError as error:
-        raise ConfigError(
-            [f"{path}: damaged ({_first_problem(error)}); restore or recreate the file"]
-        ) from None
     return value
 
 
@@ -198,13 +188,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError([f"{path}: damaged (does not hold a JSON object)"])
     return value
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    key = ".".join(map(str, problem["loc"]))
-    message = problem["msg"]
-    return f"{key}: {message[:1].lower()}{message[1:]}"
 
 
 def _digest_record(value: Mapping[str, Any]) -> str:

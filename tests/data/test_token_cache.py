@@ -14,8 +14,8 @@ from test_tokenise import assert_equal, cache, split_of, word_tokenizer  # noqa:
 
 from ostinato.data.assets import fetch
 from ostinato.data.tokenise import TokenisedSplit, tokenise, tokenizer_digest
+from ostinato.record.difference import first_difference
 from ostinato.record.drift import environment_drift
-from ostinato.record.fingerprint import first_difference
 from ostinato.run_dir import read_json
 
 ROWS = ["a b", "c", "d e f", "g h a b c", "b"] * 40

@@ -131,9 +131,9 @@ def test_a_search_replaces_only_its_own_preset(tmp_path, monkeypatch, capsys):
     preset = tmp_path / "best_experiment.yaml"
     preset.write_text("mine: true\n")
     monkeypatch.setattr(search, "best_trial", lambda *arguments: object())
-    search.end(tmp_path, 1)
+    search.report_best(tmp_path, 1)
     assert preset.read_text() == "mine: true\n"
-    assert f"{preset}: exists" in capsys.readouterr().err
+    assert f"{preset}: was not written by a search" in capsys.readouterr().err
 
 
 @pytest.mark.slow

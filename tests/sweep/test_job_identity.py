@@ -1,4 +1,4 @@
-"""A job of a sweep is identified by what the run computes with: values, files and weights, not how they are typed."""
+"""A job of a sweep is identified by the values, files and weights that it uses."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ def with_files(path):
     return replace(PLAIN, data=DataConfig(source=Source.files, train_path=str(path)))
 
 
-def test_what_only_observes_is_no_other_job(tmp_path):
+def test_a_key_that_only_observes_gives_the_same_job(tmp_path):
     for same in (
         replace(PLAIN, name="other"),
         replace(PLAIN, compare=ComparisonConfig(margin=1)),
@@ -43,12 +43,13 @@ def test_what_only_observes_is_no_other_job(tmp_path):
         assert key(same) == key(PLAIN)
     assert key(replace(PLAIN, training=TrainingConfig(lr=2e-3))) != key(PLAIN)
     (tmp_path / key(PLAIN)).mkdir()
-    assert jobs.job_folder(tmp_path, "7", PLAIN) == key(PLAIN), (
-        "another number, the same job"
-    )
+    # Another number, but the same job.
+    assert jobs.job_folder(tmp_path, "7", PLAIN) == key(PLAIN)
 
 
-def test_another_value_of_an_environment_variable_is_another_job(tmp_path, monkeypatch):
+def test_another_value_of_an_environment_variable_gives_another_job(
+    tmp_path, monkeypatch
+):
     register_schemas()
 
     def folder(place):
@@ -77,9 +78,7 @@ def test_another_value_of_an_environment_variable_is_another_job(tmp_path, monke
         ("sub/train.csv", "**/*.csv"),
     ],
 )
-def test_other_content_of_the_file_that_the_run_opens_is_another_job(
-    file, path, tmp_path
-):
+def test_other_content_of_a_data_file_gives_another_job(file, path, tmp_path):
     data = tmp_path / file
     data.parent.mkdir(exist_ok=True)
     data.write_text("text,label\na,b\n")
@@ -89,19 +88,18 @@ def test_other_content_of_the_file_that_the_run_opens_is_another_job(
     assert key(with_files(tmp_path / path)) != before
 
 
-def test_a_file_that_the_run_does_not_open_changes_nothing(tmp_path):
+def test_a_file_that_the_run_does_not_read_gives_the_same_job(tmp_path):
     (tmp_path / "train[1].csv").write_text("text,label\na,b\n")
     before = key(with_files(tmp_path / "train[1].csv"))
-    (tmp_path / "train1.csv").write_text(
-        "text,label\na,c\n"
-    )  # what the name means as a glob
+    # The name as a glob would match this file.
+    (tmp_path / "train1.csv").write_text("text,label\na,c\n")
     assert key(with_files(tmp_path / "train[1].csv")) == before
 
 
 @pytest.mark.parametrize(
     "changed", ["config.json", "model.safetensors", "tokenizer.json"]
 )
-def test_other_files_of_a_local_model_are_another_job(changed, tmp_path):
+def test_other_files_of_a_local_model_give_another_job(changed, tmp_path):
     for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
         (tmp_path / name).write_text(name)
     local = replace(PLAIN, model=ModelConfig(name=str(tmp_path)))
@@ -112,7 +110,7 @@ def test_other_files_of_a_local_model_are_another_job(changed, tmp_path):
     assert key(local) != before
 
 
-def test_other_files_of_a_local_data_set_folder_are_another_job(tmp_path):
+def test_other_files_of_a_local_data_set_give_another_job(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.csv").write_text("text,label\na,b\n")
     folder = replace(PLAIN, data=DataConfig(source=Source.hub, name=str(tmp_path)))
@@ -121,7 +119,7 @@ def test_other_files_of_a_local_data_set_folder_are_another_job(tmp_path):
     assert key(folder) != before
 
 
-def test_a_file_is_read_once(tmp_path):
+def test_an_unchanged_file_is_read_once(tmp_path):
     data = tmp_path / "train.csv"
     data.write_text("text,label\na,b\n")
     jobs._file_digest.cache_clear()
@@ -131,6 +129,6 @@ def test_a_file_is_read_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["~nouser/model", "x" * 5000, "nul\0"])
-def test_a_name_that_can_be_no_path_identifies_a_job_all_the_same(name):
+def test_a_name_that_cannot_be_a_path_still_identifies_a_job(name):
     assert key(replace(PLAIN, model=ModelConfig(name=name))) != key(PLAIN)
     assert key(with_files(name)) != key(PLAIN)

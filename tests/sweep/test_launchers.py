@@ -1,4 +1,4 @@
-"""Wherever the jobs of a sweep run, one that fails or is killed costs nothing but itself, and none leaves a trace."""
+"""With every launcher, a job that fails or is killed does not affect other jobs."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from runs import configure, fingerprint, train_in
 
 from ostinato.config import plugins
 from ostinato.run_dir import RunDir, read_json
-from ostinato.sweep.worker import train_apart
+from ostinato.sweep.worker import train_in_subprocess
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -35,12 +35,13 @@ PLUGINS = {
 
 
 def start(folder, *arguments, **environment):
+    """Starts a sweep; an environment variable that is None is unset."""
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    env = {
-        name: value
-        for name, value in {**os.environ, **environment}.items()
-        if value is not None
-    }
+    env = dict(os.environ)
+    for name, value in environment.items():
+        env.pop(name, None)
+        if value is not None:
+            env[name] = value
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -53,18 +54,17 @@ def start(folder, *arguments, **environment):
 
 
 def trainer_of(job: Path) -> int | None:
-    """The process that trains a job: forked from the server, with the job's log open."""
+    """The process that trains a job: forked by the server, with the job's log open."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if b"multiprocessing.forkserver" in (
-                process / "cmdline"
-            ).read_bytes() and any(
-                file.readlink() == job / "train.log"
-                for file in (process / "fd").iterdir()
-            ):
-                return int(process.name)
+            command = (process / "cmdline").read_bytes()
+            if b"multiprocessing.forkserver" not in command:
+                continue
+            opened = [file.readlink() for file in (process / "fd").iterdir()]
         except OSError:
             continue  # it has just ended
+        if job / "train.log" in opened:
+            return int(process.name)
     return None
 
 
@@ -79,14 +79,10 @@ def trainer_of(job: Path) -> int | None:
         for name in PLUGINS
     ],
 )
-def test_of_six_jobs_one_fails_and_one_is_killed_and_four_are_in_the_table(
-    launcher, tmp_path
-):
-    if (
-        find_spec(PLUGINS[launcher].split(".")[0]) is None
-        or find_spec(PLUGINS[launcher]) is None
-    ):
-        pytest.skip(f"{PLUGINS[launcher]} is not installed")
+def test_four_of_six_jobs_finish_if_one_fails_and_one_is_killed(launcher, tmp_path):
+    plugin = PLUGINS[launcher]
+    if find_spec(plugin.split(".")[0]) is None or find_spec(plugin) is None:
+        pytest.skip(f"{plugin} is not installed")
     threads = None if launcher == "joblib" else "1"
     sweep = start(
         tmp_path,
@@ -138,27 +134,27 @@ def test_of_six_jobs_one_fails_and_one_is_killed_and_four_are_in_the_table(
         )
 
 
-def apart(folder: Path, *overrides: str) -> RunDir:
+def train_job(folder: Path, *overrides: str) -> RunDir:
     config, resolved = configure(*overrides)
     folder.mkdir()
-    train_apart(config, RunDir(folder), resolved, {"version": 1})
+    train_in_subprocess(config, RunDir(folder), resolved, {"version": 1})
     return RunDir(folder)
 
 
 @pytest.mark.slow
-def test_a_job_computes_what_a_single_run_computes_whatever_ran_before_it(tmp_path):
+def test_a_job_computes_the_same_as_a_single_run_after_any_other_job(tmp_path):
     alone = fingerprint(train_in(tmp_path / "alone", "training.epochs=1"))
-    apart(
+    train_job(
         tmp_path / "before",
         "training.epochs=1",
         "seed=7",
         "training.label_smoothing=0.1",
     )
-    assert fingerprint(apart(tmp_path / "job", "training.epochs=1")) == alone
+    assert fingerprint(train_job(tmp_path / "job", "training.epochs=1")) == alone
 
 
 @pytest.mark.slow
-def test_a_job_that_is_asked_to_stop_leaves_a_checkpoint_and_ends_the_sweep(tmp_path):
+def test_a_job_that_gets_sigterm_writes_a_checkpoint_and_ends_the_sweep(tmp_path):
     sweep = start(tmp_path, "-m", *SMALL, "training.epochs=500", "seed=1,2")
     while not list(tmp_path.glob("outputs/multirun/*/*/checkpoints/step_*")):
         assert sweep.poll() is None, sweep.stdout.read()
@@ -171,8 +167,8 @@ def test_a_job_that_is_asked_to_stop_leaves_a_checkpoint_and_ends_the_sweep(tmp_
     assert "1 of 1 jobs did not finish" in output
 
 
-def test_a_failure_is_told_by_the_job_and_not_taken_for_a_kill(tmp_path):
-    failed = apart(tmp_path / "job", "training.lr=1e38")
+def test_a_job_that_fails_records_its_own_reason(tmp_path):
+    failed = train_job(tmp_path / "job", "training.lr=1e38")
     assert "lower training.lr" in read_json(failed.results)["error"]
 
 
@@ -180,15 +176,9 @@ def test_a_failure_is_told_by_the_job_and_not_taken_for_a_kill(tmp_path):
     ("group", "option"),
     [("launcher", "joblib"), ("launcher", "slurm"), ("search", "optuna")],
 )
-def test_a_plugin_that_is_not_installed_is_named_with_its_extra(
-    monkeypatch, group, option
-):
+def test_a_missing_plugin_is_reported_with_its_extra(monkeypatch, group, option):
     assert plugins.missing_plugin(group, "basic") is None
-    monkeypatch.setattr(
-        plugins, "find_spec", lambda name: None
-    )  # an environment without it
-    assert (
-        plugins.missing_plugin(group, option)
-        == f"{group}={option}: needs pip install 'ostinato[{option}]'"
-    )
+    monkeypatch.setattr(plugins, "find_spec", lambda name: None)
+    found = plugins.missing_plugin(group, option)
+    assert found == f"{group}={option}: needs pip install 'ostinato[{option}]'"
     assert plugins.missing_plugin("model", option) is None

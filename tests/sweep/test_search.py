@@ -1,4 +1,7 @@
-"""A search averages seeds, survives a kill, judges by validation alone, and its best trial comes again exactly."""
+"""A search averages seeds, survives a kill and uses validation data only.
+
+Its best trial can be reproduced exactly.
+"""
 
 import os
 import shutil
@@ -45,7 +48,7 @@ def start(project, *arguments):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The project in a folder of its own, so that a preset can be put into its conf/."""
+    """A copy of the project, so that a preset can be added to its conf/."""
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     folder = tmp_path_factory.mktemp("project")
     for part in ("src", "conf", "scripts"):
@@ -55,7 +58,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(project):
-    """A search that nobody interrupted: its folder and output."""
+    """An uninterrupted search: its folder and output."""
     process = start(project, *SEARCH, "hydra.sweep.dir=whole")
     output, _ = process.communicate(timeout=200)
     assert "best of" in output, output
@@ -70,9 +73,11 @@ def finished(folder):
 
 
 def validation(result):
-    return next(e for e in result["validation"] if e["step"] == result["best_step"])[
-        result["monitor"]
-    ]
+    """The monitored validation metric at the best step."""
+    for evaluation in result["validation"]:
+        if evaluation["step"] == result["best_step"]:
+            return evaluation[result["monitor"]]
+    raise AssertionError(f"no evaluation at step {result['best_step']}")
 
 
 @pytest.mark.slow
@@ -81,18 +86,16 @@ def test_the_best_trial_has_the_best_mean_over_its_seeds(whole):
     trials = {}
     for result in finished(folder).values():
         training = result["config"]["training"]
-        trials.setdefault((training["lr"], training["weight_decay"]), {})[
-            training["seed"]
-        ] = validation(result)
+        values = (training["lr"], training["weight_decay"])
+        trials.setdefault(values, {})[training["seed"]] = validation(result)
     means = [
         sum(scores.values()) / 2
         for scores in trials.values()
         if set(scores) == {42, 43}
     ]
     assert len(means) == len(trials)
-    assert yaml.safe_load((folder / "optimization_results.yaml").read_text())[
-        "best_value"
-    ] == max(means)
+    by_optuna = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    assert by_optuna["best_value"] == max(means)
     found = search.best_trial(folder, 2)
     assert found.value == max(means)
     assert found.trials == len(trials)
@@ -100,7 +103,7 @@ def test_the_best_trial_has_the_best_mean_over_its_seeds(whole):
 
 
 @pytest.mark.slow
-def test_a_failing_trial_is_told_to_the_study_and_the_search_goes_on(whole):
+def test_a_search_continues_after_a_trial_that_fails(whole):
     folder, output = whole
     failed = [
         path
@@ -114,9 +117,7 @@ def test_a_failing_trial_is_told_to_the_study_and_the_search_goes_on(whole):
 
 
 @pytest.mark.slow
-def test_the_preset_of_the_best_trial_runs_by_name_and_gives_its_metric_to_the_last_digit(
-    project, whole
-):
+def test_the_preset_of_the_best_trial_reproduces_its_metrics_exactly(project, whole):
     folder, _ = whole
     first = RunDir(search.best_trial(folder, 2).runs[0].folder.path)
     shutil.copy(
@@ -135,7 +136,7 @@ def test_the_preset_of_the_best_trial_runs_by_name_and_gives_its_metric_to_the_l
 
 
 @pytest.mark.slow
-def test_a_killed_search_is_completed_by_the_same_command_and_finds_the_same(
+def test_the_same_command_completes_a_killed_search_with_the_same_result(
     project, whole
 ):
     process = start(project, *SEARCH, "hydra.sweep.dir=cut")
@@ -152,14 +153,13 @@ def test_a_killed_search_is_completed_by_the_same_command_and_finds_the_same(
         path.name for path in finished(whole[0])
     }
     for path in before:
-        assert (path / "train.log").read_text().count("majority class") == 2, (
-            "a finished run ran twice"
-        )
+        # A finished run did not run again.
+        assert (path / "train.log").read_text().count("majority class") == 2
     for name in ("optimization_results.yaml", "best_experiment.yaml", "sweep.json"):
         assert (project / "cut" / name).read_text() == (whole[0] / name).read_text()
 
 
-def test_seeds_run_beside_each_other_and_a_failure_ends_the_trial(tmp_path):
+def test_each_seed_has_a_folder_and_a_failure_ends_the_trial(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     config, resolved = configure("search=optuna", "search.num_seeds=3", "seed=5")
     first = RunDir(tmp_path / "0_debug_0123456789")
@@ -199,7 +199,7 @@ def test_seeds_run_beside_each_other_and_a_failure_ends_the_trial(tmp_path):
     assert len(seen) == 2
 
 
-def test_a_metric_is_searched_in_its_own_direction():
+def test_the_direction_of_a_search_follows_the_metric():
     assert search.direction(None, Task.single_label) == "maximize"
     assert search.direction(None, Task.regression) == "minimize"
     assert search.direction("loss", Task.single_label) == "minimize"
@@ -231,7 +231,7 @@ def test_a_metric_is_searched_in_its_own_direction():
         ),
     ],
 )
-def test_a_mistake_in_a_search_is_one_line(overrides, multirun, problem):
+def test_a_mistake_in_a_search_is_reported_in_one_line(overrides, multirun, problem):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     register_schemas()
     problems = find_problems("train", overrides, multirun)

@@ -1,4 +1,4 @@
-"""Sweeps end with a table whatever happens, and a killed one is completed by the same command, no job run twice."""
+"""A sweep always ends with a table, and the same command completes a killed sweep."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from ostinato.run_dir import RunDir, read_json
 from ostinato.sweep import sweep
 
 ROOT = Path(__file__).parents[2]
-# Two jobs of four diverge. The first step is saved, so that a job killed later has something to go on from.
+# Two of four jobs diverge. The first step is saved, so that a killed job can resume.
 JOBS = [
     *(
         "-m",
@@ -55,24 +55,23 @@ def table(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A sweep that nobody interrupted: its folder, exit code and output; another one began in the same instant."""
+    """An uninterrupted sweep: its folder, exit code and output.
+
+    Another sweep starts at the same moment.
+    """
     place = tmp_path_factory.mktemp("whole")
     other = start(place, *JOBS, "training.epochs=1", "training.lr=1e-2", "seed=1")
     code, output = run(place, *JOBS)
     assert other.wait(200) == 0, other.stdout.read()
-    folders = sorted(
-        (place / "outputs" / "multirun").iterdir(), key=lambda path: len(jobs_in(path))
-    )
-    assert [len(jobs_in(folder)) for folder in folders] == [1, 4], (
-        "two sweeps, two folders"
-    )
+    sweeps = (place / "outputs" / "multirun").iterdir()
+    folders = sorted(sweeps, key=lambda path: len(jobs_in(path)))
+    # Each sweep has its own folder.
+    assert [len(jobs_in(folder)) for folder in folders] == [1, 4]
     return folders[1], code, output
 
 
 @pytest.mark.slow
-def test_a_failing_job_lets_the_others_finish_and_is_listed_and_told_by_the_exit_code(
-    whole,
-):
+def test_a_job_that_fails_is_listed_and_gives_exit_code_1_after_the_others(whole):
     folder, code, output = whole
     assert code == 1, output
     statuses = [read_json(RunDir(job).results)["status"] for job in jobs_in(folder)]
@@ -92,9 +91,7 @@ def test_a_failing_job_lets_the_others_finish_and_is_listed_and_told_by_the_exit
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_table(
-    whole, tmp_path
-):
+def test_a_killed_sweep_resumes_to_the_same_table(whole, tmp_path):
     process = start(tmp_path, *JOBS)
     deadline = time.monotonic() + 120
     while not (
@@ -113,12 +110,9 @@ def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_tabl
     code, output = run(tmp_path, "sweep=resume")
 
     assert code == 1, output  # the two that diverge
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name], (
-        "a folder of its own"
-    )
-    assert RunDir(first).results.stat().st_mtime_ns == before, (
-        "the finished job ran twice"
-    )
+    # It continues in the same folder, and the finished job does not run again.
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert RunDir(first).results.stat().st_mtime_ns == before
     assert "finished already" in output
     assert "resuming at step" in RunDir(killed).log.read_text()
     assert table(folder) == table(whole[0])
@@ -126,7 +120,7 @@ def test_a_killed_sweep_is_completed_by_the_same_command_and_gives_the_same_tabl
 
 
 @pytest.mark.proof
-def test_a_changed_config_is_a_new_job_and_the_old_one_stays(whole):
+def test_a_changed_config_gives_a_new_job_and_keeps_the_old_one(whole):
     folder = whole[0]
     before = {
         job.name: RunDir(job).results.stat().st_mtime_ns for job in jobs_in(folder)
@@ -152,29 +146,30 @@ def test_a_changed_config_is_a_new_job_and_the_old_one_stays(whole):
         RunDir(folder / name).results.stat().st_mtime_ns == before[name]
         for name in finished
     )
-    assert code == 1, "the two that failed before are still among the jobs"
+    # The two jobs that failed before still count.
+    assert code == 1
     assert len(table(folder)["configurations"]) == 3
 
 
-def test_the_newest_sweep_is_resumed_by_its_recorded_command_or_the_typed_one(tmp_path):
+def test_the_newest_sweep_resumes_by_its_recorded_command_or_the_typed_one(tmp_path):
     for age, name in ((100, "old"), (1, "new"), (50, "middle")):
         record = tmp_path / name / "multirun.yaml"
         record.parent.mkdir()
-        record.write_text(
-            f"hydra: {{overrides: {{task: ['seed=1,2', 'name={name}'], hydra: [hydra.mode=MULTIRUN]}}}}"
-        )
+        task = ["seed=1,2", f"name={name}"]
+        recorded = {"overrides": {"task": task, "hydra": ["hydra.mode=MULTIRUN"]}}
+        record.write_text(json.dumps({"hydra": recorded}))
         os.utime(record, (time.time() - age,) * 2)
     where = f"hydra.sweep.dir={tmp_path / 'new'}"
-    assert sweep.resumed(["sweep=resume"], tmp_path) == [
+    assert sweep.resume_arguments(["sweep=resume"], tmp_path) == [
         "-m",
         "seed=1,2",
         "name=new",
         where,
     ]
-    assert sweep.resumed(["-m", "seed=1", "sweep=resume"], tmp_path) == [
+    assert sweep.resume_arguments(["-m", "seed=1", "sweep=resume"], tmp_path) == [
         "-m",
         "seed=1",
         where,
     ]
     with pytest.raises(ConfigError, match="holds no sweep"):
-        sweep.resumed(["sweep=resume"], tmp_path / "nothing")
+        sweep.resume_arguments(["sweep=resume"], tmp_path / "nothing")

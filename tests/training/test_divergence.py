@@ -11,7 +11,7 @@ from files import write_csv
 from runs import fingerprint, resume, train_in, train_until_killed
 
 from ostinato.errors import TrainingDiverged
-from ostinato.record.fingerprint import first_difference
+from ostinato.record.difference import first_difference
 from ostinato.run_dir import RunDir, read_json
 from ostinato.training import loop
 

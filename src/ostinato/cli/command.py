@@ -208,7 +208,7 @@ def _resumed(argv: list[str]) -> list[str]:
         return typed
     if folder == "auto":
         return _into_own_folder(typed)
-    own, notes = overrides.of_run(folder, _arguments(typed).overrides)
+    own, notes = overrides.for_run(folder, _arguments(typed).overrides)
     sys.stderr.write("".join(f"{shown(note)}\n" for note in notes))
     where = [override("hydra.run.dir", folder), "hydra.output_subdir=null"]
     return _with_overrides(typed, [*own, *_arguments(typed).overrides, *where])
@@ -229,7 +229,7 @@ def _into_own_folder(argv: list[str]) -> list[str]:
 
 def _resumed_sweep(argv: list[str]) -> list[str]:
     return (
-        sweep.resumed(argv, first_of_sweep([])[0].parent)
+        sweep.resume_arguments(argv, first_of_sweep([])[0].parent)
         if "sweep=resume" in argv
         else argv
     )
@@ -270,7 +270,7 @@ def _sweep(run: Callable[[], None]) -> None:
     if first.search:
         from ostinato.sweep import search
 
-        search.begin(folder)
+        search.prepare_study(folder)
     code: int | str | None = 0
     try:
         with one_line_errors():
@@ -286,9 +286,9 @@ def _sweep(run: Callable[[], None]) -> None:
         code = 1
     except KeyboardInterrupt:
         code = 130
-    end = sweep.end(folder, first.compare)
+    end = sweep.summarise(folder, first.compare)
     if first.search:
-        search.end(folder, first.search.num_seeds)
+        search.report_best(folder, first.search.num_seeds)
     sys.exit(code or end)
 
 
@@ -361,7 +361,7 @@ def _run_job(config: RunConfig, run: RunDir, resolved: dict[str, Any]) -> float 
         dict[str, Any],
         OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True),
     )
-    job = partial(jobs.run_once, partial(worker.train_apart, logs=logs))
+    job = partial(jobs.run_once, partial(worker.train_in_subprocess, logs=logs))
     return (
         search.run_trial(job, config, run, resolved)
         if config.search

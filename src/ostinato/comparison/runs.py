@@ -13,8 +13,8 @@ from typing import Any
 from ostinato.config import SeedsConfig
 from ostinato.errors import ConfigError
 from ostinato.record.drift import changed_config, environment_drift, without_observers
-from ostinato.record.schema import Provenance, Results
-from ostinato.run_dir import RunDir, read_config, read_json
+from ostinato.record.files import read_provenance, read_results
+from ostinato.run_dir import RunDir, read_config
 from ostinato.scoring.metrics import MINIMISED
 
 STREAMS = tuple(SeedsConfig.__dataclass_fields__)
@@ -125,13 +125,15 @@ def _job_number(folder: Path) -> tuple[float, str]:
 
 
 def _read(run: RunDir) -> Run:
-    config, provenance, results, damaged = {}, {}, {}, ""
+    config, damaged = {}, ""
+    provenance: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     try:
         config = read_config(run) if run.config.is_file() else {}
-        provenance = (
-            read_json(run.provenance, Provenance) if run.provenance.is_file() else {}
-        )
-        results = read_json(run.results, Results) if run.results.is_file() else {}
+        if run.provenance.is_file():
+            provenance = dict(read_provenance(run))
+        if run.results.is_file():
+            results = dict(read_results(run))
         damaged = "; ".join(
             f"{run.config.name} changed since the run: {line}"
             for line in changed_config(run)
@@ -234,9 +236,9 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     data: dict[str, Any] = {}
     for run in recorded:
         found.update(
-            line
-            for line in environment_drift(recorded[0].provenance, run.provenance)
-            if not line.startswith(_NO_WARNING)
+            str(drift)
+            for drift in environment_drift(recorded[0].provenance, run.provenance)
+            if drift.part not in _NO_WARNING
         )
         key = json.dumps(
             [run.identity.get("data"), run.seeds], sort_keys=True, default=str

@@ -14,8 +14,8 @@ from ostinato.inference.classifier import Classifier
 from ostinato.model.collators import padded_collator
 from ostinato.model.pretrained import load_parts
 from ostinato.record.digests import digest_file
-from ostinato.record.schema import Export
-from ostinato.run_dir import RunDir, read_json
+from ostinato.record.files import read_export, read_fingerprint
+from ostinato.run_dir import RunDir
 from ostinato.scoring.calibration import load_calibration
 
 FP32 = "model.onnx"
@@ -86,7 +86,7 @@ def _verify(run: RunDir, folder: Path) -> str:
     Returns:
         SHA-256 of the weights that were exported.
     """
-    record = read_json(folder / RECORD, Export)
+    record = read_export(folder / RECORD)
     for name, digest in record["files"].items():
         path = folder / name
         if not path.is_file() or digest_file(path) != digest:
@@ -96,9 +96,7 @@ def _verify(run: RunDir, folder: Path) -> str:
                 ]
             )
     trained = (
-        read_json(run.fingerprint).get("best_weights")
-        if run.fingerprint.is_file()
-        else None
+        read_fingerprint(run)["best_weights"] if run.fingerprint.is_file() else None
     )
     if trained not in (None, record["weights"]):
         raise ConfigError(
@@ -106,5 +104,4 @@ def _verify(run: RunDir, folder: Path) -> str:
                 f"{folder}: exported from other weights than the run's best; export the run again"
             ]
         )
-    weights: str = record["weights"]
-    return weights
+    return record["weights"]

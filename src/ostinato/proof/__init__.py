@@ -1,1 +1,1 @@
-"""Shows that the promises hold here: reproduce, crash test, benchmark."""
+"""Checks of the program on this machine: reproduce, crash test, benchmark."""

@@ -1,6 +1,7 @@
-"""Kills a training at random moments, goes on with it, and compares with one that nobody stopped. No tolerance.
+"""Kills a training at random moments, resumes it, and compares it with a whole run.
 
-Every second kill waits for a checkpoint that is being written; the others come at any moment of a run's life.
+The comparison has no tolerance. Every second kill waits until a checkpoint is being
+written. The other kills come at any moment of a run.
 """
 
 import logging
@@ -16,9 +17,10 @@ from pathlib import Path
 from ostinato.command_line import override
 from ostinato.config import CrashTestConfig
 from ostinato.errors import ConfigError
-from ostinato.record.fingerprint import first_difference, read_steps
-from ostinato.record.schema import Fingerprint
-from ostinato.run_dir import RunDir, read_json
+from ostinato.record.difference import first_difference
+from ostinato.record.files import read_fingerprint
+from ostinato.record.fingerprint import read_steps
+from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
 
 log = logging.getLogger(__name__)
@@ -29,11 +31,11 @@ _MARK = ".crash_test"
 
 @dataclass(frozen=True)
 class Kill:
-    """One run that was killed and went on.
+    """One run that was killed and resumed.
 
     Attributes:
-        where: what it was doing, by what its folder held.
-        difference: how it parted from the run that nobody stopped; empty when identical.
+        where: what the run was doing when it was killed, by what its folder held.
+        difference: the first difference from the undisturbed run; empty if identical.
     """
 
     where: str
@@ -44,96 +46,130 @@ def crash_test(cfg: CrashTestConfig, train: Path) -> Iterator[Kill]:
     """Runs the training once undisturbed, then `cfg.kills` times with SIGKILL.
 
     Args:
-        cfg: how often, with which overrides.
+        cfg: number of kills, and the overrides of the training.
         train: the training script.
 
+    Yields:
+        Each killed run, after it was resumed and compared.
+
     Raises:
-        ConfigError: the undisturbed run fails, or `cfg.output` holds something else.
+        ConfigError: a run fails, or `cfg.output` holds other files.
     """
     moments = random.Random(cfg.seed)
     output = Path(cfg.output)
     _empty(output)
-    whole = RunDir(output / "undisturbed")
+    undisturbed = RunDir(output / "undisturbed")
     began = time.monotonic()
-    _finish(cfg, train, whole)
+    _run_to_end(cfg, train, undisturbed)
     seconds = time.monotonic() - began
-    log.info("undisturbed: %.0f s, %d steps", seconds, len(read_steps(whole.steps)))
+    num_steps = len(read_steps(undisturbed.steps))
+    log.info("undisturbed: %.0f s, %d steps", seconds, num_steps)
+    expected = read_fingerprint(undisturbed)
     for number in range(cfg.kills):
         run = RunDir(output / f"kill_{number:03d}")
-        where = _kill(
-            cfg, train, run, moments.uniform(0, seconds), while_saving=number % 2 == 1
-        )
-        _finish(cfg, train, run)
-        difference = first_difference(
-            read_json(whole.fingerprint, Fingerprint),
-            read_json(run.fingerprint, Fingerprint),
-        )
+        moment = moments.uniform(0, seconds)
+        where = _run_and_kill(cfg, train, run, moment, while_saving=number % 2 == 1)
+        _run_to_end(cfg, train, run)
+        difference = first_difference(expected, read_fingerprint(run))
         if difference is None:
             shutil.rmtree(run.path)
-        yield Kill(where, "" if difference is None else str(difference))
+            yield Kill(where, "")
+        else:
+            yield Kill(where, str(difference))
 
 
 def _empty(output: Path) -> None:
-    """Removes the runs of an earlier crash test. Its folder has a mark; another one that holds anything is refused."""
+    """Removes the runs of an earlier crash test.
+
+    The folder of a crash test has a mark. A folder without it must be empty.
+    """
     mark = output / _MARK
     if output.exists() and not output.is_dir():
         raise ConfigError([f"output={output}: is not a folder; give another one"])
-    if output.is_dir() and any(output.iterdir()) and not mark.is_file():
-        raise ConfigError(
-            [
-                f"output={output}: holds files that are not of a crash test; give another folder"
-            ]
-        )
-    for path in [*output.glob("undisturbed*"), *output.glob("kill_[0-9][0-9][0-9]*")]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    is_empty = not output.is_dir() or not any(output.iterdir())
+    if not is_empty and not mark.is_file():
+        reason = "holds files that are not of a crash test"
+        raise ConfigError([f"output={output}: {reason}; give another folder"])
+    for pattern in ("undisturbed*", "kill_[0-9][0-9][0-9]*"):
+        for path in output.glob(pattern):
+            _remove(path)
     output.mkdir(parents=True, exist_ok=True)
     write_text(mark, "scripts/crash_test.py empties this folder.\n")
 
 
-def _kill(
-    cfg: CrashTestConfig, train: Path, run: RunDir, moment: float, while_saving: bool
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _run_and_kill(
+    cfg: CrashTestConfig,
+    train: Path,
+    run: RunDir,
+    moment: float,
+    while_saving: bool,
 ) -> str:
+    """Starts a run and kills it.
+
+    Args:
+        cfg: the overrides of the training.
+        train: the training script.
+        run: the run folder.
+        moment: seconds after which the run is killed.
+        while_saving: kill the run while it writes a checkpoint instead.
+
+    Returns:
+        What the run was doing.
+    """
     process = _start(cfg, train, run)
     end = time.monotonic() + moment
     while process.poll() is None:
-        saving = any(run.checkpoints.glob(".*.tmp/*"))
-        if (saving and while_saving) or (time.monotonic() > end and not while_saving):
+        is_saving = any(run.checkpoints.glob(".*.tmp/*"))
+        is_late = time.monotonic() > end
+        is_due = is_saving if while_saving else is_late
+        if is_due:
             process.kill()
             process.wait()
-            steps = len(read_steps(run.steps))
-            saving = any(run.checkpoints.glob(".*.tmp"))
-            return f"{'writing a checkpoint' if saving else 'running'} after {steps} recorded steps"
+            return _state(run)
         time.sleep(_POLL_SECONDS)
-    return "already at its end"
+    return "after its end"
 
 
-def _finish(cfg: CrashTestConfig, train: Path, run: RunDir) -> None:
+def _state(run: RunDir) -> str:
+    """What a killed run was doing, by what its folder holds."""
+    was_saving = any(run.checkpoints.glob(".*.tmp"))
+    doing = "while writing a checkpoint" if was_saving else "while running"
+    num_steps = len(read_steps(run.steps))
+    return f"{doing}, after {num_steps} recorded steps"
+
+
+def _run_to_end(cfg: CrashTestConfig, train: Path, run: RunDir) -> None:
     process = _start(cfg, train, run)
-    if process.wait() != 0:
-        lines = (
-            run.path.with_suffix(".log")
-            .read_text(encoding="utf-8")
-            .strip()
-            .splitlines()
-        )
-        raise ConfigError(
-            [
-                f"overrides: training ended with exit code {process.returncode}: {(lines or ['?'])[-1]}"
-            ]
-        )
+    code = process.wait()
+    if code == 0:
+        return
+    printed = _console(run).read_text(encoding="utf-8")
+    lines = printed.strip().splitlines()
+    last = lines[-1] if lines else "?"
+    problem = f"overrides: training ended with exit code {code}: {last}"
+    raise ConfigError([problem])
 
 
 def _start(cfg: CrashTestConfig, train: Path, run: RunDir) -> subprocess.Popen[bytes]:
     run.path.parent.mkdir(parents=True, exist_ok=True)
-    with run.path.with_suffix(".log").open("ab") as console:
-        return subprocess.Popen(
-            [
-                sys.executable,
-                str(train),
-                *cfg.overrides,
-                "resume=auto",
-                override("hydra.run.dir", str(run.path)),
-            ],
-            stdout=console,
-            stderr=console,
-        )
+    command = [
+        sys.executable,
+        str(train),
+        *cfg.overrides,
+        "resume=auto",
+        override("hydra.run.dir", str(run.path)),
+    ]
+    with _console(run).open("ab") as console:
+        return subprocess.Popen(command, stdout=console, stderr=console)
+
+
+def _console(run: RunDir) -> Path:
+    """The file with what a run prints, beside its folder."""
+    return run.path.with_suffix(".log")

@@ -1,9 +1,13 @@
-"""Speed of the training step in this process: the product's own loop, a bare loop beside it, the machine's ceiling."""
+"""The speed of training steps in this process.
+
+Measures the program's own loop, a bare loop, and the machine's matrix products.
+"""
 
 import json
 import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,12 +27,25 @@ from ostinato.training.prepare import Prepared
 
 Measurements = dict[str, Any]
 
+_NEVER = 10**9
+_REPETITIONS = 20
+
 
 def run_steps(prepared: Prepared, config: RunConfig, steps: int) -> Measurements:
-    """The product's own loop over the first steps, with everything that it records: seconds, rows and tokens."""
-    quiet = replace(
-        config.training, log_every=10**9, eval_every=10**9, checkpoint_every=10**9
+    """Runs the program's own loop with everything that it records.
+
+    Args:
+        prepared: the model and the data.
+        config: the training config.
+        steps: number of optimizer steps.
+
+    Returns:
+        Rows and tokens per second, and seconds.
+    """
+    only_train = replace(
+        config.training, log_every=_NEVER, eval_every=_NEVER, checkpoint_every=_NEVER
     )
+    config = replace(config, training=only_train)
     with tempfile.TemporaryDirectory() as folder, progress_bar() as bar:
         run = RunDir(folder)
         scorer = Scorer(
@@ -39,26 +56,42 @@ def run_steps(prepared: Prepared, config: RunConfig, steps: int) -> Measurements
             prepared.compute,
             bar,
         )
-        training = Training(
-            replace(config, training=quiet), run, prepared, scorer, Stop()
-        )
+        training = Training(config, run, prepared, scorer, Stop())
         trackers = build(TrackerConfig(jsonl=JsonlConfig()), run)
         trackers.start({}, {})
         training.run(trackers, steps)
         trackers.finish("finished", {})
-        lines = [
-            json.loads(line)
-            for line in run.metrics.read_text(encoding="utf-8").splitlines()
-        ]
-    values = {line["name"].removeprefix("train/"): line["value"] for line in lines}
-    tokens = sum(batch.num_tokens for batch in first_batches(prepared, config, steps))
-    return {name: values[name] for name in ("rows_per_s", "tokens_per_s")} | {
-        "seconds": tokens / values["tokens_per_s"]
+        logged = _last_values(run.metrics)
+    tokens_per_s = logged["train/tokens_per_s"]
+    batches = first_batches(prepared, config, steps)
+    num_tokens = sum(batch.num_tokens for batch in batches)
+    return {
+        "rows_per_s": logged["train/rows_per_s"],
+        "tokens_per_s": tokens_per_s,
+        "seconds": num_tokens / tokens_per_s,
     }
 
 
+def _last_values(path: Path) -> dict[str, float]:
+    """The last value of each metric in a `metrics.jsonl`."""
+    values = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        values[entry["name"]] = entry["value"]
+    return values
+
+
 def bare_loop(prepared: Prepared, config: RunConfig, steps: int) -> float:
-    """Tokens per second of the same model over the same batches, already made, and nothing else."""
+    """Trains the same model on the same ready-made batches, and does nothing else.
+
+    Args:
+        prepared: the model and the data.
+        config: the training config.
+        steps: number of optimizer steps.
+
+    Returns:
+        Tokens per second.
+    """
     batches = first_batches(prepared, config, steps)
     optimizer = build_optimizer(prepared.model, config.training)
     set_lr(optimizer, 1.0)
@@ -69,61 +102,69 @@ def bare_loop(prepared: Prepared, config: RunConfig, steps: int) -> float:
         on_device = batch.to(prepared.compute.device)
         with prepared.compute.autocast():
             logits = prepared.model(**on_device.inputs).logits
-        (prepared.loss.total(logits, on_device.labels) / batch.num_rows).backward()  # type: ignore[no-untyped-call]
+        loss = prepared.loss.total(logits, on_device.labels) / batch.num_rows
+        loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(prepared.model, config.training.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     synchronise(prepared)
-    return sum(batch.num_tokens for batch in batches) / (time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return sum(batch.num_tokens for batch in batches) / seconds
 
 
 def first_batches(prepared: Prepared, config: RunConfig, steps: int) -> list[Batch]:
-    """Batches of a run's first steps."""
+    """Makes the batches of a run's first steps."""
     training = config.training
     seed = prepared.seeds.derive("order", 0)
-    split, rows = prepared.train, training.batch_size
     plan = plan_epoch(
-        split.lengths, rows, seed, prepared.batching, training.tokens_per_batch
+        prepared.train.lengths,
+        training.batch_size,
+        seed,
+        prepared.batching,
+        training.tokens_per_batch,
     )
-    return [prepared.collator.batch(split, indices) for indices in plan[:steps]]
+    return [prepared.collator.batch(prepared.train, rows) for rows in plan[:steps]]
 
 
 def count_flops(prepared: Prepared, config: RunConfig, steps: int) -> int:
-    """Floating-point operations of the matrix products of a run's first steps, rows not filled up."""
-    unfilled = replace(prepared, collator=replace(prepared.collator, multiple=1))
-    with (
-        torch.compiler.set_stance("force_eager"),
-        FlopCounterMode(display=False) as counter,
-    ):
-        bare_loop(unfilled, config, steps)
+    """Counts the floating-point operations of the matrix products of the first steps.
+
+    Rows are not padded to a multiple for this count.
+    """
+    unpadded = replace(prepared, collator=replace(prepared.collator, multiple=1))
+    counter = FlopCounterMode(display=False)
+    with torch.compiler.set_stance("force_eager"), counter:
+        bare_loop(unpadded, config, steps)
     return int(counter.get_total_flops())
 
 
-def ceiling(prepared: Prepared) -> float:
-    """GFLOP/s of large products in the run's precision and device: the best of many."""
+def matmul_ceiling(prepared: Prepared) -> float:
+    """Measures large matrix products on the run's device, in its precision.
+
+    Returns:
+        GFLOP/s of the fastest product.
+    """
     device = prepared.compute.device
     size = 8192 if device.type == "cuda" else 2048
-    left, right = (
-        torch.rand(size, size, device=device),
-        torch.rand(size, size, device=device),
-    )
+    operations = 2 * size**3
+    left = torch.rand(size, size, device=device)
+    right = torch.rand(size, size, device=device)
     best = 0.0
     with prepared.compute.autocast(), torch.no_grad():
-        half = (
-            torch.get_autocast_dtype(device.type)
-            if torch.is_autocast_enabled(device.type)
-            else torch.float32
-        )
-        left, right = left.to(half), right.to(half)
-        for _ in range(20):
+        precision = torch.float32
+        if torch.is_autocast_enabled(device.type):
+            precision = torch.get_autocast_dtype(device.type)
+        left, right = left.to(precision), right.to(precision)
+        for _ in range(_REPETITIONS):
             began = time.perf_counter()
             left @ right
             synchronise(prepared)
-            best = max(best, 2 * size**3 / (time.perf_counter() - began) / 1e9)
+            seconds = time.perf_counter() - began
+            best = max(best, operations / seconds / 1e9)
     return best
 
 
 def synchronise(prepared: Prepared) -> None:
-    """Waits for a GPU's work."""
+    """Waits until the GPU has finished its work."""
     if prepared.compute.device.type == "cuda":
         torch.cuda.synchronize()

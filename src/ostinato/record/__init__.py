@@ -1,1 +1,1 @@
-"""What a run records about itself, and how two records differ."""
+"""The records of a run folder, and how the records of two runs differ."""

@@ -11,23 +11,38 @@ from numpy.typing import NDArray
 
 
 def digest_array(values: NDArray[Any]) -> str:
-    """SHA-256 of an array's type, shape and bytes."""
-    digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
-    digest.update(np.ascontiguousarray(values).tobytes())
+    """Computes the SHA-256 of an array's type, shape and bytes."""
+    header = f"{values.dtype.str}{values.shape}"
+    content = np.ascontiguousarray(values).tobytes()
+    digest = hashlib.sha256(header.encode())
+    digest.update(content)
     return digest.hexdigest()
 
 
 def digest_weights(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of all tensors, in the order of their names."""
+    """Computes the SHA-256 of a model's weights.
+
+    Args:
+        state: tensors by name: a model's `state_dict()`.
+
+    Returns:
+        The digest of the names, types, shapes and bytes, in the order of the names.
+    """
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        header = f"{name}{tensor.dtype}{tuple(tensor.shape)}"
+        content = tensor.flatten().view(torch.uint8)
+        digest.update(header.encode())
+        digest.update(content.numpy().tobytes())
     return digest.hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Computes the SHA-256 of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

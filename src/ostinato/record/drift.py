@@ -1,12 +1,17 @@
-"""What differs between two runs' records, most telling first. Compares; judges nothing."""
+"""The differences between two runs' records that can change a result.
+
+The differences come in the order in which they explain a result best.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ostinato.run_dir import RunDir, read_config, read_json
+from ostinato.record.files import read_results
+from ostinato.run_dir import RunDir, read_config
 
-# Keys that only observe: no value of theirs can change a weight or a metric.
+# Keys that only observe: their values cannot change a weight or a metric.
 OBSERVERS = (
     "name",
     "tracker",
@@ -21,7 +26,7 @@ OBSERVERS = (
     "data.num_workers",
 )
 
-# Packages whose release can move numbers; the others are named, but don't count as drift.
+# Packages whose version can change numbers. Other packages do not count as drift.
 DECISIVE_PACKAGES = (
     "torch",
     "transformers",
@@ -31,7 +36,8 @@ DECISIVE_PACKAGES = (
     "safetensors",
 )
 
-# Parts of provenance.json that decide numbers, most telling first. Left out on purpose: command, git, platform.
+# Parts of provenance.json that decide numbers, the best explanation first. Command,
+# git and platform decide none.
 _ENVIRONMENT = (
     "data",
     "tokenizer",
@@ -50,9 +56,11 @@ _ENVIRONMENT = (
     "environment",
 )
 
-# Digests of the tokens by two versions of this program: a run holds one of them, and only like ones compare.
-_EITHER = ("tokens", "token_ids")
-# Environment variables that decide numbers. The others only name places, or act through `threads`.
+# Digests of the tokens by two versions of this program. A run holds one of them, so
+# each is compared only if both runs hold it.
+_ONE_OF_TWO = ("tokens", "token_ids")
+
+# Environment variables that decide numbers. The others name places or set `threads`.
 _DECISIVE_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
@@ -61,37 +69,92 @@ _DECISIVE_VARIABLES = (
     "ONEDNN_MAX_CPU_ISA",
 )
 
-
-def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Config values that differ and decide the result, as `key: old -> new`."""
-    return list(_differences(without_observers(first), without_observers(second)))
+_SHA256_LENGTH = 64
+_SHOWN_LENGTH = 12
 
 
-def changed_config(run: RunDir) -> list[str]:
-    """What somebody changed in the `config.yaml` of a run that has ended, as `key: old -> new`.
+@dataclass(frozen=True)
+class Drift:
+    """One value that differs between two runs. As text: `training.lr: 0.01 -> 0.5`.
+
+    Attributes:
+        key: the key, with dots.
+        old: the first run's value; None if the key is missing.
+        new: the second run's value; None if the key is missing.
+    """
+
+    key: str
+    old: Any
+    new: Any
+
+    @property
+    def part(self) -> str:
+        """The first name of the key: `data` for `data.train`."""
+        return self.key.split(".", 1)[0]
+
+    def __str__(self) -> str:
+        old = _shorten(self.old)
+        new = _shorten(self.new)
+        return f"{self.key}: {old} -> {new}"
+
+
+def config_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Drift]:
+    """Compares two configs.
+
+    Args:
+        first: a resolved config.
+        second: another one.
+
+    Returns:
+        The values that differ and can change the result.
+    """
+    first = without_observers(first)
+    second = without_observers(second)
+    return list(_differences(first, second))
+
+
+def changed_config(run: RunDir) -> list[Drift]:
+    """Compares the `config.yaml` of a run that has ended with the config it ran with.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        The values that were changed in `config.yaml` after the run. Empty for a run
+        that has not ended.
 
     Raises:
         ConfigError: `config.yaml` or `results.json` is damaged.
     """
-    ended = read_json(run.results).get("config") if run.results.is_file() else None
-    if not isinstance(ended, Mapping):
+    if not run.results.is_file():
         return []
-    return config_drift(
-        ended, json.loads(json.dumps(read_config(run)))
-    )  # in JSON all keys are texts
+    recorded = read_results(run).get("config")
+    if recorded is None:
+        return []
+    # In JSON all keys are text.
+    current = json.loads(json.dumps(read_config(run)))
+    return config_drift(recorded, current)
 
 
-def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """What else differs between two `provenance.json` and can move numbers, as `key: old -> new`, data first."""
-    found: list[str] = []
-    first, second = _decisive(first), _decisive(second)
-    if not all(
-        "capability" in (record["gpu"] or {}) for record in (first, second)
-    ):  # older records lack it
-        for record in (first, second):
-            (record["gpu"] or {}).pop("capability", None)
+def environment_drift(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> list[Drift]:
+    """Compares what two runs ran on and with: data, packages, hardware, settings.
+
+    Args:
+        first: content of a `provenance.json`.
+        second: content of another one.
+
+    Returns:
+        The values that differ and can change numbers, data first.
+    """
+    first = _decisive(first)
+    second = _decisive(second)
+    _drop_unrecorded_capability(first, second)
+    found: list[Drift] = []
     for part in _ENVIRONMENT:
-        if part in _EITHER and not (part in first and part in second):
+        in_both = part in first and part in second
+        if part in _ONE_OF_TWO and not in_both:
             continue
         found += _differences({part: first.get(part)}, {part: second.get(part)})
         if part == "code":
@@ -99,56 +162,77 @@ def environment_drift(first: Mapping[str, Any], second: Mapping[str, Any]) -> li
     return found
 
 
+def without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Keeps the part of a config that decides the result.
+
+    Args:
+        config: a resolved config, or a section of one.
+        prefix: the section's key and a dot; empty for a whole config.
+
+    Returns:
+        A copy without the keys of `OBSERVERS`.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if key in OBSERVERS:
+            continue
+        if isinstance(value, Mapping):
+            kept[name] = without_observers(value, f"{key}.")
+        else:
+            kept[name] = value
+    return kept
+
+
 def _packages(provenance: Mapping[str, Any]) -> dict[str, Any]:
     packages = provenance.get("packages", {})
-    return {"packages": {name: packages.get(name) for name in DECISIVE_PACKAGES}}
+    decisive = {name: packages.get(name) for name in DECISIVE_PACKAGES}
+    return {"packages": decisive}
 
 
 def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """A provenance without what cannot move a number: which of several equal GPUs, how many there are, places."""
+    """Copies a provenance without the facts that cannot change a number.
+
+    These are the index of a GPU among equal ones, their count, and places.
+    """
     gpu = dict(provenance.get("gpu") or {})
     gpu.pop("count", None)
     if gpu.get("driver"):
-        gpu["driver"] = str(gpu["driver"]).split()[
-            0
-        ]  # older records have a line for each GPU
-    variables = provenance.get("environment", {})
+        # Older records have a line for each GPU.
+        gpu["driver"] = str(gpu["driver"]).split()[0]
+    recorded = provenance.get("environment", {})
+    variables = {
+        name: value for name, value in recorded.items() if name in _DECISIVE_VARIABLES
+    }
     return {
         **provenance,
         "device": str(provenance.get("device")).split(":")[0],
         "gpu": gpu or None,
-        "environment": {
-            name: value
-            for name, value in variables.items()
-            if name in _DECISIVE_VARIABLES
-        },
+        "environment": variables,
     }
 
 
-def without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The part of a config that decides the result."""
-    kept = {}
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        if key not in OBSERVERS:
-            kept[name] = (
-                without_observers(value, f"{key}.")
-                if isinstance(value, Mapping)
-                else value
-            )
-    return kept
+def _drop_unrecorded_capability(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Removes the GPU's capability from both unless both have it; older ones do not."""
+    gpus = [record["gpu"] or {} for record in (first, second)]
+    if all("capability" in gpu for gpu in gpus):
+        return
+    for gpu in gpus:
+        gpu.pop("capability", None)
 
 
-def _differences(first: Any, second: Any, key: str = "") -> Iterator[str]:
+def _differences(first: Any, second: Any, key: str = "") -> Iterator[Drift]:
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for name in dict.fromkeys([*first, *second]):
-            yield from _differences(
-                first.get(name), second.get(name), f"{key}.{name}".lstrip(".")
-            )
+            inner = f"{key}.{name}" if key else str(name)
+            yield from _differences(first.get(name), second.get(name), inner)
     elif first != second:
-        yield f"{key}: {_shown(first)} -> {_shown(second)}"
+        yield Drift(key, first, second)
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
+    """A value as text; a digest is cut to its first characters."""
     text = str(value)
-    return text[:12] if len(text) == 64 else text  # a digest
+    if len(text) == _SHA256_LENGTH:
+        return text[:_SHOWN_LENGTH]
+    return text

@@ -1,4 +1,7 @@
-"""What ran, on what, with which data. Reads the machine; changes nothing."""
+"""What a run ran on: command, code, packages, hardware and settings.
+
+Reads the machine's state and changes nothing.
+"""
 
 import hashlib
 import importlib.metadata
@@ -11,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ostinato.record.schema import Environment
 from ostinato.record.source import code_digest
 from ostinato.redaction import redact, redacted
 
@@ -29,13 +33,25 @@ _ENVIRONMENT = (
     "TOKENIZERS_PARALLELISM",
 )
 
+# Without the user's or a repository's settings that name programs for git to run.
+_GIT = (
+    "git",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-C",
+    str(Path(__file__).parents[1]),
+)
 
-def environment(diff: bool = False) -> dict[str, Any]:
-    """Versions, hardware and settings that a result depends on.
+
+def environment(diff: bool = False) -> Environment:
+    """Collects the versions, hardware and settings that a result depends on.
 
     Args:
         diff: keep the text of uncommitted changes, not only its digest.
     """
+    variables = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return {
         "command": redacted([sys.executable, *sys.argv]),
         "git": _git(diff),
@@ -49,29 +65,35 @@ def environment(diff: bool = False) -> dict[str, Any]:
             "capability": torch.backends.cpu.get_cpu_capability(),
         },
         "gpu": _gpu(),
-        "determinism": {
-            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-            "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
-            "cudnn_deterministic": torch.backends.cudnn.deterministic,
-            "cudnn_benchmark": torch.backends.cudnn.benchmark,
-            "tf32": torch.backends.cuda.matmul.allow_tf32,
-        },
-        "environment": redacted(
-            {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        ),
+        "determinism": _determinism(),
+        "environment": redacted(variables),
+    }
+
+
+def _determinism() -> dict[str, bool]:
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
     }
 
 
 def _packages() -> dict[str, str]:
-    found = (
-        distribution.metadata for distribution in importlib.metadata.distributions()
-    )  # parsed at each look
-    return {m["Name"].lower(): m["Version"] for m in found if "Name" in m}
+    """Versions of all installed packages, by name in lower case."""
+    versions = {}
+    for distribution in importlib.metadata.distributions():
+        metadata = distribution.metadata  # parsed at each access
+        if "Name" in metadata:
+            versions[metadata["Name"].lower()] = metadata["Version"]
+    return versions
 
 
-def _ask(*command: str) -> str | None:
+def _output_of(*command: str) -> str | None:
+    """Output of a command; None if it fails or does not exist."""
     # A variable of git can name a program that git runs, or another repository.
-    own = {
+    variables = {
         name: value for name, value in os.environ.items() if not name.startswith("GIT_")
     }
     try:
@@ -81,60 +103,56 @@ def _ask(*command: str) -> str | None:
             text=True,
             errors="replace",
             check=False,
-            env=own,
+            env=variables,
         )
     except OSError:
-        return None  # no such program here
+        return None  # the program does not exist here
     return done.stdout if done.returncode == 0 else None
 
 
 def _git(with_text: bool = False) -> dict[str, Any] | None:
-    here = str(Path(__file__).parents[1])
-    git = (
-        "git",
-        "-c",
-        "core.fsmonitor=false",
-        "-c",
-        "core.hooksPath=/dev/null",
-        "-C",
-        here,
-    )
-    commit = _ask(*git, "rev-parse", "HEAD")
+    """The commit and the uncommitted changes; None outside a repository."""
+    commit = _output_of(*_GIT, "rev-parse", "HEAD")
     if not commit:
         return None
-    diff = _ask(*git, "diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
-    text = {"text": redact(diff)} if with_text else {}
-    return {"commit": commit.strip(), "diff": _digest(diff) | text if diff else None}
+    text = _output_of(*_GIT, "diff", "--no-ext-diff", "--no-textconv", "HEAD")
+    diff = _digest(text) if text else None
+    if diff is not None and text and with_text:
+        diff["text"] = redact(text)
+    return {"commit": commit.strip(), "diff": diff}
 
 
 def _digest(diff: str) -> dict[str, Any]:
-    """What a diff is known by; its text can hold passwords, and provenance is sent to trackers."""
+    """The digest of a diff and its number of files.
+
+    Its text can hold passwords, and provenance is sent to trackers.
+    """
     files = sum(line.startswith("diff --git ") for line in diff.splitlines())
     return {"sha256": hashlib.sha256(diff.encode()).hexdigest(), "files": files}
 
 
 def _cpu_model() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(
-            line.split(":", 1)[1].strip()
-            for line in lines
-            if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
         return platform.processor()
+    for line in text.splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
 
 
 def _gpu() -> dict[str, Any] | None:
     if not torch.cuda.is_available():
         return None
+    driver = _output_of(
+        "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"
+    )
     return {
         "name": torch.cuda.get_device_name(),
         "capability": list(torch.cuda.get_device_capability()),
         "count": torch.cuda.device_count(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "driver": _ask(
-            "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"
-        ),
+        "driver": driver,
     }

@@ -3,6 +3,7 @@
 A run that is not over is not scored: its test rows stay unseen. One that kept no predictions is scored again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from ostinato.config import RunConfig, Task
 from ostinato.data.splits import Split, TextData, load_data
 from ostinato.errors import ConfigError, UserError
-from ostinato.record.schema import Fingerprint, Provenance, Results
-from ostinato.run_dir import RunDir, read_json
+from ostinato.record.files import read_fingerprint, read_provenance, read_results
+from ostinato.run_dir import RunDir
 from ostinato.scoring.calibration import Calibration, calibrate, load_calibration
 from ostinato.scoring.predictions import load_predictions
 from ostinato.scoring.rescore import Rescorer
@@ -107,9 +108,13 @@ def gather(run: RunDir, config: RunConfig, data: TextData | None = None) -> Mate
 
 def _json(run: RunDir, name: str, notes: list[str]) -> dict[str, Any]:
     path = getattr(run, name)
-    shapes = {"results": Results, "provenance": Provenance, "fingerprint": Fingerprint}
+    readers: dict[str, Callable[[RunDir], Any]] = {
+        "results": read_results,
+        "provenance": read_provenance,
+        "fingerprint": read_fingerprint,
+    }
     try:
-        return read_json(path, shapes[name])
+        return dict(readers[name](run))
     except ConfigError:
         over = "damaged" if path.is_file() else "missing"
         notes.append(

@@ -1,18 +1,18 @@
 """What a run computes on and with, and digests of what it computed."""
 
-from dataclasses import asdict
-from typing import Any
+from typing import cast
 
 from ostinato.config import RunConfig, Source
 from ostinato.data.assets import asset_hashes
 from ostinato.data.tokenise import tokenizer_digest
 from ostinato.record.digests import digest_weights
 from ostinato.record.provenance import environment
+from ostinato.record.schema import Fingerprint, Identity, Provenance
 from ostinato.training.loop import Training
 from ostinato.training.prepare import Prepared, prepare
 
 
-def describe_start(config: RunConfig) -> dict[str, Any]:
+def describe_start(config: RunConfig) -> Provenance:
     """What a run of this config would start from on this machine; trains nothing.
 
     Returns:
@@ -26,7 +26,7 @@ def describe_start(config: RunConfig) -> dict[str, Any]:
 
 def provenance_of(
     config: RunConfig, prepared: Prepared, diff: bool = False
-) -> dict[str, Any]:
+) -> Provenance:
     """The content of a run's `provenance.json` at its start.
 
     Args:
@@ -34,16 +34,17 @@ def provenance_of(
         prepared: data and model.
         diff: keep the text of uncommitted changes, not only its digest.
     """
-    return {
+    facts = {
         **environment(diff),
         "assets": _asset_digests(config),
         **_identity(prepared),
     }
+    return cast(Provenance, facts)
 
 
 def fingerprint_of(
     training: Training, initial_weights: str, predictions: dict[str, str]
-) -> dict[str, Any]:
+) -> Fingerprint:
     """The content of a run's `fingerprint.json`.
 
     Args:
@@ -54,7 +55,7 @@ def fingerprint_of(
     Raises:
         CheckpointError: files of the run changed while it trained.
     """
-    steps = [asdict(step) for step in training.steps()]
+    steps = [step.record() for step in training.steps()]
     evaluations = {str(scores["step"]): scores for scores in training.state.validation}
     return {
         **_identity(training.prepared),
@@ -68,7 +69,7 @@ def fingerprint_of(
     }
 
 
-def _identity(prepared: Prepared) -> dict[str, Any]:
+def _identity(prepared: Prepared) -> Identity:
     """Digests of data and tokens, device, precision and attention."""
     data = prepared.data
     texts = filter(None, (data.train, data.val, data.test))

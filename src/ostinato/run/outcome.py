@@ -10,8 +10,9 @@ from typing import Any
 
 from ostinato.command_line import command, override
 from ostinato.errors import Interrupted, ResumeRefused, UserError
+from ostinato.record.files import write_results
 from ostinato.redaction import redact
-from ostinato.run_dir import RunDir, write_record
+from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import storage_errors
 from ostinato.trackers import Trackers
 
@@ -89,7 +90,7 @@ def mark_unfinished(run: RunDir, outcome: Outcome) -> None:
         "status": "unfinished",
         "metrics": outcome.trackers.history.metrics,
     }
-    write_record(run.results, record)
+    write_results(run, record)
 
 
 def now() -> str:
@@ -114,7 +115,7 @@ def _write_results(run: RunDir, outcome: Outcome) -> None:
     outcome.results["finished"] = now()
     outcome.results["seconds"] = round(seconds, 3)
     outcome.results["metrics"] = outcome.trackers.history.metrics
-    write_record(run.results, outcome.results)
+    write_results(run, outcome.results)
 
 
 def _try_to_write_results(run: RunDir, outcome: Outcome) -> None:

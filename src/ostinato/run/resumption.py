@@ -6,10 +6,11 @@ from typing import Any
 from ostinato.config import RunConfig
 from ostinato.errors import ResumeRefused
 from ostinato.record.drift import config_drift, environment_drift
+from ostinato.record.files import read_provenance, write_provenance
 from ostinato.record.results import finished_metric
 from ostinato.record.schema import Provenance
 from ostinato.run.outcome import Outcome, mark_unfinished, now
-from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
+from ostinato.run_dir import RunDir, read_config, write_config
 
 
 def metric_if_finished(run: RunDir, resolved: Mapping[str, Any]) -> float | None:
@@ -32,7 +33,7 @@ def check_drift(
     config: RunConfig,
     run: RunDir,
     resolved: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
 ) -> list[dict[str, Any]]:
     """Compares what the run began with to what it would resume with.
 
@@ -48,21 +49,22 @@ def check_drift(
     Raises:
         ResumeRefused: something that decides the result has changed.
     """
-    began = read_json(run.provenance, Provenance)
+    began = read_provenance(run)
     drift = config_drift(read_config(run), resolved)
     drift += environment_drift(began, provenance)
     if drift and not config.resume.allow_drift:
         lines = [f"resume={run.path}: {difference}" for difference in drift]
         allow = "resume.allow_drift=true resumes anyway and records the differences"
         raise ResumeRefused([*lines, f"{allow}; to start a new run, omit resume"])
-    return [*began.get("resumed", []), {"time": now(), "drift": drift}]
+    lines = [str(difference) for difference in drift]
+    return [*began.get("resumed", []), {"time": now(), "drift": lines}]
 
 
 def replace_records(
     run: RunDir,
     outcome: Outcome,
     resolved: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
 ) -> None:
     """Replaces the records of an earlier session, once per session.
 
@@ -81,6 +83,6 @@ def replace_records(
     # has the config of its weights.
     run.fingerprint.unlink(missing_ok=True)
     mark_unfinished(run, outcome)
-    write_record(run.provenance, provenance)
+    write_provenance(run, provenance)
     write_config(run, resolved)
     outcome.began = True

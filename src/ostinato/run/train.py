@@ -12,6 +12,8 @@ from ostinato.config import RunConfig
 from ostinato.interruption import Stop, stop_on_signals
 from ostinato.progress import progress_bar
 from ostinato.record.digests import digest_file, digest_weights
+from ostinato.record.files import write_fingerprint, write_provenance
+from ostinato.record.schema import Fingerprint, Provenance
 from ostinato.redaction import redacted, register_references
 from ostinato.report.run_end import describe_model, show_run
 from ostinato.report.slices import check_slices
@@ -20,7 +22,7 @@ from ostinato.run.identity import fingerprint_of, provenance_of
 from ostinato.run.outcome import Outcome, outcome_of
 from ostinato.run.resumption import check_drift, metric_if_finished, replace_records
 from ostinato.run.session import check_new, session
-from ostinato.run_dir import RunDir, write_config, write_record
+from ostinato.run_dir import RunDir, write_config
 from ostinato.scoring.evaluation import Scorer
 from ostinato.seeding import name_nondeterminism
 from ostinato.trackers import build
@@ -98,7 +100,7 @@ def _train(
         with name_nondeterminism() as warned:
             training.run(outcome.trackers, until_step, after_step=begin)
         begin()
-        write_record(run.provenance, provenance | {"not_deterministic": sorted(warned)})
+        write_provenance(run, {**provenance, "not_deterministic": sorted(warned)})
 
         if until_step is None:
             digests = score_best(config, run, training, outcome)
@@ -106,7 +108,7 @@ def _train(
             _describe(config, run, training, outcome, provenance, fingerprint)
         else:
             fingerprint = fingerprint_of(training, initial_weights, {})
-        write_record(run.fingerprint, fingerprint)
+        write_fingerprint(run, fingerprint)
         best = training.state.best
         return math.nan if best is None else best
 
@@ -132,8 +134,8 @@ def _describe(
     run: RunDir,
     training: Training,
     outcome: Outcome,
-    provenance: Mapping[str, Any],
-    fingerprint: dict[str, Any],
+    provenance: Provenance,
+    fingerprint: Fingerprint,
 ) -> None:
     """Calibrates and describes the best weights; the report follows at the end."""
     prepared = training.prepared

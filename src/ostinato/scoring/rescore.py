@@ -10,8 +10,8 @@ from ostinato.model.dropout import Masks
 from ostinato.model.padding import check_rows
 from ostinato.model.trained import load_trained
 from ostinato.progress import progress_bar
-from ostinato.record.schema import Provenance
-from ostinato.run_dir import RunDir, read_json
+from ostinato.record.files import read_provenance
+from ostinato.run_dir import RunDir
 from ostinato.scoring.evaluation import Evaluated, Scorer
 from ostinato.seeding import set_determinism
 
@@ -86,7 +86,7 @@ def _recorded(run: RunDir, training: TrainingConfig) -> Precision:
     """The precision that the run computed in, where its config leaves it to the machine."""
     if training.precision is not Precision.auto or not run.provenance.is_file():
         return training.precision
-    recorded = read_json(run.provenance, Provenance).get("precision")
+    recorded = read_provenance(run).get("precision")
     return Precision(recorded) if recorded in list(Precision) else training.precision
 
 

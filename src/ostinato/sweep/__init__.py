@@ -1,1 +1,1 @@
-"""Many runs of one command: jobs, searches, and the end of a sweep."""
+"""Sweeps: jobs that run once, searches, and the tables at the end."""

@@ -1,8 +1,9 @@
-"""The jobs of a sweep: each has a folder by what it is, runs once, and goes on where it was stopped.
+"""The jobs of a sweep: each runs once, in a folder named after what it computes.
 
-A job is its config without observers, the code, and the content of its data files and of a local model. The same
-command again therefore finds its jobs, whatever their number, and a changed config is another job in another folder.
-What a hub serves is identified by its name and revision alone.
+A job is identified by its config without observers, the code, and the content of its
+data files and of a local model. The same command therefore finds its earlier jobs,
+and a changed config gives another job in another folder. Models and data from a hub
+are identified by name and revision only.
 """
 
 import hashlib
@@ -19,34 +20,48 @@ from filelock import FileLock
 from ostinato.config import ResumeConfig, RunConfig, Source
 from ostinato.errors import ConfigError
 from ostinato.record.drift import without_observers
+from ostinato.record.files import write_results
 from ostinato.record.results import finished_metric, has_ended
 from ostinato.record.source import code_digest
 from ostinato.redaction import redact
-from ostinato.run_dir import RunDir, read_json, write_record
+from ostinato.run_dir import RunDir, read_json
 from ostinato.storage.paths import find_files, local_folder
 
 log = logging.getLogger(__name__)
 
+_KEY_LENGTH = 10
+
+Job = Callable[[RunConfig, RunDir, dict[str, Any]], float | None]
+"""Trains a run in its folder; returns the best monitored validation metric."""
+
 
 def job_folder(sweep: Path, name: str, config: RunConfig) -> str:
-    """Name of a job's folder in a sweep: the one that it already has, or NAME and the digest of what it is.
+    """Names the folder of a job in a sweep.
 
     Args:
-        sweep: the sweep's folder; need not exist.
-        name: how a new folder's name begins.
-        config: the job's config, with the values that the run uses. Only their digest appears in the name.
+        sweep: the sweep's folder; it need not exist.
+        name: how the name of a new folder begins.
+        config: the job's config, with the values that the run uses. Only their digest
+            appears in the name.
+
+    Returns:
+        The name of the folder that the job already has, or `name` and the digest.
     """
     key = _key(config)
-    return next((path.name for path in sorted(sweep.glob(f"*_{key}"))), f"{name}_{key}")
+    for path in sorted(sweep.glob(f"*_{key}")):
+        return path.name
+    return f"{name}_{key}"
 
 
 def _key(config: RunConfig) -> str:
-    decisive = without_observers(
-        {name: value for name, value in asdict(config).items() if name != "seed"}
-    )
+    """Digest of everything that identifies a job."""
+    values = asdict(config)
+    del values["seed"]  # training.seed holds it
+    decisive = without_observers(values)
     files = {str(file): _content(file) for file in _local_files(config)}
     text = json.dumps([decisive, code_digest(), files], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:10]
+    digest = hashlib.sha256(text.encode(errors="surrogateescape"))
+    return digest.hexdigest()[:_KEY_LENGTH]
 
 
 def _local_files(config: RunConfig) -> Iterator[Path]:
@@ -55,43 +70,54 @@ def _local_files(config: RunConfig) -> Iterator[Path]:
     if data.source is Source.files:
         for path in filter(None, (data.train_path, data.val_path, data.test_path)):
             yield from find_files(path)
-    if data.source is Source.hub and (folder := local_folder(str(data.name))):
-        yield from sorted(folder.rglob("*"))
-    if folder := local_folder(config.model.name):
-        yield from sorted(
-            path for path in folder.iterdir() if path.suffix != ".md"
-        )  # a model card decides nothing
+    if data.source is Source.hub:
+        folder = local_folder(str(data.name))
+        if folder:
+            yield from sorted(folder.rglob("*"))
+    folder = local_folder(config.model.name)
+    if folder:
+        for file in sorted(folder.iterdir()):
+            if file.suffix != ".md":  # a model card changes no number
+                yield file
 
 
 def _content(path: Path) -> str:
-    """SHA-256 of a file; empty for what is no file or cannot be read: the run itself reports that."""
+    """SHA-256 of a file.
+
+    Empty for a path that is not a file or not readable: the run itself reports that.
+    """
     try:
         status = path.stat()
-        return (
-            _file_digest(path.absolute(), status.st_size, status.st_mtime_ns)
-            if path.is_file()
-            else ""
-        )
+        if not path.is_file():
+            return ""
+        return _file_digest(path.absolute(), status.st_size, status.st_mtime_ns)
     except OSError:
         return ""
 
 
 @cache
 def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    # Size and time are part of the cache's key: Hydra asks for a job's folder several times.
+    # Size and time are part of the cache's key. Hydra resolves a job's folder several
+    # times, and the file is read once.
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_once(
-    main: Callable[[RunConfig, RunDir, dict[str, Any]], float | None],
+    main: Job,
     config: RunConfig,
     run: RunDir,
     resolved: dict[str, Any],
 ) -> float | None:
-    """Runs a job unless its folder holds it finished; one that was stopped goes on from its newest checkpoint.
+    """Runs a job unless it has finished; a stopped job continues from its checkpoint.
 
-    Two processes with the same job wait for each other, so that the second finds it finished.
+    If two processes have the same job, the second one waits, then finds it finished.
+
+    Args:
+        main: trains the run.
+        config: the job's config.
+        run: its folder.
+        resolved: the config as plain data.
 
     Returns:
         The best monitored validation metric.
@@ -101,33 +127,39 @@ def run_once(
         if metric is not None:
             log.info("finished already: %s", run.path)
             return metric
-        from_start = (
-            not run.checkpoints.is_dir()
-        )  # then nothing that has changed since matters
-        resume = ResumeConfig(
-            run="auto", allow_drift=config.resume.allow_drift or from_start
-        )
+        # A job without a checkpoint begins again, so that no earlier value matters.
+        begins_again = not run.checkpoints.is_dir()
+        allow_drift = config.resume.allow_drift or begins_again
+        resume = ResumeConfig(run="auto", allow_drift=allow_drift)
         return main(replace(config, resume=resume), run, resolved)
 
 
 def record_failure(run: RunDir, error: Exception) -> None:
-    """Writes why a job failed, where it failed before it could write that itself."""
-    if not has_ended(run):
-        run.path.mkdir(parents=True, exist_ok=True)
-        reason = redact(str(error)) or type(error).__name__
-        write_record(
-            run.results,
-            _logged(run) | {"name": run.path.name, "status": "failed", "error": reason},
-        )
+    """Records why a job failed, unless the job itself has recorded how it ended.
+
+    Args:
+        run: the job's folder.
+        error: the reason.
+    """
+    if has_ended(run):
+        return
+    run.path.mkdir(parents=True, exist_ok=True)
+    reason = redact(str(error)) or type(error).__name__
+    results: dict[str, Any] = {
+        **_logged_metrics(run),
+        "name": run.path.name,
+        "status": "failed",
+        "error": reason,
+    }
+    write_results(run, results)
 
 
-def _logged(run: RunDir) -> dict[str, Any]:
-    """What earlier sessions of the run logged."""
+def _logged_metrics(run: RunDir) -> dict[str, Any]:
+    """The metrics that earlier sessions of the run logged, under their key."""
     try:
-        return {
-            name: value
-            for name, value in read_json(run.results).items()
-            if name == "metrics"
-        }
+        results = read_json(run.results)
     except ConfigError:
         return {}
+    if "metrics" not in results:
+        return {}
+    return {"metrics": results["metrics"]}

@@ -1,7 +1,8 @@
-"""The end of a sweep, whatever happened in it, and going on with one that was killed. Runs no job itself.
+"""Resumes a sweep, and compares its jobs at its end. Runs no job itself.
 
-A sweep's state is its jobs' folders. Nothing else is kept: killed at any point, the same command with the same
-`hydra.sweep.dir`, or `sweep=resume` for the newest, completes it.
+The state of a sweep is the folders of its jobs. A sweep that was killed at any point
+is completed by the same command with the same `hydra.sweep.dir`, or by `sweep=resume`
+for the newest sweep.
 """
 
 import shlex
@@ -15,43 +16,55 @@ from ostinato.record import overrides
 from ostinato.redaction import shown
 from ostinato.run_dir import SweepDir
 
+_NOT_OVERRIDES = ("sweep=resume", "-m", "--multirun")
 
-def resumed(argv: list[str], parent: Path) -> list[str]:
-    """`sweep=resume` stands for the folder of the newest sweep, and with nothing else typed for its command line.
+
+def resume_arguments(argv: list[str], parent: Path) -> list[str]:
+    """Replaces `sweep=resume` by the folder of the newest sweep.
+
+    If no other override is typed, the recorded command line of that sweep is used.
 
     Args:
-        argv: arguments as typed, `sweep=resume` among them.
+        argv: arguments as typed, with `sweep=resume` among them.
         parent: folder of all sweeps.
 
+    Returns:
+        The arguments that complete the sweep.
+
     Raises:
-        ConfigError: no sweep to go on with.
+        ConfigError: there is no sweep to resume, or its record is damaged.
     """
-    typed = [
-        argument
-        for argument in argv
-        if argument not in ("sweep=resume", "-m", "--multirun")
-    ]
-    records = sorted(
-        parent.glob(f"*/{SweepDir.HYDRA_RECORD}"), key=lambda path: path.stat().st_mtime
-    )
+    typed = [argument for argument in argv if argument not in _NOT_OVERRIDES]
+    records = list(parent.glob(f"*/{SweepDir.HYDRA_RECORD}"))
     if not records:
-        raise ConfigError(
-            [
-                f"sweep=resume: {parent} holds no sweep to go on with; leave it out to start one"
-            ]
-        )
-    folder = records[-1].parent
+        reason = f"{parent} holds no sweep to resume"
+        remedy = "remove sweep=resume to start one"
+        raise ConfigError([f"sweep=resume: {reason}; {remedy}"])
+    newest = max(records, key=_modification_time)
     if not typed:
-        typed, notes = overrides.of_sweep(records[-1])
-        sys.stderr.write("".join(f"{shown(note)}\n" for note in notes))
-    return ["-m", *typed, override("hydra.sweep.dir", str(folder))]
+        typed, notes = overrides.for_sweep(newest)
+        for note in notes:
+            sys.stderr.write(f"{shown(note)}\n")
+    return ["-m", *typed, override("hydra.sweep.dir", str(newest.parent))]
 
 
-def end(folder: Path, cfg: ComparisonConfig) -> int:
-    """Compares what the jobs in a sweep's folder left: tables on the console; sweep.json, .md and .html beside them.
+def _modification_time(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def summarise(folder: Path, cfg: ComparisonConfig) -> int:
+    """Compares the jobs in a sweep's folder.
+
+    Prints tables, and writes `sweep.json`, `sweep.md` and `sweep.html` into the
+    folder.
+
+    Args:
+        folder: the sweep's folder.
+        cfg: what to compare.
 
     Returns:
-        Exit code: 0 when all jobs have finished, 1 when some have not, 2 when `cfg` names what is not there.
+        Exit code: 0 if all jobs have finished, 1 if some have not, 2 if `cfg` names a
+        metric or configuration that does not exist.
     """
     from ostinato.comparison.compare import compare_runs
     from ostinato.comparison.page import show, write
@@ -64,17 +77,16 @@ def end(folder: Path, cfg: ComparisonConfig) -> int:
     except UserError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 2
-    points = [
-        point
-        for configuration in comparison.configurations
-        for point in configuration.points
-    ]
-    missing = sum(point.status != "finished" for point in points)
+    statuses = []
+    for configuration in comparison.configurations:
+        statuses += [point.status for point in configuration.points]
+    unfinished = len(statuses) - statuses.count("finished")
     sys.stdout.write(f"sweep: {SweepDir(folder).page}\n")
-    if missing:
-        where = override("hydra.sweep.dir", str(folder))
-        sys.stdout.write(
-            f"{missing} of {len(points)} jobs did not finish; the same command with {shlex.quote(where)}, "
-            "or sweep=resume, goes on\n"
-        )
-    return 1 if missing else 0
+    if unfinished == 0:
+        return 0
+    where = shlex.quote(override("hydra.sweep.dir", str(folder)))
+    sys.stdout.write(
+        f"{unfinished} of {len(statuses)} jobs did not finish; "
+        f"to resume, run the same command with {where}, or with sweep=resume\n"
+    )
+    return 1

@@ -1,7 +1,8 @@
-"""A job of a sweep in a process of its own: one that crashes or is killed costs its own result and no other's.
+"""Trains a job of a sweep in its own process, so that a crash costs one job only.
 
-Whatever launched the job (the sweep itself, joblib, submitit, Ray) only watches. Jobs of one process share the start:
-a server imports once and forks for each. Ends with the watcher; needs a system that can fork.
+The launcher of the job (the sweep itself, joblib, submitit or Ray) only waits. Jobs
+of one process share the start-up: a fork server imports the libraries once and forks
+for each job. A job ends when its parent ends. This needs a system that can fork.
 """
 
 import logging
@@ -25,79 +26,98 @@ from ostinato.sweep.jobs import record_failure
 
 log = logging.getLogger(__name__)
 
+_POLL_SECONDS = 0.2
 
-def train_apart(
-    config: RunConfig, run: RunDir, resolved: dict[str, Any], logs: Mapping[str, Any]
+
+def train_in_subprocess(
+    config: RunConfig,
+    run: RunDir,
+    resolved: dict[str, Any],
+    logs: Mapping[str, Any],
 ) -> float | None:
-    """Trains in another process and waits for it. Signals are handed on, so that it leaves a checkpoint.
+    """Trains in another process and waits for it.
+
+    Signals are forwarded to that process, so that it writes a checkpoint.
 
     Args:
         config: the run's config.
-        run: its folder, already made.
-        resolved: the config as plain data to be shown.
-        logs: the process's logging, as `logging.config` takes it.
+        run: its folder, which exists.
+        resolved: the config as plain data, with secrets as references.
+        logs: the process's logging, in the form of `logging.config.dictConfig`.
 
     Returns:
-        The best monitored validation metric; None when the job failed, and `results.json` says why.
+        The best monitored validation metric; None if the job failed. `results.json`
+        then holds the reason.
 
     Raises:
-        Interrupted: this process was asked to stop.
+        Interrupted: a signal stopped this process.
     """
-    # As the default as well: a child is told its parent's default, and would not know joblib's.
+    # Also as the default, because a child gets its parent's default and does not know
+    # the one that joblib sets.
     multiprocessing.set_start_method("forkserver", force=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ostinato.run.train", "sklearn.metrics"])
-    process = context.Process(
-        target=_train, args=(config, str(run.path), resolved, dict(logs))
-    )
+    arguments = (config, str(run.path), resolved, dict(logs))
+    process = context.Process(target=_train, args=arguments)
     with stop_on_signals() as stop:
         try:
             process.start()
             _wait(process, stop)
         finally:
-            process.kill()  # nothing, if it has ended
+            process.kill()  # does nothing if the process has ended
     if process.exitcode == 0:
         return finished_metric(run)
     if stop.signal:
         raise Interrupted(f"{run.path}: stopped", stop.signal)
-    _name_the_killer(run, process.exitcode or 0)
+    _record_crash(run, process.exitcode or 0)
     return None
 
 
 def _wait(process: ForkServerProcess, stop: Stop) -> None:
-    told = False
+    """Waits for a process; forwards the first signal to it."""
+    is_forwarded = False
     while process.is_alive():
-        process.join(0.2)
-        if stop.signal and not told and process.pid:
+        process.join(_POLL_SECONDS)
+        if stop.signal and not is_forwarded and process.pid:
             os.kill(process.pid, stop.signal)
-            told = True
+            is_forwarded = True
 
 
-def _name_the_killer(run: RunDir, exit_code: int) -> None:
-    if exit_code >= 0 and has_ended(run):
-        return  # it said why itself
-    by = (
-        signal.Signals(-exit_code).name
-        if exit_code < 0
-        else f"itself, with exit code {exit_code}"
-    )
-    hint = "; perhaps memory ran out" if exit_code == -signal.SIGKILL else ""
-    error = f"killed by {by}{hint}"
-    log.error("%s: %s", run.path, error)
-    record_failure(run, RuntimeError(error))
+def _record_crash(run: RunDir, exit_code: int) -> None:
+    """Records how a job crashed, unless it recorded its own end.
+
+    Args:
+        run: the job's folder.
+        exit_code: the process's exit code; a signal's negative number if it was
+            killed.
+    """
+    if exit_code >= 0:
+        if has_ended(run):
+            return
+        reason = f"ended with exit code {exit_code}"
+    else:
+        reason = f"killed by {signal.Signals(-exit_code).name}"
+    if exit_code == -signal.SIGKILL:
+        reason += "; memory may have run out"
+    log.error("%s: %s", run.path, reason)
+    record_failure(run, RuntimeError(reason))
 
 
 def _train(
-    config: RunConfig, folder: str, resolved: dict[str, Any], logs: dict[str, Any]
+    config: RunConfig,
+    folder: str,
+    resolved: dict[str, Any],
+    logs: dict[str, Any],
 ) -> None:
-    os.setpgrp()  # Ctrl-C goes to the watcher, which hands it on once
-    threading.Thread(target=_end_with_watcher, daemon=True).start()
+    """The main function of the new process."""
+    os.setpgrp()  # Ctrl-C goes to the parent only, which forwards it once
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     run = RunDir(folder)
-    logging.config.dictConfig(_into(run, logs))
+    logging.config.dictConfig(_log_into(run, logs))
     from ostinato.run.train import train
 
     try:
-        with session(run, wait=True):  # another command may go on with the same job
+        with session(run, wait=True):  # another command may train the same job
             train(config, run, resolved)
     except Interrupted as error:
         log.error("%s", error)
@@ -112,19 +132,19 @@ def _train(
         sys.exit(1)
 
 
-def _into(run: RunDir, logs: dict[str, Any]) -> dict[str, Any]:
-    """The logging with the run's own file: a trial of a search has several runs."""
-    handlers = {
-        name: handler | ({"filename": str(run.log)} if "filename" in handler else {})
-        for name, handler in logs.get("handlers", {}).items()
-    }
-    return logs | {"handlers": handlers}
+def _log_into(run: RunDir, logs: dict[str, Any]) -> dict[str, Any]:
+    """The logging with the run's own file, because a trial has several runs."""
+    handlers = {}
+    for name, handler in logs.get("handlers", {}).items():
+        handlers[name] = dict(handler)
+        if "filename" in handler:
+            handlers[name]["filename"] = str(run.log)
+    return {**logs, "handlers": handlers}
 
 
-def _end_with_watcher() -> None:
-    watcher = multiprocessing.parent_process()
-    if watcher is not None:
-        watcher.join()
-        os.kill(
-            os.getpid(), signal.SIGKILL
-        )  # killed as the watcher was; the next start goes on from a checkpoint
+def _exit_with_parent() -> None:
+    """Kills this process when its parent ends; a later start resumes the job."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)

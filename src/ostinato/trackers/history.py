@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.errors import ConfigError
-from ostinato.record.schema import Results
-from ostinato.run_dir import RunDir, read_json
+from ostinato.record.files import read_results
+from ostinato.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class History:
 
 def _results(run: RunDir) -> Iterator[tuple[str, Point]]:
     try:
-        metrics = read_json(run.results, Results).get("metrics", {})
+        metrics = read_results(run).get("metrics", {})
     except ConfigError:
         return  # the run has not ended before
     for name, points in metrics.items():

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ostinato.errors import TrainingDiverged
-from ostinato.record.fingerprint import StepPrint
+from ostinato.record.fingerprint import StepFingerprint
 
 
 def check_weights(model: nn.Module, optimizer: Optimizer, step: int) -> None:
@@ -61,7 +61,7 @@ def check_loss_scale(scaler: torch.amp.GradScaler, step: int, lr: float) -> None
         raise diverged(f"fp16's loss scale fell to {scale:.3g}", step, lr)
 
 
-def check_overflows(steps: Sequence[StepPrint]) -> None:
+def check_overflows(steps: Sequence[StepFingerprint]) -> None:
     """Checks that at least one step of a finished training changed the weights.
 
     Raises:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from ostinato.config import RunConfig
 from ostinato.interruption import Stop
-from ostinato.record.fingerprint import StepPrint
+from ostinato.record.fingerprint import StepFingerprint
 from ostinato.run_dir import RunDir
 from ostinato.scoring.evaluation import Scorer
 from ostinato.trackers import Trackers
@@ -137,7 +137,7 @@ class Training:
             check_overflows(self.steps())
         self._bar.remove_task(self._task)
 
-    def steps(self) -> list[StepPrint]:
+    def steps(self) -> list[StepFingerprint]:
         """The record of all steps so far.
 
         Raises:

@@ -10,7 +10,7 @@ import torch
 from ostinato.data.batching import Indices
 from ostinato.record.digests import digest_array
 from ostinato.record.fingerprint import (
-    StepPrint,
+    StepFingerprint,
     StepRecord,
     holds_steps,
     read_steps,
@@ -73,7 +73,7 @@ class Recorder:
         """SHA-256 of all recorded lines."""
         return self._open_record.sha256
 
-    def steps(self, last: int) -> list[StepPrint]:
+    def steps(self, last: int) -> list[StepFingerprint]:
         """Reads the recorded steps 1 to `last`.
 
         Raises:
@@ -138,7 +138,7 @@ class Recorder:
 
     def _checked_steps(
         self, losses: Sequence[float], norms: Sequence[float]
-    ) -> list[StepPrint]:
+    ) -> list[StepFingerprint]:
         steps = []
         for pending, loss, norm in zip(self._pending, losses, norms, strict=True):
             is_finite = math.isfinite(norm)
@@ -148,7 +148,7 @@ class Recorder:
                 what = f"the gradient norm is {norm}"
                 raise diverged(what, pending.step, pending.lr)
             grad_norm = norm if is_finite else None
-            steps.append(StepPrint(pending.step, pending.order, loss, grad_norm))
+            steps.append(StepFingerprint(pending.step, pending.order, loss, grad_norm))
         last = self._pending[-1]
         check_loss_scale(self._scaler, last.step, last.lr)
         return steps
