@@ -51,18 +51,19 @@ class Recipe:
         for path, content in self.new.items():
             assert not (project / path).exists()
             (project / path).write_text(content)
-        existing = [path for path, is_new in self.named.items() if not is_new]
         for anchor, inserted in self.edits:
-            fitting = []
-            for path in existing:
-                if anchor in (project / path).read_text(encoding="utf-8"):
-                    fitting.append(path)
-            assert len(fitting) == 1, f"{self.section}: {anchor!r} is in {fitting}"
-            file = project / fitting[0]
+            file = self._file_with(project, anchor)
             text = file.read_text(encoding="utf-8")
             file.write_text(text.replace(anchor, inserted + anchor), encoding="utf-8")
         if "README.md" in self.generated:
             run(project, "scripts/document_keys.py")
+
+    def _file_with(self, project, anchor):
+        """The one named file that holds the anchor."""
+        existing = [project / path for path, is_new in self.named.items() if not is_new]
+        found = [file for file in existing if anchor in file.read_text("utf-8")]
+        assert len(found) == 1, f"{self.section}: {anchor!r} is in {found}"
+        return found[0]
 
 
 TRACKER = '''"""Every logged value as a row of `metrics.csv`."""
@@ -388,7 +389,7 @@ def test_the_new_tracker_writes_what_a_training_logs(trained):
 def test_the_new_metric_is_in_the_results(trained):
     results = json.loads((trained / "results.json").read_text())
     for split in ("val", "test"):
-        metrics = results[split]["metrics"]
+        metrics = results[split]
         assert metrics["accuracy"] <= metrics["top2_accuracy"] <= 1
 
 
