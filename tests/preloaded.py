@@ -1,9 +1,13 @@
-"""A Python for tests that starts at once: it is forked from a server that has imported torch and transformers already.
+"""A Python for tests that starts at once, because its libraries are already imported.
 
-`python()` names a program to put where `sys.executable` would stand. It runs a script in a process of its own, with the
-caller's arguments, environment, folder and standard streams; signals reach it, and its exit code comes back. What
-imports would see differently (a variable that a library reads when it is imported, `-c`, `-m`) runs in the ordinary
-Python, and so does everything where Linux is missing.
+`python()` returns a program to use in place of `sys.executable`. The program runs a
+script in a new process, forked from a server that has imported torch and transformers.
+The script has the caller's arguments, environment, working folder and standard streams;
+signals reach it, and the program returns its exit code.
+
+The ordinary Python runs what a fork would run differently: `-c`, `-m`, and an
+environment with other values of the variables that libraries read at import time. It
+also runs everything on systems other than Linux.
 """
 
 import atexit
@@ -24,24 +28,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# What commands import late. None of it computes anything when it is imported.
+# Modules that commands import late. Importing them computes nothing.
 LIBRARIES = (
-    *(
-        "torch",
-        "transformers",
-        "datasets",
-        "sklearn.metrics",
-        "scipy.stats",
-        "matplotlib.figure",
-        "hydra",
-        "rich.table",
-    ),
-    *(
-        "transformers.models.auto.modeling_auto",
-        "transformers.models.bert.modeling_bert",
-    ),
-    *("ostinato.run.train", "ostinato.inference.stream", "ostinato.comparison.page"),
+    "torch",
+    "transformers",
+    "datasets",
+    "sklearn.metrics",
+    "scipy.stats",
+    "matplotlib.figure",
+    "hydra",
+    "rich.table",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "ostinato.run.train",
+    "ostinato.inference.stream",
+    "ostinato.comparison.page",
 )
+# The beginnings of the names of variables that libraries read at import time.
 READ_AT_IMPORT = (
     "HF_",
     "OMP_",
@@ -56,11 +59,15 @@ READ_AT_IMPORT = (
     "XDG_",
     "LD_",
 )
-LENGTH = 8  # bytes of a length or a number
+NUMBER_BYTES = 8  # size of a number in a message
 
 
 def python(environment: Mapping[str, str] = os.environ) -> str:
-    """The program for an environment; its server starts with the first call and ends with this process."""
+    """The program for an environment.
+
+    The first call for an environment starts its server. The server ends with this
+    process.
+    """
     if not sys.platform.startswith("linux"):
         return sys.executable
     return _program(tuple(sorted(_read_at_import(environment).items())))
@@ -72,30 +79,34 @@ def _program(environment: tuple[tuple[str, str], ...]) -> str:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "socket"))
     listener.listen(64)
-    command = [sys.executable, __file__, "serve", str(listener.fileno())]
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(READ_AT_IMPORT)
-    }
-    server = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        pass_fds=[listener.fileno()],
-        env=own | dict(environment),
-    )
+    server = _start_server(listener, dict(environment))
     atexit.register(_end, server, folder)
     (folder / "environment").write_text(json.dumps(dict(environment)))
+    command = shlex.join([sys.executable, "-S", __file__, "request", str(folder)])
     program = folder / "python"
-    program.write_text(
-        f'#!/bin/sh\nexec {shlex.join([sys.executable, "-S", __file__, "ask", str(folder)])} "$@"\n'
-    )
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     program.chmod(0o755)
     return str(program)
 
 
+def _start_server(
+    listener: socket.socket, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    others = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(READ_AT_IMPORT)
+    }
+    return subprocess.Popen(
+        [sys.executable, __file__, "serve", str(listener.fileno())],
+        stdin=subprocess.PIPE,
+        pass_fds=[listener.fileno()],
+        env=others | environment,
+    )
+
+
 def _end(server: subprocess.Popen[bytes], folder: Path) -> None:
-    server.communicate()  # ends its standard input, and so the server
+    server.communicate()  # closes its standard input, which ends it
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
@@ -110,19 +121,19 @@ def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def serve(listener: socket.socket) -> None:
-    """Forks for each connection, until standard input ends. Returns in the process that shall run a script."""
+    """Forks for each connection until standard input ends.
+
+    Returns only in a forked process that must run a script.
+    """
     for library in LIBRARIES:
         importlib.import_module(library)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the scripts
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_IGN
-    )  # the kernel forgets the watchers that have ended
-    while (
-        listener in (ready := select.select([listener, sys.stdin], [], [])[0])
-        or sys.stdin not in ready
-    ):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the scripts.
+    # The kernel then removes the watching processes that have ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while _wait_for_connection(listener):
         connection, _ = listener.accept()
-        if not os.fork():
+        is_server = os.fork() != 0
+        if not is_server:
             listener.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _watch(connection)
@@ -131,30 +142,43 @@ def serve(listener: socket.socket) -> None:
     os._exit(0)
 
 
+def _wait_for_connection(listener: socket.socket) -> bool:
+    """Waits; false if standard input has ended and there is no connection."""
+    ready, _, _ = select.select([listener, sys.stdin], [], [])
+    return listener in ready
+
+
 def _watch(connection: socket.socket) -> None:
-    """Starts the script's process and tells its exit code; kills it when the asking process is gone."""
+    """Forks the script's process, waits for it and sends its exit code.
+
+    Kills the script if the requesting process has ended. Returns only in the script's
+    process.
+    """
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
-    request = json.loads(_read(connection, int.from_bytes(_read(connection, LENGTH))))
+    length = int.from_bytes(_read(connection, NUMBER_BYTES))
+    request = json.loads(_read(connection, length))
     script = os.fork()
-    if not script:
+    if script == 0:
         connection.close()
         _become(request, streams)
         return
     for stream in streams:
         os.close(stream)
-    connection.sendall(script.to_bytes(LENGTH))
+    connection.sendall(script.to_bytes(NUMBER_BYTES))
     ended = os.pidfd_open(script)
-    if ended not in select.select([ended, connection], [], [])[0]:
+    ready, _, _ = select.select([ended, connection], [], [])
+    if ended not in ready:
         os.kill(script, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(script, 0)[1])
+    _, wait_status = os.waitpid(script, 0)
+    status = os.waitstatus_to_exitcode(wait_status)
     try:
-        connection.sendall(status.to_bytes(LENGTH, signed=True))
+        connection.sendall(status.to_bytes(NUMBER_BYTES, signed=True))
     finally:
         os._exit(0)
 
 
 def _become(request: dict[str, Any], streams: list[int]) -> None:
-    """Makes this process what a Python would be that was just started for the script."""
+    """Makes this process look like a Python that was just started for the script."""
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)
@@ -175,41 +199,46 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
 def _read(connection: socket.socket, length: int) -> bytes:
     content = b""
     while len(content) < length:
-        if not (part := connection.recv(length - len(content))):
-            sys.exit("the server of preloaded processes is gone")
+        part = connection.recv(length - len(content))
+        if not part:
+            sys.exit("the server of the preloaded Python has ended")
         content += part
     return content
 
 
-def ask(folder: Path, arguments: list[str]) -> int:
-    """Has the script run, and waits for it."""
-    script = bool(arguments) and arguments[0].endswith(".py")
-    if not script or json.loads(
-        (folder / "environment").read_text()
-    ) != _read_at_import(os.environ):
+def request(folder: Path, arguments: list[str]) -> int:
+    """Requests a run of the script, waits for it and returns its exit code."""
+    if not _can_fork(folder, arguments):
         os.execv(sys.executable, [sys.executable, *arguments])
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(str(folder / "socket"))
-        request = {
+        message = {
             "arguments": arguments,
             "folder": str(Path.cwd()),
             "environment": dict(os.environ),
         }
-        content = json.dumps(request).encode()
+        content = json.dumps(message).encode()
         socket.send_fds(server, [b"-"], [0, 1, 2])
-        server.sendall(len(content).to_bytes(LENGTH) + content)
-        process = int.from_bytes(_read(server, LENGTH))
+        server.sendall(len(content).to_bytes(NUMBER_BYTES) + content)
+        process = int.from_bytes(_read(server, NUMBER_BYTES))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: os.kill(process, number))
-        status = int.from_bytes(_read(server, LENGTH), signed=True)
-    if status < 0:
+        status = int.from_bytes(_read(server, NUMBER_BYTES), signed=True)
+    if status < 0:  # a signal ended the script
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
 
 
+def _can_fork(folder: Path, arguments: list[str]) -> bool:
+    """Whether a fork gives the same result as the ordinary Python."""
+    runs_script = bool(arguments) and arguments[0].endswith(".py")
+    served = json.loads((folder / "environment").read_text())
+    return runs_script and served == _read_at_import(os.environ)
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "ask":
-        sys.exit(ask(Path(sys.argv[2]), sys.argv[3:]))
+    if sys.argv[1] == "request":
+        sys.exit(request(Path(sys.argv[2]), sys.argv[3:]))
     serve(socket.socket(fileno=int(sys.argv[2])))
     runpy.run_path(sys.argv[0], run_name="__main__")

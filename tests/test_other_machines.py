@@ -1,4 +1,7 @@
-"""The tests pass on other processors and in other surroundings. Each entry runs the quick tests once."""
+"""The tests pass on other processors and in other environments.
+
+Each case runs the quick tests once.
+"""
 
 import os
 import shutil
@@ -11,16 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PYTEST = [
     sys.executable,
-    "-m",
-    "pytest",
-    "-m",
-    "not slow and not proof",
-    "--numprocesses",
-    "2",
-    "-p",
-    "no:cacheprovider",
+    *("-m", "pytest", "-m", "not slow and not proof"),
+    *("--numprocesses", "2", "-p", "no:cacheprovider"),
 ]
-# What imitates another machine. None takes a variable away.
+# The variables that imitate another machine; None removes a variable.
 SURROUNDINGS: dict[str, dict[str, str | None]] = {
     "a processor without AVX": {"ATEN_CPU_CAPABILITY": "default"},
     "a processor with AVX2": {"ATEN_CPU_CAPABILITY": "avx2"},
@@ -35,32 +32,35 @@ SURROUNDINGS: dict[str, dict[str, str | None]] = {
     "no HOME": {"HOME": None},
     "no terminal": {"TERM": None, "COLUMNS": None},
 }
+CAN_MOUNT = shutil.which("unshare") is not None and os.getuid() == 0
+
+pytestmark = pytest.mark.proof
 
 
-@pytest.mark.proof
 @pytest.mark.parametrize("surroundings", SURROUNDINGS)
-def test_the_quick_tests_pass_on(surroundings):
-    environment = {**os.environ, **SURROUNDINGS[surroundings]}
-    run(
-        [*PYTEST],
-        {name: value for name, value in environment.items() if value is not None},
-    )
+def test_the_quick_tests_pass_with(surroundings):
+    environment = dict(os.environ)
+    for name, value in SURROUNDINGS[surroundings].items():
+        environment.pop(name, None)
+        if value is not None:
+            environment[name] = value
+    run(PYTEST, environment)
 
 
-@pytest.mark.proof
-@pytest.mark.skipif(
-    shutil.which("unshare") is None or os.getuid() != 0, reason="needs root and unshare"
-)
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs root and unshare")
 def test_the_quick_tests_pass_in_a_read_only_checkout():
-    read_only = f"mount --bind {ROOT} {ROOT} && mount -o remount,bind,ro {ROOT} && cd {ROOT} && exec "
-    run(
-        ["unshare", "--mount", "sh", "-c", read_only + '"$@"', "sh", *PYTEST],
-        dict(os.environ),
-    )
+    steps = [
+        f"mount --bind {ROOT} {ROOT}",
+        f"mount -o remount,bind,ro {ROOT}",
+        f"cd {ROOT}",
+        'exec "$@"',
+    ]
+    shell = ["unshare", "--mount", "sh", "-c", " && ".join(steps), "sh"]
+    run([*shell, *PYTEST], dict(os.environ))
 
 
 def run(command, environment):
-    # A session of its own has no controlling terminal.
+    """Runs the tests without a controlling terminal."""
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -69,5 +69,6 @@ def run(command, environment):
         capture_output=True,
         text=True,
         start_new_session=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
