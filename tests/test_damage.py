@@ -10,8 +10,9 @@ import pytest
 from runs import DEBUG, configure, fingerprint, train_in
 
 from ostinato import TextClassifier
-from ostinato.cli.command import _resumed, load_run
+from ostinato.cli.command import load_run
 from ostinato.cli.mistakes import find_problems
+from ostinato.cli.resume import resumed_run
 from ostinato.comparison.compare import compare_runs
 from ostinato.comparison.runs import find_runs
 from ostinato.config import ComparisonConfig, EvaluateConfig, ReproduceConfig
@@ -58,7 +59,7 @@ def by_predict(path):
 def by_resume(path):
     """As the command does: from the overrides in Hydra's record."""
     with patch.object(sys, "stderr"):
-        argv = _resumed([f"resume={path}"])
+        argv = resumed_run([f"resume={path}"])
     if problems := find_problems("train", argv, multirun=False):
         raise ConfigError(problems)
     config, resolved = configure(

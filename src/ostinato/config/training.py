@@ -65,7 +65,7 @@ class TrainingConfig:
     eval_batch_size: Count = 64
     """Rows per batch in evaluation and prediction."""
     epochs: Annotated[float, Field(gt=0)] = 2
-    """Epochs (passes over the training split); fractions are allowed."""
+    """Number of epochs; fractions are allowed."""
     seed: Seed = 42
     """Seed of all random operations; takes the value of `seed`."""
     seeds: SeedsConfig = dataclasses.field(default_factory=SeedsConfig)
