@@ -1,4 +1,7 @@
-"""Measure the speed of the program: python scripts/benchmark.py mode=training turns=3"""
+"""Measure the speed of the program.
+
+python scripts/benchmark.py mode=training turns=3
+"""
 
 import json
 import sys

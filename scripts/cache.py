@@ -1,4 +1,7 @@
-"""List the contents of the cache, or prune it: python scripts/cache.py prune=30"""
+"""List the contents of the cache, or prune it.
+
+python scripts/cache.py prune=30
+"""
 
 import datetime
 import sys

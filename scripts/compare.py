@@ -1,4 +1,7 @@
-"""Compare configurations: python scripts/compare.py runs='[outputs/multirun/a,outputs/multirun/b]'"""
+"""Compare configurations.
+
+python scripts/compare.py runs='[outputs/multirun/a,outputs/multirun/b]'
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Kill a training at random moments and resume it: python scripts/crash_test.py kills=20"""
+"""Kill a training at random moments and resume it.
+
+python scripts/crash_test.py kills=20
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Write the table of keys in README.md: python scripts/document_keys.py"""
+"""Write the table of keys in README.md.
+
+python scripts/document_keys.py
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Export a finished run to ONNX or the Hub: python scripts/export.py run=outputs/<run>"""
+"""Export a finished run to ONNX or the Hub.
+
+python scripts/export.py run=outputs/<run>
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Label texts: python scripts/predict.py run=outputs/<run> input=new.csv output=out.csv"""
+"""Label texts.
+
+python scripts/predict.py run=outputs/<run> input=new.csv output=out.csv
+"""
 
 import logging
 

@@ -1,4 +1,7 @@
-"""Repeat a run, and compare bit for bit: python scripts/reproduce.py run=outputs/<run>"""
+"""Repeat a run, and compare bit for bit.
+
+python scripts/reproduce.py run=outputs/<run>
+"""
 
 import sys
 

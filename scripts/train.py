@@ -1,4 +1,7 @@
-"""Fine-tune a sequence classifier: python scripts/train.py training.lr=3e-5"""
+"""Fine-tune a sequence classifier.
+
+python scripts/train.py training.lr=3e-5
+"""
 
 from typing import Any
 

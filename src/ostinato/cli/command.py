@@ -30,8 +30,11 @@ from ostinato.run_dir import RunDir, read_config
 
 log = logging.getLogger("ostinato")
 
+Main = Callable[..., float | None]
+Entry = Callable[[], None]
 
-def command(name: str) -> Callable[[Callable[..., None]], Callable[[], None]]:
+
+def command(name: str) -> Callable[[Main], Entry]:
     """Turns `main(config)` into a command.
 
     Args:
@@ -41,7 +44,7 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[[], None]]:
         A decorator for `main`, which receives the validated config.
     """
 
-    def decorate(main: Callable[..., None]) -> Callable[[], None]:
+    def decorate(main: Main) -> Entry:
         def entry() -> None:
             with command_process():
                 argv = quote_existing_paths(sys.argv[1:])
@@ -55,7 +58,7 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[[], None]]:
 
 @contextmanager
 def command_process() -> Iterator[None]:
-    """Prepares the process for a command, and prints the errors outside of its `main`."""
+    """Prepares the process, and prints errors that occur outside of `main`."""
     # The process ends without a last garbage collection, which would take a second.
     atexit.register(gc.freeze)
     with quiet_streams(), one_line_errors():
@@ -111,7 +114,7 @@ def run_with_hydra(name: str, argv: list[str], job: "Job") -> None:
 class Job:
     """The function that Hydra calls: validates the config and runs `main`."""
 
-    def __init__(self, name: str, main: Callable[..., float | None]) -> None:
+    def __init__(self, name: str, main: Main) -> None:
         self._schema = SCHEMAS[name]
         self._main = main
 

@@ -31,10 +31,17 @@ def help_text(command: str) -> str:
 
 
 def _group_lines() -> list[str]:
-    return [f"  {group}: {', '.join(options_of(group))}" for group in sorted(groups())]
+    lines = []
+    for group in sorted(groups()):
+        options = ", ".join(options_of(group))
+        lines.append(f"  {group}: {options}")
+    return lines
 
 
 def _key_lines(command: str) -> list[str]:
     keys = reference(command)
     width = max(len(key) for key, _, _ in keys)
-    return [f"  {key:<{width}}  {text} [{default}]" for key, default, text in keys]
+    lines = []
+    for key, default, documentation in keys:
+        lines.append(f"  {key:<{width}}  {documentation} [{default}]")
+    return lines

@@ -1,8 +1,8 @@
 """Finds every mistake in a command line, with one line for each.
 
 Hydra stops at the first mistake, and pydantic sees only what Hydra accepts. Here, each
-override is checked alone. Then the config is composed without the invalid overrides, and
-all values are validated together.
+override is checked alone. Then the config is composed without the invalid overrides,
+and all values are validated together.
 """
 
 import copy
@@ -18,7 +18,7 @@ from ostinato.cli.composition import hydra_composition, parse
 from ostinato.cli.interpolation import masked
 from ostinato.cli.rejected_overrides import compose_without_rejected
 from ostinato.cli.run_names import problems_of_name
-from ostinato.cli.schemas import SCHEMAS, documentation
+from ostinato.cli.schemas import SCHEMAS, with_documentation
 from ostinato.cli.search_mistakes import problems_of_search
 from ostinato.cli.single_overrides import (
     option_that_has_key,
@@ -71,7 +71,7 @@ def find_problems(
 
 
 def _one_line(text: str) -> str:
-    """The text with control characters escaped, including line ends in quoted values."""
+    """The text with control characters escaped. A quoted value can have line ends."""
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
@@ -109,7 +109,8 @@ def _problems_of_update(
     try:
         OmegaConf.update(cfg, key, parse(changed).value(), merge=False)
     except OmegaConfBaseException as error:
-        return [f"{changed}: {explain(error)}{documentation(command, key)}"]
+        problem = f"{changed}: {explain(error)}"
+        return [with_documentation(command, key, problem)]
     return _problems_of_values(command, cfg) if values else []
 
 
@@ -122,7 +123,7 @@ def _problems_together(
         The mistakes, and the config without the overrides that are mistakes. The config
         is None if it cannot be composed.
     """
-    # OmegaConf fails at a key of an option that was not chosen, such as
+    # OmegaConf fails at a key of an option that was not chosen, for example
     # tracker.mlflow.uri. Therefore, a first composition without these keys shows which
     # options were chosen.
     of_options = {text: option_that_has_key(text) for text in overrides}

@@ -1,6 +1,6 @@
 """Resets the values that a model preset tuned, when a command line names another model.
 
-A preset such as `model=minilm` tunes its learning rate for its own weights.
+A preset, for example `model=minilm`, tunes its learning rate for its own weights.
 """
 
 import sys
@@ -48,7 +48,8 @@ def with_preset_resets(argv: list[str]) -> list[str]:
         f"{shown(argv[place])}: the preset was tuned for other weights; "
         f"defaults are used: {' '.join(resets)}\n"
     )
-    return [*argv[: place + 1], *resets, *argv[place + 1 :]]
+    before, after = argv[: place + 1], argv[place + 1 :]
+    return [*before, *resets, *after]
 
 
 def _place_of_model_name(argv: list[str]) -> int:

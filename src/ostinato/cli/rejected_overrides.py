@@ -5,7 +5,7 @@ import re
 from omegaconf import DictConfig
 
 from ostinato.cli.composition import compose_command
-from ostinato.cli.schemas import documentation
+from ostinato.cli.schemas import with_documentation
 from ostinato.cli.wording import explain, first_line, full_text
 
 
@@ -35,9 +35,8 @@ def compose_without_rejected(
             if rejected is None:
                 return [*problems, first_line(error)], None
             key = rejected.split("=")[0]
-            problems.append(
-                f"{rejected}: {explain(error)}{documentation(command, key)}"
-            )
+            problem = f"{rejected}: {explain(error)}"
+            problems.append(with_documentation(command, key, problem))
             remaining.remove(rejected)
 
 

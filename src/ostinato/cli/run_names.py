@@ -1,5 +1,7 @@
 """Checks the name of a run, which is the end of its folder's name."""
 
+from typing import Any
+
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,7 +19,8 @@ def problems_of_name(cfg: DictConfig) -> list[str]:
     except OmegaConfBaseException:
         return []  # `to_config` reports it
 
-    typed = OmegaConf.to_container(cfg, resolve=False)["name"]  # type: ignore[index,call-overload]
+    unresolved: Any = OmegaConf.to_container(cfg, resolve=False)
+    typed = unresolved["name"]
     if "${oc.env:" in str(masked(cfg).get("name")):
         return [
             f"name={typed}: is part of the name of the run's folder, which others can "

@@ -37,16 +37,16 @@ def keys_of(command: str) -> list[str]:
     return [key for key, _, _ in reference(command)]
 
 
-def documentation(command: str, key: str) -> str:
-    """The documentation of a key in parentheses, or an empty text for an unknown key."""
-    for candidate, _, text in reference(command):
+def with_documentation(command: str, key: str, problem: str) -> str:
+    """A problem, followed by the documentation of its key in parentheses."""
+    for candidate, _, documentation in reference(command):
         if candidate == key:
-            return f" ({text.rstrip('.')})"
-    return ""
+            return f"{problem} ({documentation.rstrip('.')})"
+    return problem  # the key is unknown
 
 
 def groups() -> list[str]:
-    """The config groups, such as `model`."""
+    """The config groups, for example `model`."""
     folders = [path for path in CONF.iterdir() if path.is_dir()]
     return [folder.name for folder in folders if folder.name != "hydra"]
 

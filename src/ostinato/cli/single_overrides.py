@@ -42,16 +42,19 @@ def problem_of_override(
         return _problem_of_options(override, text, options)
     if _is_known(key, override, command):
         return None
-    return f"{text}: unknown key{did_you_mean(key, [*keys_of(command), *groups()])}"
+    suggestion = did_you_mean(key, [*keys_of(command), *groups()])
+    return f"{text}: unknown key{suggestion}"
 
 
 def _is_known(key: str, override: Override, command: str) -> bool:
     if key.startswith("model.architecture."):
         return True
-    known = set(keys_of(command))
-    if not override.is_add():
-        known |= {name.rsplit(".", 1)[0] for name in known if "." in name}
-    return key in known
+    keys = keys_of(command)
+    if key in keys:
+        return True
+    # The key of a whole section, such as training.seeds, can be set but not added.
+    is_section = any(name.startswith(f"{key}.") for name in keys)
+    return is_section and not override.is_add()
 
 
 def _problem_of_options(
@@ -75,7 +78,8 @@ def _problem_of_options(
 
 
 def _names_in_list(value: str) -> list[str]:
-    return [name.strip() for name in value.strip("[]").split(",")]
+    items = value.strip("[]").split(",")
+    return [item.strip() for item in items]
 
 
 def _options_of(group: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Prepares the streams of a command, and prints a user's mistakes without a traceback."""
+"""Prepares the streams of a command, and prints mistakes without a traceback."""
 
 import os
 import signal

@@ -22,6 +22,7 @@ from ostinato.cli.arguments import (
     with_overrides,
 )
 from ostinato.cli.command import (
+    Entry,
     Job,
     check_arguments,
     command_process,
@@ -50,7 +51,7 @@ log = logging.getLogger("ostinato")
 Main = Callable[[RunConfig, RunDir, dict[str, Any]], float | None]
 
 
-def training_command(main: Main) -> Callable[[], None]:
+def training_command(main: Main) -> Entry:
     """Turns `main(config, run, resolved)` into the command `train`.
 
     Args:

@@ -8,13 +8,13 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
 from ostinato.cli.interpolation import DROPPED, resolve
-from ostinato.cli.schemas import command_of, documentation, keys_of
+from ostinato.cli.schemas import command_of, keys_of, with_documentation
 from ostinato.cli.wording import explain
 from ostinato.config import MISSING
 from ostinato.errors import ConfigError
 
 _Config = TypeVar("_Config")
-_LINK = re.compile(r"\$\{\w[\w.]*\}")  # to another key, such as ${seed}
+_LINK = re.compile(r"\$\{\w[\w.]*\}")  # to another key, for example ${seed}
 
 
 def to_config(cfg: DictConfig, schema: type[_Config]) -> _Config:
@@ -31,15 +31,15 @@ def to_config(cfg: DictConfig, schema: type[_Config]) -> _Config:
     problems: list[str] = []
 
     def report(key: str, value: str, error: Exception) -> Any:
-        problems.append(f"{key}={value}: {explain(error)}{documentation(command, key)}")
+        problem = f"{key}={value}: {explain(error)}"
+        problems.append(with_documentation(command, key, problem))
         return DROPPED
 
     values = resolve(cfg, report)
     unresolved = OmegaConf.to_container(cfg, resolve=False)
-    problems += [
-        f"{key} is missing{documentation(command, key)}"
-        for key in _missing_keys(unresolved)
-    ]
+    for key in _missing_keys(unresolved):
+        problem = f"{key} is missing"
+        problems.append(with_documentation(command, key, problem))
     try:
         config: _Config = TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
@@ -71,7 +71,8 @@ def _invalid_values(error: ValidationError, unresolved: Any, command: str) -> li
         if value == MISSING or (isinstance(value, str) and _LINK.fullmatch(value)):
             continue  # reported as missing, or for the key that the link names
         message = item["msg"].removeprefix("Input ").replace("should", "must")
-        problems.append(f"{key}={value}: {message}{documentation(command, key)}")
+        problem = f"{key}={value}: {message}"
+        problems.append(with_documentation(command, key, problem))
     return problems
 
 

@@ -27,7 +27,7 @@ class ComparisonConfig:
 
 @dataclass(config=STRICT, kw_only=True)
 class CompareConfig:
-    """Compare configurations over their seeds, and test whether differences are real."""
+    """Compare configurations over their seeds, and test if differences are real."""
 
     runs: list[str] | None = None
     """Run folders and sweep folders; runs that differ only in seeds are one
