@@ -40,139 +40,40 @@ def test_hydra_reads_a_written_override_as_exactly_the_text(text):
     assert cfg.name == text
 
 
+SINGLE = "1 -1 0 1.5 1e999 nan abc true null ??? '' [] {} [1] {a:1} [a,b]"
+SEVERAL = "1,2 a,b 'a,b' range(1,3) choice(a,b) glob(*) interval(1,2) tag(a,1,2)"
+COMPUTED = "${seed} ${x} ${oc.env:X} ${x:1} int(1) str(1)"
+BROKEN = "~ ( ) ' \" \\ $ : ü"
 VALUES = st.sampled_from(
     [
-        *(
-            "1",
-            "-1",
-            "0",
-            "1.5",
-            "1e999",
-            "nan",
-            "abc",
-            "true",
-            "null",
-            "???",
-            "''",
-            "[]",
-            "{}",
-            "[1]",
-            "{a:1}",
-            "[a,b]",
-        ),
-        *(
-            "1,2",
-            "a,b",
-            "'a,b'",
-            "${seed}",
-            "${x}",
-            "${oc.env:X}",
-            "${x:1}",
-            "range(1,3)",
-            "choice(a,b)",
-            "glob(*)",
-        ),
-        *(
-            "interval(1,2)",
-            "tag(a,1,2)",
-            "int(1)",
-            "str(1)",
-            "~",
-            "(",
-            ")",
-            "'",
-            '"',
-            "\\",
-            "$",
-            ":",
-            "ü",
-            "\t",
-            "",
-        ),
+        *SINGLE.split(),
+        *SEVERAL.split(),
+        *COMPUTED.split(),
+        *BROKEN.split(),
+        "\t",
+        "",
     ]
 )
-GROUPS = [
-    "model",
-    "data",
-    "training",
-    "tracker",
-    "experiment",
-    "search",
-    "launcher",
-    "hydra/launcher",
-    "hydra",
-]
-OTHERS = [
-    "hydra.run",
-    "hydra.run.dir",
-    "hydra.sweeper.params",
-    "tracker.mlflow.uri",
-    "model.architecture.x",
-    "resume",
-]
-KEYS = st.sampled_from(
-    [
-        *GROUPS,
-        *OTHERS,
-        "nosuch",
-        *(key for command in SCHEMAS for key, _, _ in reference(command)),
-    ]
+GROUPS = "model data training tracker experiment search launcher hydra/launcher hydra"
+OTHERS = (
+    "hydra.run hydra.run.dir hydra.sweeper.params tracker.mlflow.uri "
+    "model.architecture.x resume nosuch"
 )
+DOCUMENTED = [key for command in SCHEMAS for key, _, _ in reference(command)]
+KEYS = st.sampled_from([*GROUPS.split(), *OTHERS.split(), *DOCUMENTED])
 REAL = st.tuples(
     st.sampled_from(["", "", "+", "++", "~"]),
     KEYS,
     st.sampled_from(["=", "=", "=", ""]),
     VALUES,
-)
+).map("".join)
+SYMBOLS = "= , [ ] { } ( ) ' \" \\ $ ${ ~ + @ / . :"
+WORDS = "seed name model tiny hydra null 1 1e5 nan choice range ü \0 -m"
 FRAGMENTS = st.lists(
-    st.sampled_from(
-        [
-            *(
-                "=",
-                ",",
-                "[",
-                "]",
-                "{",
-                "}",
-                "(",
-                ")",
-                "'",
-                '"',
-                "\\",
-                "$",
-                "${",
-                "~",
-                "+",
-                "@",
-                "/",
-                ".",
-                ":",
-                " ",
-                "\n",
-            ),
-            *(
-                "seed",
-                "name",
-                "model",
-                "tiny",
-                "hydra",
-                "null",
-                "1",
-                "1e5",
-                "nan",
-                "choice",
-                "range",
-                "ü",
-                "\0",
-                "-m",
-            ),
-        ]
-    ),
+    st.sampled_from([*SYMBOLS.split(), " ", "\n", *WORDS.split()]),
     max_size=8,
 ).map("".join)
-OVERRIDES = st.lists(
-    st.one_of(REAL.map("".join), REAL.map("".join), FRAGMENTS), min_size=1, max_size=3
-)
+OVERRIDES = st.lists(st.one_of(REAL, REAL, FRAGMENTS), min_size=1, max_size=3)
 
 
 def check_problems_or_config(command, overrides, multirun, values):
