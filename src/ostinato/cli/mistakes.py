@@ -7,6 +7,7 @@ and all values are validated together.
 
 import copy
 import re
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -154,7 +155,7 @@ def _problem_of_unused(text: str) -> str:
 def _problems_of_values(command: str, cfg: DictConfig) -> list[str]:
     is_training = command == "train"
     try:
-        config = to_config(cfg, SCHEMAS[command])
+        config: Any = to_config(cfg, SCHEMAS[command])
     except ConfigError as error:
         names = problems_of_name(cfg) if is_training else []
         return [*error.problems, *names]
