@@ -1,10 +1,14 @@
-"""Measure how fast the program is here: python scripts/benchmark.py mode=training turns=3"""
+"""Measure the speed of the program.
+
+python scripts/benchmark.py mode=training turns=3
+"""
 
 import json
 import sys
 from pathlib import Path
 
-from ostinato.cli.command import command, compose_run
+from ostinato.cli.command import command
+from ostinato.cli.training_command import compose_run
 from ostinato.config import BenchmarkConfig
 
 

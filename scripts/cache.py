@@ -1,4 +1,7 @@
-"""List or prune the cache: python scripts/cache.py prune=30"""
+"""List the contents of the cache, or prune it.
+
+python scripts/cache.py prune=30
+"""
 
 import datetime
 import sys
@@ -9,22 +12,27 @@ from ostinato.config import CacheConfig
 
 @command("cache")
 def main(config: CacheConfig) -> None:
-    """Prints one line for each entry, and the sum."""
+    """Prints one line for each entry, and the total."""
     from ostinato.data.assets import cache_dir
     from ostinato.data.cache import entries, prune
 
     found = entries() if config.prune is None else prune(config)
     for entry in found:
         used = datetime.datetime.fromtimestamp(entry.last_used).date()
+        size = entry.size / 1e6
         sys.stdout.write(
-            f"{entry.kind:<9}  {entry.size / 1e6:>9.1f} MB  last used {used}  {entry.path.name}\n"
+            f"{entry.kind:<9}  {size:>9.1f} MB  last used {used}  {entry.path.name}\n"
         )
-    done = (
-        "holds" if config.prune is None else "would lose" if config.dry_run else "lost"
-    )
+    total = sum(entry.size for entry in found) / 1e6
     sys.stdout.write(
-        f"{cache_dir()} {done} {len(found)} entries, {sum(e.size for e in found) / 1e6:.1f} MB\n"
+        f"{cache_dir()} {_verb(config)} {len(found)} entries, {total:.1f} MB\n"
     )
+
+
+def _verb(config: CacheConfig) -> str:
+    if config.prune is None:
+        return "contains"
+    return "would lose" if config.dry_run else "lost"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Compare configurations over their seeds: python scripts/compare.py runs='[outputs/multirun/a,outputs/multirun/b]'"""
+"""Compare configurations.
+
+python scripts/compare.py runs='[outputs/multirun/a,outputs/multirun/b]'
+"""
 
 from pathlib import Path
 
@@ -8,7 +11,7 @@ from ostinato.config import CompareConfig
 
 @command("compare")
 def main(config: CompareConfig) -> None:
-    """Prints the tables; writes them to `output` as well."""
+    """Prints the tables; also writes them to `output`."""
     from ostinato.comparison.compare import compare
     from ostinato.comparison.page import check_folder, show, write
 

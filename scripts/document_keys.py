@@ -1,25 +1,26 @@
-"""Write the README's table of keys from the config's own documentation: python scripts/document_keys.py"""
+"""Write the table of keys in README.md.
+
+python scripts/document_keys.py
+"""
 
 from pathlib import Path
 
-from ostinato.cli.composition import reference
+from ostinato.cli.schemas import reference
 
 README = Path(__file__).parents[1] / "README.md"
-START, END = (
-    "<!-- keys: scripts/document_keys.py writes this table -->\n",
-    "<!-- /keys -->\n",
-)
+START = "<!-- keys: scripts/document_keys.py writes this table -->\n"
+END = "<!-- /keys -->\n"
 
 
 def with_table(text: str) -> str:
-    """The README's text with an up-to-date table between its marks."""
+    """The text of the README with an up-to-date table between `START` and `END`."""
     before, rest = text.split(START)
     after = rest.split(END)[1]
-    rows = [
-        f"| `{key}` | `{default}` | {doc} |".replace("||", "|\\||")
-        for key, default, doc in reference("train")
-    ]
-    table = "\n".join(["| key | default | what |", "| --- | --- | --- |", *rows])
+    rows = ["| key | default | what |", "| --- | --- | --- |"]
+    for key, default, documentation in reference("train"):
+        row = f"| `{key}` | `{default}` | {documentation} |"
+        rows.append(row.replace("||", "|\\||"))
+    table = "\n".join(rows)
     return f"{before}{START}{table}\n{END}{after}"
 
 

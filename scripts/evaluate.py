@@ -1,4 +1,7 @@
-"""Score a finished run on any split or file: python scripts/evaluate.py run=outputs/<run> split=test"""
+"""Evaluate a finished run.
+
+python scripts/evaluate.py run=outputs/<run> split=test
+"""
 
 import json
 import sys

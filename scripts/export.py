@@ -1,4 +1,7 @@
-"""Turn a finished run into ONNX, or push it to a hub: python scripts/export.py run=outputs/<run> format=onnx"""
+"""Export a finished run to ONNX or the Hub.
+
+python scripts/export.py run=outputs/<run>
+"""
 
 import sys
 
@@ -8,7 +11,7 @@ from ostinato.config import ExportConfig, ExportFormat
 
 @command("export")
 def main(config: ExportConfig) -> None:
-    """Prints the folder that was written, or the address of the commit."""
+    """Prints the folder of the files, or the address of the commit."""
     run, run_config = load_run(config.run)
     if config.format is ExportFormat.hub:
         from ostinato.inference.hub_export import push

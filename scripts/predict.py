@@ -1,4 +1,7 @@
-"""Label texts with a finished run: python scripts/predict.py run=outputs/<run> input=new.csv output=labelled.csv"""
+"""Label texts.
+
+python scripts/predict.py run=outputs/<run> input=new.csv output=out.csv
+"""
 
 import logging
 
@@ -10,11 +13,10 @@ from ostinato.run_dir import RunDir
 @command("predict")
 def main(config: PredictConfig) -> None:
     """Writes a prediction for each row."""
-    data = (
-        load_run(config.run)[1].data
-        if RunDir(config.run).config.is_file()
-        else DataConfig()
-    )
+    data = DataConfig()
+    if RunDir(config.run).config.is_file():
+        _, run_config = load_run(config.run)
+        data = run_config.data
     from ostinato.inference.stream import predict
 
     count = predict(

@@ -1,4 +1,7 @@
-"""Write the report of an older or unfinished run: python scripts/report.py run=outputs/<run>"""
+"""Write the report of an older or unfinished run.
+
+python scripts/report.py run=outputs/<run>
+"""
 
 import sys
 

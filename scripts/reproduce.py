@@ -1,4 +1,7 @@
-"""Train a run again and compare bit for bit: python scripts/reproduce.py run=outputs/<run>"""
+"""Repeat a run, and compare bit for bit.
+
+python scripts/reproduce.py run=outputs/<run>
+"""
 
 import sys
 
@@ -8,7 +11,7 @@ from ostinato.config import ReproduceConfig
 
 @command("reproduce")
 def main(config: ReproduceConfig) -> None:
-    """Prints the verdict; exit code 0 only when identical."""
+    """Prints the result; exit code 0 only if the runs are identical."""
     run, run_config = load_run(config.run)
     from ostinato.proof.reproduce import reproduce
 

@@ -7,6 +7,8 @@ from unittest.mock import patch
 import pytest
 
 from ostinato.cli import composition
+from ostinato.cli.interpolation import masked
+from ostinato.cli.validation import to_config
 from ostinato.config import RunConfig
 from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_json
@@ -30,9 +32,7 @@ def configure(*overrides: str) -> tuple[RunConfig, dict]:
     composition.register_schemas()
     with composition.hydra_composition():
         cfg = composition.compose_command("train", [*DEBUG, *overrides])
-        config = composition.to_config(cfg, RunConfig)
-        resolved = composition.masked(cfg)
-    return config, resolved
+        return to_config(cfg, RunConfig), masked(cfg)
 
 
 def train_in(folder: Path, *overrides: str, report: bool = False, **options) -> RunDir:

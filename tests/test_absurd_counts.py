@@ -1,4 +1,4 @@
-"""Counts that no machine can serve are refused in one line."""
+"""Counts that are too large for any machine are refused in one line."""
 
 import os
 
@@ -26,7 +26,7 @@ def test_absurd_counts_are_config_errors(override):
 
 
 @pytest.mark.parametrize("key", ["training.threads", "data.num_workers"])
-def test_more_than_four_per_core_are_refused_before_anything_is_read(
+def test_more_than_four_per_core_are_refused_before_any_file_is_read(
     key, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(os, "cpu_count", lambda: 3)

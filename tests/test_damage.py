@@ -13,8 +13,9 @@ import pytest
 from runs import DEBUG, configure, fingerprint, train_in, without_report
 
 from ostinato import TextClassifier
-from ostinato.cli.command import _resumed, load_run
+from ostinato.cli.command import load_run
 from ostinato.cli.mistakes import find_problems
+from ostinato.cli.resume import resumed_run
 from ostinato.comparison.compare import compare_runs
 from ostinato.comparison.runs import find_runs
 from ostinato.config import ComparisonConfig, EvaluateConfig, ReproduceConfig
@@ -66,9 +67,8 @@ def by_predict(path):
 def by_resume(path):
     """Resumes like the command, from the overrides in Hydra's record."""
     with patch.object(sys, "stderr"):
-        argv = _resumed([f"resume={path}"])
-    problems = find_problems("train", argv, multirun=False)
-    if problems:
+        argv = resumed_run([f"resume={path}"])
+    if problems := find_problems("train", argv, multirun=False):
         raise ConfigError(problems)
     own = [argument for argument in argv if not argument.startswith("hydra.")]
     config, resolved = configure(*own)

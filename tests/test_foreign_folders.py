@@ -1,4 +1,7 @@
-"""A stranger's run or sweep folder runs no command, reads no secret, and costs one line when it is damaged."""
+"""A foreign run or sweep folder can run no command and read no secret.
+
+A damaged one is reported in one line.
+"""
 
 import os
 import subprocess
@@ -17,9 +20,8 @@ ROOT = Path(__file__).parents[1]
 def foreign(folder: Path, text: str | bytes) -> str:
     (folder / ".hydra").mkdir(parents=True)
     (folder / "config.yaml").write_text("name: x\n")
-    (folder / ".hydra" / "overrides.yaml").write_bytes(
-        text if isinstance(text, bytes) else text.encode()
-    )
+    content = text if isinstance(text, bytes) else text.encode()
+    (folder / ".hydra" / "overrides.yaml").write_bytes(content)
     return str(folder)
 
 
@@ -42,7 +44,9 @@ def foreign(folder: Path, text: str | bytes) -> str:
         "++resume.allow_drift=true",
     ],
 )
-def test_recorded_items_that_do_not_configure_the_training_are_dropped(item, tmp_path):
+def test_recorded_overrides_that_do_not_configure_the_training_are_dropped(
+    item, tmp_path
+):
     own, _ = overrides.for_run(
         foreign(tmp_path / "run", yaml.safe_dump([item, "seed=3"])), []
     )
@@ -117,7 +121,7 @@ def test_a_hostile_record_of_a_sweep_is_refused_in_one_line(hydra, task, tmp_pat
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_sweeps_own_command_is_taken_over(tmp_path):
+def test_the_recorded_command_of_a_sweep_is_used(tmp_path):
     record = tmp_path / "multirun.yaml"
     hydra = [
         "hydra.sweep.dir='x'",
@@ -133,7 +137,7 @@ def test_a_sweeps_own_command_is_taken_over(tmp_path):
 
 
 @pytest.mark.slow
-def test_resuming_a_strangers_folder_runs_no_program_of_theirs(tmp_path):
+def test_resuming_a_foreign_folder_runs_no_program_that_it_names(tmp_path):
     marker, program = tmp_path / "marker", tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {marker}\n")
     program.chmod(0o755)

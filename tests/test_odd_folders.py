@@ -1,4 +1,7 @@
-"""A run folder may have any name that the file system allows: it resumes by the printed hint, and is evaluated."""
+"""A run folder can have any name that the file system allows.
+
+The run resumes with the printed command, and can be evaluated.
+"""
 
 import os
 import re
@@ -39,12 +42,11 @@ def shell(command, cwd):
 
 @pytest.mark.proof
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_in_a_folder_with_an_odd_name_resumes_by_its_hint_and_is_evaluated(
-    name, tmp_path
-):
+def test_a_run_in_a_folder_with_an_odd_name_resumes_and_is_evaluated(name, tmp_path):
     (tmp_path / "scripts").symlink_to(SCRIPTS)
     typed = [*DEBUG, "tracker=jsonl", "training.checkpoint_every=1"]
-    # The hint of an interrupted run, in the process that prints it: no signal has to hit the right moment.
+    # Sets the request to stop directly, so that no signal has to arrive at the right
+    # moment.
     code = (
         "import sys, signal; sys.path.insert(0, 'scripts'); import train as script\n"
         "from ostinato.training import loop\n"
@@ -53,7 +55,7 @@ def test_a_run_in_a_folder_with_an_odd_name_resumes_by_its_hint_and_is_evaluated
         "loop.Training._step = stopped; script.main()"
     )
     folder = tmp_path / name
-    folder.mkdir()  # a folder that exists may be typed as it is
+    folder.mkdir()  # a folder that exists needs no quotes
     stopped = subprocess.run(
         [sys.executable, "-c", code, *typed, f"hydra.run.dir={name}"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""No secret leaves the process, and no text steers a terminal, a page or a model card."""
+"""Secrets stay in the process, and texts cannot control a terminal or add markup."""
 
 import html.parser
 import json
@@ -49,7 +49,7 @@ def test_passwords_and_tokens_in_addresses_are_masked(text):
     assert SECRET not in plain(text)
 
 
-def test_an_address_without_secrets_stays():
+def test_an_address_without_secrets_is_not_changed():
     for text in (
         "https://host/a@b",
         "https://host/?page=2&size=3",
@@ -59,26 +59,26 @@ def test_an_address_without_secrets_stays():
         assert redaction.redact(text) == text
 
 
-def test_short_values_and_numbers_from_the_environment_stay():
+def test_short_values_and_numbers_from_the_environment_are_not_masked():
     for value in ("1", "true", "12345678", "0.00001", "1e-00005"):
         redaction.register(value, "${oc.env:X}")
         assert redaction.redact(f"a {value} b") == f"a {value} b"
 
 
-def test_the_longest_secret_is_masked_whole():
+def test_the_longest_secret_is_masked_first():
     redaction.register("secret", "${oc.env:A}")
     redaction.register("secret-more", "${oc.env:B}")
     assert redaction.redact("secret-more secret") == "${oc.env:B} ${oc.env:A}"
 
 
-def test_control_characters_and_direction_marks_are_not_printed():
+def test_control_characters_and_direction_marks_are_replaced():
     assert (
         redaction.printable("a\x1b[2Jb\x9b\u202ec\r\n\td")
         == "a\ufffd[2Jb\ufffd\ufffdc\ufffd\n\td"
     )
 
 
-def test_log_lines_and_tracebacks_hold_no_secret_and_no_escape(monkeypatch):
+def test_log_lines_and_tracebacks_have_no_secrets_or_escapes(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", SECRET)
     try:
         raise ValueError(f"{SECRET}\x1b]0;x")
@@ -112,17 +112,18 @@ def test_trackers_get_config_and_provenance_without_secrets(monkeypatch):
     assert got[0]["n"] == 3
 
 
-def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_cut(
+def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_truncated(
     tmp_path, monkeypatch
 ):
     token = "hf_" + "a" * 40
     monkeypatch.setenv("HF_TOKEN", token)
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "config.json").write_text("{}")
-    api = SimpleNamespace(
-        create_repo=lambda *a, **k: (_ for _ in ()).throw(OSError("x" * 180 + token)),
-        endpoint="e",
-    )
+
+    def create_repo(*arguments, **options):
+        raise OSError("x" * 180 + token)
+
+    api = SimpleNamespace(create_repo=create_repo, endpoint="e")
     with (
         patch.object(hub_export, "HfApi", lambda token: api),
         patch.object(hub_export, "verify_best"),
@@ -132,35 +133,26 @@ def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_cut(
     assert "hf_aaa" not in str(caught.value)
 
 
-def test_provenance_holds_a_digest_of_the_diff_and_ignores_git_variables(
+def test_provenance_has_a_digest_of_the_diff_and_ignores_git_variables(
     monkeypatch, tmp_path
 ):
     marker = tmp_path / "marker"
     script = tmp_path / "program"
     script.write_text(f"#!/bin/sh\ntouch {marker}\n")
     script.chmod(0o755)
-    for name, value in {
-        "COUNT": "2",
-        "KEY_0": "core.fsmonitor",
-        "VALUE_0": str(script),
-    }.items():
-        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "2")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.fsmonitor")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(script))
     monkeypatch.setenv("GIT_CONFIG_KEY_1", "diff.external")
     monkeypatch.setenv("GIT_CONFIG_VALUE_1", str(script))
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(script))
     found = provenance._git()
     assert not marker.exists()
-    assert (
-        found is None
-        or found["diff"] is None
-        or set(found["diff"]) == {"sha256", "files"}
-    )
+    if found is not None and found["diff"] is not None:
+        assert set(found["diff"]) == {"sha256", "files"}
     found = provenance._git(with_text=True)
-    assert (
-        found is None
-        or found["diff"] is None
-        or set(found["diff"]) == {"sha256", "files", "text"}
-    )
+    if found is not None and found["diff"] is not None:
+        assert set(found["diff"]) == {"sha256", "files", "text"}
 
 
 def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
@@ -175,7 +167,7 @@ def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
     assert SECRET not in redaction.redact("\n".join(problems))
 
 
-def test_no_file_of_a_run_holds_a_path_from_the_environment(tmp_path, monkeypatch):
+def test_no_file_of_a_run_has_a_path_from_the_environment(tmp_path, monkeypatch):
     folder = tmp_path / SECRET
     folder.mkdir()
     rows = "".join(
@@ -194,12 +186,9 @@ def test_no_file_of_a_run_holds_a_path_from_the_environment(tmp_path, monkeypatc
     )
     assert run.report.is_file()
     assert "${oc.env:OSTINATO_DATA}" in run.config.read_text()
-    holding = [
-        p
-        for p in run.path.rglob("*")
-        if p.is_file() and SECRET.encode() in p.read_bytes()
-    ]
-    assert not holding
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    with_secret = [path for path in files if SECRET.encode() in path.read_bytes()]
+    assert not with_secret
 
 
 class _Page(html.parser.HTMLParser):
@@ -217,7 +206,7 @@ class _Page(html.parser.HTMLParser):
             self.policy.append(names["content"])
 
 
-def test_a_strangers_names_cannot_add_markup_to_a_comparison(tmp_path, capsys):
+def test_names_in_foreign_runs_cannot_add_markup_to_a_comparison(tmp_path, capsys):
     evil = "<script>x</script>\"'><img src=x onerror=x>|`[a](javascript:x)\x1b]0;x\x07"
     for number in range(2):
         folder = tmp_path / f"run{number}"
@@ -242,3 +231,7 @@ def test_a_strangers_names_cannot_add_markup_to_a_comparison(tmp_path, capsys):
     assert "<script" not in text
     assert "\x1b" not in text
     assert "[a](" not in text
+
+
+def test_a_plot_label_starts_no_formula():
+    assert redaction.plot_label("a $b$ c") == r"a \$b\$ c"

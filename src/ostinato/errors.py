@@ -1,12 +1,18 @@
-"""The errors that are the user's to mend: shown in one line each, without a traceback, with exit code 2."""
+"""The errors that a user can fix.
+
+Commands print one line per problem, without a traceback, and exit with code 2.
+"""
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend; the message names the key or file, the value and the remedy."""
+    """A mistake that the user can fix.
+
+    The message names the key or file, the value and the remedy.
+    """
 
 
 class ConfigError(UserError):
-    """One or several wrong values on the command line or in a config file.
+    """One or more wrong values on the command line or in a config file.
 
     Attributes:
         problems: one line per problem.
@@ -18,38 +24,47 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Data that cannot be trained on or predicted from; names file, row and remedy."""
+    """Data that the model cannot be trained on or cannot label.
+
+    The message names the file, the row and the remedy.
+    """
 
 
 class AssetError(UserError):
-    """A model or data set that could not be fetched, verified or unpacked."""
+    """A model or dataset that could not be downloaded, verified or unpacked."""
 
 
 class TrainingDiverged(UserError):
-    """A loss or gradient that is no number any more; names step and learning rate."""
+    """A loss or gradient that is NaN or infinite.
+
+    The message names the step and the learning rate.
+    """
 
 
 class DeterminismError(UserError):
-    """An operation that has no deterministic implementation, under `training.determinism=strict`; names it."""
+    """An operation without a deterministic implementation.
+
+    Raised under `training.determinism=strict`; the message names the operation.
+    """
 
 
 class CheckpointError(UserError):
-    """A checkpoint that could not be written: disk full, or no permission."""
+    """A checkpoint that could not be written: the disk is full, or access is denied."""
 
 
 class StorageError(UserError):
-    """A file that could not be written: the disk is full, or there is no permission."""
+    """A file that could not be written: the disk is full, or access is denied."""
 
 
 class ResumeRefused(ConfigError):
-    """A run that would not go on as it began; nothing of it was touched."""
+    """A run that cannot resume as it started. Nothing in its folder has changed."""
 
 
 class Interrupted(Exception):
-    """A training that a signal ended at a step boundary, with a checkpoint.
+    """A training that a signal stopped after a step, with a checkpoint written.
 
     Attributes:
-        exit_code: 128 and the signal's number, as shells have it.
+        exit_code: 128 plus the number of the signal, as in shells.
     """
 
     def __init__(self, message: str, signal: int) -> None:

@@ -1,4 +1,7 @@
-"""SIGTERM and Ctrl-C end a training at the next step boundary, with a checkpoint; a second one ends it at once."""
+"""SIGTERM and Ctrl-C stop a training after the current step, with a checkpoint.
+
+A second signal stops it at once.
+"""
 
 import signal
 import threading
@@ -8,10 +11,10 @@ from types import FrameType
 
 
 class Stop:
-    """Whether somebody asked the training to stop.
+    """Whether a signal has requested that the training stops.
 
     Attributes:
-        signal: the signal that asked, or None.
+        signal: the number of the signal, or None.
     """
 
     signal: int | None = None
@@ -19,24 +22,33 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Turns the first SIGTERM or SIGINT into a request; the handlers from before come back at the end."""
+    """Turns the first SIGTERM or SIGINT into a request to stop.
+
+    The previous handlers are restored at the first signal, and at the end.
+
+    Yields:
+        The request, which the training reads after each step.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return
-    before = {
+
+    previous = {
         number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)
     }
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def restore_handlers() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
         stop.signal = number
-        for each, handler in before.items():
-            signal.signal(each, handler)  # a second signal does what it always did
+        restore_handlers()  # a second signal has its usual effect
 
     try:
-        for number in before:
-            signal.signal(number, ask)
+        for number in previous:
+            signal.signal(number, request_stop)
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore_handlers()

@@ -1,4 +1,4 @@
-"""What the terminal shows: log lines beside a progress bar. Quiet where there is no terminal."""
+"""What the terminal shows during a training: log lines and a progress bar."""
 
 import logging
 
@@ -13,7 +13,7 @@ from rich.progress import (
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes log lines above a live progress bar, unwrapped and unstyled."""
+    """Prints log lines above a live progress bar, without wrapping or colors."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one record."""
@@ -23,7 +23,10 @@ class ConsoleHandler(logging.Handler):
 
 
 def progress_bar() -> Progress:
-    """A bar with steps done, time left and a free `status` column; shows nothing when stdout is no terminal."""
+    """A bar with the steps done, the time left and a free `status` column.
+
+    The bar is disabled when stdout is not a terminal.
+    """
     console = rich.get_console()
     return Progress(
         TextColumn("{task.description}"),

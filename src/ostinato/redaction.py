@@ -1,7 +1,8 @@
-"""What must not leave the process (secrets) and what must not reach a terminal (control characters).
+"""Keeps secrets out of every output, and control characters out of terminals.
 
-A value of `${oc.env:NAME}` is shown as that reference; the value of a variable in `_SECRET_VARIABLES` as `***`.
-Values shorter than six characters and plain numbers stay: to replace `1` or `true` everywhere would falsify texts.
+A value of `${oc.env:NAME}` is shown as that reference. The value of a variable in
+`_SECRET_VARIABLES` is shown as `***`. Values shorter than six characters and plain
+numbers are not masked: masking `1` or `true` everywhere would falsify other texts.
 """
 
 import logging
@@ -24,87 +25,111 @@ _SECRET_VARIABLES = (
     "AZURE_STORAGE_ACCESS_KEY",
     "DATABRICKS_TOKEN",
 )
-_LOGIN = re.compile(r"//[^/\s?#]+@")  # up to the last @: a password can hold one
+_LOGIN = re.compile(r"//[^/\s?#]+@")  # up to the last @: a password can contain one
 _QUERY = re.compile(
     r"([?&][\w.-]*(?:token|key|password|passwd|pwd|secret|signature|sig)=)[^&\s#'\"]+",
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(r"\$\{oc\.env:([A-Za-z_]\w*)(?:,[^}]*)?\}")
-# C0 but tab and newline, C1, marks that change the direction of a text.
+# C0 without tab and newline, C1, and marks that change the direction of a text.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
+
+_NUMBER = re.compile(r"[\d.,+-]+(e[+-]?\d+)?", re.IGNORECASE)
+_MARKDOWN = re.compile(r"([\\|`\[\]])")
 
 _references: dict[str, str] = {}
 
 
 def register(value: str, reference: str) -> None:
-    """Has a value shown as `reference` from here on; short values and numbers are ignored."""
-    if len(value) >= _SHORTEST and not re.fullmatch(
-        r"[\d.,+-]+(e[+-]?\d+)?", value, re.IGNORECASE
-    ):
+    """Masks a value from now on: texts show `reference` instead.
+
+    Short values and numbers are ignored.
+    """
+    if len(value) >= _SHORTEST and not _NUMBER.fullmatch(value):
         _references[value] = reference
 
 
 def register_references(config: Any) -> None:
-    """Registers the values of all `${oc.env:NAME}` in a config whose references are not resolved."""
-    if isinstance(config, Mapping):
-        config = list(config.values())
-    if isinstance(config, list | tuple):
-        for item in config:
-            register_references(item)
-    elif isinstance(config, str):
+    """Registers the value of every `${oc.env:NAME}` in a config.
+
+    Args:
+        config: nested plain data, in which the references are not resolved.
+    """
+    if isinstance(config, str):
         for match in _REFERENCE.finditer(config):
             register(os.environ.get(match[1], ""), match[0])
+        return
+
+    items: Any = ()
+    if isinstance(config, Mapping):
+        items = config.values()
+    elif isinstance(config, list | tuple):
+        items = config
+    for item in items:
+        register_references(item)
 
 
 def redact(text: str) -> str:
-    """A text without secrets: registered values, known variables, logins and tokens in addresses."""
-    known = {
-        value: "***"
-        for name in _SECRET_VARIABLES
-        if len(value := os.environ.get(name, "")) >= _SHORTEST
-    }
-    secrets = known | _references
-    if secrets and any(value in text for value in secrets):
+    """A text without secrets.
+
+    Masks registered values, the values of known variables, and logins and tokens in
+    addresses.
+    """
+    secrets = _values_of_secret_variables() | _references
+    if any(value in text for value in secrets):
         longest_first = sorted(secrets, key=len, reverse=True)
-        text = re.sub(
-            "|".join(map(re.escape, longest_first)),
-            lambda match: secrets[match[0]],
-            text,
-        )
-    return _QUERY.sub(r"\1***", _LOGIN.sub("//***@", text))
+        pattern = "|".join(re.escape(value) for value in longest_first)
+        text = re.sub(pattern, lambda match: secrets[match[0]], text)
+    text = _LOGIN.sub("//***@", text)
+    return _QUERY.sub(r"\1***", text)
+
+
+def _values_of_secret_variables() -> dict[str, str]:
+    masks = {}
+    for name in _SECRET_VARIABLES:
+        value = os.environ.get(name, "")
+        if len(value) >= _SHORTEST:
+            masks[value] = "***"
+    return masks
 
 
 def redacted(value: Any) -> Any:
-    """A nested value with every text redacted; keys stay."""
+    """A nested value with every text redacted. Keys are not changed."""
     if isinstance(value, Mapping):
         return {name: redacted(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [redacted(item) for item in value]
-    return redact(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return redact(value)
+    return value
 
 
 def printable(text: str) -> str:
-    """A text that cannot steer a terminal: control characters become replacement characters."""
+    """A text with control characters replaced, so that it cannot control a terminal."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def shown(text: object) -> str:
-    """A text as a terminal or a log may show it: `redact` and `printable`."""
+    """A text for a terminal or a log: `redact` and `printable`."""
     return printable(redact(str(text)))
 
 
 def inline(value: object) -> str:
-    """A value inside a line or a table cell of Markdown, where it can start no markup."""
-    return re.sub(r"([\\|`\[\]])", r"\\\1", " ".join(str(value).split())).replace(
-        "<", "&lt;"
-    )
+    """A value for a line or a table cell of Markdown, with markup escaped."""
+    one_line = " ".join(str(value).split())
+    return _MARKDOWN.sub(r"\\\1", one_line).replace("<", "&lt;")
+
+
+def plot_label(name: str) -> str:
+    """A name for a label in matplotlib, where an unescaped `$` starts a formula."""
+    return name.replace("$", r"\$")
 
 
 class Formatter(logging.Formatter):
-    """Formats log records, tracebacks included, without secrets and control characters."""
+    """Formats log records and tracebacks without secrets and control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """A record as `shown` text."""
+        """The text of a record, as `shown` returns it."""
         return shown(super().format(record))

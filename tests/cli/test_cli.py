@@ -1,4 +1,4 @@
-"""A user's mistakes: one clear line each, all at once, exit code 2, nothing left behind, and quickly."""
+"""A user's mistakes: one line each, all at once, exit code 2, and no files written."""
 
 import os
 import shutil
@@ -10,8 +10,9 @@ import pytest
 from preloaded import python
 
 from ostinato import config
-from ostinato.cli.composition import SCHEMAS, reference, register_schemas
+from ostinato.cli.composition import register_schemas
 from ostinato.cli.mistakes import find_problems
+from ostinato.cli.schemas import SCHEMAS, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,9 +37,9 @@ def run(script, *arguments, cwd, **environment):
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("training.lrr=1", ["no such key", "did you mean training.lr?"]),
-        ("lr=1e-3", ["no such key", "did you mean training.lr?"]),
-        ("+training.foo=1", ["no such key"]),
+        ("training.lrr=1", ["unknown key", "did you mean training.lr?"]),
+        ("lr=1e-3", ["unknown key", "did you mean training.lr?"]),
+        ("+training.foo=1", ["unknown key"]),
         ("training.lr=abc", ["must be a number"]),
         ("training.lr=-1", ["greater than 0"]),
         ("training.lr=nan", ["finite"]),
@@ -49,16 +50,16 @@ def run(script, *arguments, cwd, **environment):
         ("model.max_length=1", ["greater than or equal to 4"]),
         ("data.val_fraction=1.5", ["less than 1"]),
         ("model.pretrained=perhaps", ["true or false"]),
-        ("model=minlm", ["no such model", "did you mean minilm?"]),
-        ("experiment=debg", ["no such experiment", "did you mean debug?"]),
-        ("tracker=[tensorbord]", ["no such tracker", "did you mean tensorboard?"]),
+        ("model=minlm", ["unknown model", "did you mean minilm?"]),
+        ("experiment=debg", ["unknown experiment", "did you mean debug?"]),
+        ("tracker=[tensorbord]", ["unknown tracker", "did you mean tensorboard?"]),
         ("seed=-1", ["greater than or equal to 0"]),
         ("seed=1,2", ["add -m"]),
         ("training.lr", ["key=value"]),
         ("training.seed=${oc.env:OSTINATO_NOT_SET}", ["OSTINATO_NOT_SET"]),
     ],
 )
-def test_each_mistake_is_one_line_with_the_key_as_typed_and_the_remedy(override, parts):
+def test_each_mistake_is_one_line_with_the_key_as_typed_and_a_remedy(override, parts):
     problems = find_problems("train", [override], multirun=False)
     assert len(problems) == 1, problems
     assert "\n" not in problems[0]
@@ -78,10 +79,13 @@ def test_all_mistakes_are_reported_at_once():
     ]
     problems = find_problems("train", wrong, multirun=False)
     assert len(problems) == len(wrong)
-    assert any(p.startswith("data.train_path is missing") for p in problems)
+    missing = [
+        line for line in problems if line.startswith("data.train_path is missing")
+    ]
+    assert missing
 
 
-def test_every_value_of_a_sweep_is_looked_at():
+def test_every_value_of_a_sweep_is_checked():
     problems = find_problems(
         "train", ["seed=1,2,-3", "training.lr=1e-5,oops"], multirun=True
     )
@@ -109,7 +113,7 @@ def test_every_value_of_a_sweep_is_looked_at():
         ["training.early_stopping.patience=3", "training.max_grad_norm=null"],
     ],
 )
-def test_what_is_right_passes(good):
+def test_valid_overrides_have_no_problems(good):
     assert find_problems("train", good, multirun=False) == []
 
 
@@ -117,16 +121,13 @@ def test_what_is_right_passes(good):
     "group", ["model", "data", "training", "experiment", "tracker"]
 )
 def test_every_preset_composes(group):
+    required = {"files": ["data.train_path=my.csv"], "hub": ["data.name=org/set"]}
     for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
-        extra = [f"data.train_path={path}"] if path.stem == "files" else []
-        extra += ["data.name=org/set"] if path.stem == "hub" else []
-        assert (
-            find_problems("train", [f"{group}={path.stem}", *extra], multirun=False)
-            == []
-        ), path
+        overrides = [f"{group}={path.stem}", *required.get(path.stem, [])]
+        assert find_problems("train", overrides, multirun=False) == [], path
 
 
-def test_a_mistake_ends_with_exit_code_2_no_traceback_and_no_folder(tmp_path):
+def test_a_mistake_gives_exit_code_2_without_a_traceback_or_a_folder(tmp_path):
     done = run("train", "training.lrr=1", "training.lr=abc", cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 2
@@ -134,7 +135,7 @@ def test_a_mistake_ends_with_exit_code_2_no_traceback_and_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_command_without_its_run_says_so(tmp_path):
+def test_a_command_reports_a_run_that_is_missing(tmp_path):
     done = run("evaluate", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("run is missing")
@@ -154,9 +155,10 @@ def test_help_documents_every_key(command, tmp_path):
         assert documentation, key
 
 
-def test_help_and_mistakes_do_not_load_torch():
+def test_help_and_mistakes_do_not_import_torch():
     code = (
-        "import sys; from ostinato.cli import composition, mistakes; composition.register_schemas();"
+        "import sys; from ostinato.cli import composition, mistakes;"
+        "composition.register_schemas();"
         "mistakes.find_problems('train', ['a=1'], False);"
         "print({'torch', 'transformers', 'datasets', 'sklearn'} & set(sys.modules))"
     )
@@ -166,7 +168,7 @@ def test_help_and_mistakes_do_not_load_torch():
     assert done.stdout.strip() == "set()"
 
 
-def test_secrets_stay_references_in_what_is_shown(tmp_path):
+def test_printed_configs_and_errors_show_references_instead_of_secrets(tmp_path):
     done = run(
         "train",
         "--cfg",
@@ -187,7 +189,7 @@ def test_secrets_stay_references_in_what_is_shown(tmp_path):
     assert "s3cret" not in wrong.stdout + wrong.stderr
 
 
-def test_a_dot_env_file_at_the_root_is_read_and_never_shown(tmp_path):
+def test_the_env_file_of_the_project_is_read_and_never_printed(tmp_path):
     for part in ("src", "conf", "scripts"):
         shutil.copytree(ROOT / part, tmp_path / part)
     command = [
@@ -196,7 +198,7 @@ def test_a_dot_env_file_at_the_root_is_read_and_never_shown(tmp_path):
         "name=${oc.env:OSTINATO_SECRET}",
     ]
 
-    def said(*arguments):
+    def output_of(*arguments):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
         done = subprocess.run(
             [*command, *arguments],
@@ -207,16 +209,15 @@ def test_a_dot_env_file_at_the_root_is_read_and_never_shown(tmp_path):
         )
         return done.stdout + done.stderr
 
-    assert "Environment variable 'OSTINATO_SECRET' not found" in said(
-        "training.epochs=-1"
-    )
+    missing = "Environment variable 'OSTINATO_SECRET' not found"
+    assert missing in output_of("training.epochs=-1")
     (tmp_path / ".env").write_text("OSTINATO_SECRET=s3cret\n")
-    assert said("training.epochs=-1").splitlines() == [
-        "training.epochs=-1.0: must be greater than 0 (Passes over the training split; fractions are allowed)",
-        "name=${oc.env:OSTINATO_SECRET}: the run's folder is named after it; everybody can see it: "
-        "write it without oc.env",
+    assert output_of("training.epochs=-1").splitlines() == [
+        "training.epochs=-1.0: must be greater than 0 (Number of epochs; fractions are allowed)",
+        "name=${oc.env:OSTINATO_SECRET}: is part of the name of the run's folder, "
+        "which others can see; write it without oc.env",
     ]
-    shown = said("--cfg", "job", "--resolve")
+    shown = output_of("--cfg", "job", "--resolve")
     assert "name: ${oc.env:OSTINATO_SECRET}" in shown
     assert "s3cret" not in shown
 

@@ -1,10 +1,11 @@
-"""What a preset tuned for its own weights does not follow a user to another model."""
+"""The values of a model preset are reset when a command line names another model."""
 
 import pytest
 from runs import configure
 
 from ostinato.cli import composition
-from ostinato.cli.presets import own_recipe
+from ostinato.cli.presets import preset_resets, with_preset_resets
+from ostinato.cli.validation import to_config
 from ostinato.config import RunConfig, TrainingConfig
 
 DEFAULT = TrainingConfig()
@@ -12,20 +13,19 @@ DEFAULT = TrainingConfig()
 
 def composed(*overrides):
     composition.register_schemas()
-    overrides = [*overrides, *own_recipe(overrides)]
+    overrides = [*overrides, *preset_resets(overrides)]
     with composition.hydra_composition():
-        return composition.to_config(
-            composition.compose_command("train", overrides), RunConfig
-        ).training
+        cfg = composition.compose_command("train", overrides)
+        return to_config(cfg, RunConfig).training
 
 
-def test_the_preset_keeps_its_recipe_for_its_own_model():
+def test_a_preset_keeps_its_values_for_its_own_model():
     for same in (
         [],
         ["model.name=asset:all-MiniLM-L6-v2"],
         ["model.name='asset:all-MiniLM-L6-v2'"],
     ):
-        assert own_recipe(same) == []
+        assert preset_resets(same) == []
         assert composed(*same).head_lr == 1e-3
 
 
@@ -38,7 +38,7 @@ def test_another_model_gets_the_defaults():
     )
 
 
-def test_what_the_user_types_holds():
+def test_values_that_the_user_types_are_kept():
     training = composed(
         "model.name=my/folder", "training.lr=2e-4", "training.head_lr=1e-2"
     )
@@ -50,22 +50,24 @@ def test_what_the_user_types_holds():
     assert composed("training.head_lr=1e-3", "model.name=my/folder").head_lr == 1e-3
 
 
-def test_what_an_experiment_sets_holds():
+def test_values_that_an_experiment_sets_are_kept():
     assert composed("experiment=bert_base_sst2", "model.name=my/folder").lr == 2e-5
 
 
-def test_another_preset_is_taken_back_too():
+def test_the_values_of_another_preset_are_reset_too():
     assert composed("model=bert_base", "model.name=my/folder").lr == DEFAULT.lr
 
 
-def test_in_a_sweep_no_job_gets_the_recipe():
-    assert own_recipe(["model.name=my/a,my/b"]) == own_recipe(["model.name=my/a"]) != []
+def test_the_values_are_reset_for_every_job_of_a_sweep():
+    single = preset_resets(["model.name=my/a"])
+    assert single != []
+    assert preset_resets(["model.name=my/a,my/b"]) == single
 
 
-def test_recorded_overrides_are_not_taken_back_twice():
+def test_recorded_resets_are_not_added_twice():
     overrides = ["model.name=my/folder"]
-    recorded = [*overrides, *own_recipe(overrides)]
-    assert own_recipe(recorded) == []
+    recorded = [*overrides, *preset_resets(overrides)]
+    assert preset_resets(recorded) == []
 
 
 @pytest.mark.parametrize(
@@ -78,15 +80,14 @@ def test_recorded_overrides_are_not_taken_back_twice():
         "training.lr=[",
     ],
 )
-def test_what_is_wrong_is_left_to_the_check_of_the_command_line(wrong):
-    assert own_recipe(wrong.split()) in ([], own_recipe(["model.name=x"]))
+def test_an_invalid_command_line_is_not_an_error_here(wrong):
+    expected = ([], preset_resets(["model.name=x"]))
+    assert preset_resets(wrong.split()) in expected
 
 
-def test_the_log_names_what_is_not_used(capsys):
-    from ostinato.cli.command import _with_own_recipe
-
+def test_the_resets_are_printed(capsys):
     composition.register_schemas()
-    assert _with_own_recipe(["model.name=my/folder", "seed=1,2", "-m"])[:3] == [
+    assert with_preset_resets(["model.name=my/folder", "seed=1,2", "-m"])[:3] == [
         "model.name=my/folder",
         "training.lr=5e-05",
         "training.head_lr=null",

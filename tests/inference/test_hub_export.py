@@ -14,6 +14,7 @@ from preloaded import python
 from runs import train_in
 
 from ostinato.cli import composition
+from ostinato.cli.validation import to_config
 from ostinato.config import ExportConfig
 from ostinato.errors import ConfigError
 from ostinato.inference import hub_export
@@ -160,7 +161,7 @@ def run(tmp_path_factory):
 def push(run, *options):
     overrides = [f"run={run.path}", "format=hub", *options]
     with composition.hydra_composition():
-        config = composition.to_config(
+        config = to_config(
             composition.compose_command("export", overrides), ExportConfig
         )
     return hub_export.push(config, run)

@@ -272,7 +272,7 @@ def test_an_output_that_cannot_be_written_is_refused(
 def test_an_impossible_configuration_is_refused(config: dict[str, Any]) -> None:
     with pytest.raises(
         ValueError,
-        match=r"output=.*give a|keep=.*give a list|csv_safe=true: .*is not csv",
+        match=r"output=.*must be a|keep=.*must be a list|csv_safe=true: .*is not csv",
     ):
         PredictConfig(run="x", **config)
 

@@ -24,7 +24,10 @@ def test_an_unknown_monitor_is_reported_with_the_other_mistakes():
         ["training.monitor=nosuch", "training.nosuch=1", "data.task=regression"],
         False,
     )
-    line = "training.monitor=nosuch: no metric of data.task=regression; take loss, mse, mae, pearson, spearman"
+    line = (
+        "training.monitor=nosuch: is not a metric of data.task=regression; "
+        "use one of loss, mse, mae, pearson, spearman"
+    )
     assert len(problems) == 2
     assert any(line in problem for problem in problems)
 

@@ -209,7 +209,7 @@ def test_the_direction_of_a_search_follows_the_metric():
     ("overrides", "multirun", "problem"),
     [
         (["search=optuna", "training.lr=1e-5"], False, "add -m"),
-        (["search=optuna"], True, "no range to search"),
+        (["search=optuna"], True, "needs a range to search"),
         (["search=optuna", "seed=1,2"], True, "search.num_seeds"),
         (["search=optuna", "training.lr=interval(-1,1)"], True, "greater than 0"),
         (["search=optuna", "training.lr=tag(log,interval(1e-5,nan))"], True, "finite"),

@@ -325,7 +325,7 @@ def test_a_tracker_whose_package_is_missing_is_said_at_the_door(monkeypatch, nam
 
 def test_a_key_of_a_tracker_that_was_not_chosen_is_said():
     register_schemas()
-    said = "tracker.mlflow.uri=x: there is no mlflow to set it for; add it to tracker=[...]"
+    said = "tracker.mlflow.uri=x: has no effect without tracker=mlflow; add mlflow to tracker=[...]"
     typed = ["tracker.mlflow.uri=x", "tracker.tensorboard.flush_secs=5"]
     assert find_problems("train", typed, multirun=False) == [said]
     beside, again = find_problems(

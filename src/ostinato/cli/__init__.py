@@ -1,1 +1,1 @@
-"""The command line, from overrides to a validated config; one line for each mistake."""
+"""The command line: from overrides to a validated config, with one line per mistake."""

@@ -1,4 +1,4 @@
-"""What a command does with its streams and with errors that nobody else handles. No traceback for a user's mistake."""
+"""Prepares the streams of a command, and prints mistakes without a traceback."""
 
 import os
 import signal
@@ -6,51 +6,71 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from ostinato.cli.composition import first_line
+from ostinato.cli.wording import first_line
 from ostinato.errors import UserError
 from ostinato.redaction import shown
 
 
 @contextmanager
 def quiet_streams() -> Iterator[None]:
-    """Writes UTF-8 whatever the locale; a closed stdout or a reader that has gone ends the command without noise."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        # One of the standard streams is closed; without this, the next file that is opened would take its place.
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:
-            setattr(sys, stream, Path(os.devnull).open("w", encoding="utf-8"))
-        getattr(sys, stream).reconfigure(encoding="utf-8", errors="backslashreplace")
+    """Writes UTF-8 in every locale, and accepts streams that are closed.
+
+    When the reader of stdout has closed it, the command ends without a message.
+    """
+    _open_missing_descriptors()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), 1
-        )  # Python flushes stdout again when it ends
+        # Python flushes stdout again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _open_missing_descriptors() -> None:
+    """Opens /dev/null for each standard stream that is closed.
+
+    Otherwise, the next file that is opened would take the number of that stream.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Ends with one line and exit code 2 where Hydra fails outside of the command's own work."""
-    os.environ["HYDRA_FULL_ERROR"] = (
-        "1"  # Hydra raises its errors instead of printing them
-    )
+    """Prints an error outside of the command's own work in one line; exit code 2."""
+    # Hydra raises its errors instead of printing them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
     except BrokenPipeError:
         raise
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        text = str(error) if isinstance(error, UserError) else first_line(error)
-        sys.stderr.write(f"{shown(text)}\n")
-        sys.exit(2)
+    except UserError as error:
+        _exit_with(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _exit_with(first_line(error))
     except OSError as error:
-        text = f"{error.filename or 'a file'}: cannot be written or read ({error.strerror or error})"
-        sys.stderr.write(f"{shown(text)}\n")
-        sys.exit(2)
+        name = error.filename or "a file"
+        reason = error.strerror or error
+        _exit_with(f"{name}: cannot be read or written ({reason})")
+
+
+def _exit_with(message: str) -> NoReturn:
+    print_lines([message])
+    sys.exit(2)
+
+
+def print_lines(lines: list[str]) -> None:
+    """Prints lines to stderr, without secrets and control characters."""
+    for line in lines:
+        sys.stderr.write(f"{shown(line)}\n")

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ostinato.comparison.configurations import Comparison, Configuration, Pair
+from ostinato.redaction import plot_label
 
 _BLUE, _ORANGE, _RED = color_sequences["petroff10"][:3]
 
@@ -43,7 +44,7 @@ def differences(comparison: Comparison) -> str:
 def _canvas(rows: int, label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8.5, 1.1 + 0.5 * rows), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlabel(_plain(label))
+    axes.set_xlabel(plot_label(label))
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -80,12 +81,8 @@ def _interval(axes: Axes, row: int, pair: Pair) -> None:
 
 
 def _label(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [_plain(name) for name in names])
+    axes.set_yticks(range(len(names)), [plot_label(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)  # the first on top
-
-
-def _plain(name: str) -> str:
-    return name.replace("$", r"\$")  # else matplotlib reads a formula
 
 
 def _svg(figure: Figure) -> str:

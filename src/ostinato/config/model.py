@@ -18,33 +18,44 @@ _ATTENTION = (
 
 @dataclass(config=STRICT, kw_only=True)
 class ModelConfig:
-    """The pretrained encoder and how it is read."""
+    """The pretrained encoder and its classification head."""
 
     name: str = MISSING
-    """Hub name, local folder, or `asset:NAME` for a model carried by a package-index wheel."""
+    """Hub name, local folder, or `asset:NAME` for a model from a package-index wheel.
+    """
     revision: str | None = None
-    """Branch, tag or commit of a hub model; null takes the hub's default branch."""
+    """Branch, tag or commit of a Hub model; null takes the default branch."""
     max_length: Annotated[int, Field(ge=4)] = 128
-    """Longest input in tokens, special tokens included; longer texts are truncated."""
+    """Maximum input length in tokens, including special tokens; longer texts are
+    truncated.
+    """
     pretrained: bool = True
-    """false builds the same architecture with random weights and needs no download (benchmarks, tests)."""
+    """false builds the same architecture with random weights and needs no download
+    (benchmarks, tests).
+    """
     architecture: dict[str, Any] | None = None
-    """Architecture for pretrained=false when `name` is not on this machine: `model_type` and its config values."""
+    """Architecture for pretrained=false when `name` is not on this machine:
+    `model_type` and its config values.
+    """
     dropout: Rate | None = None
-    """Dropout of hidden states and head; null keeps the model's own."""
+    """Dropout of hidden states and head; null keeps the model's own value."""
     attention_dropout: Rate | None = None
-    """Dropout of attention probabilities; null keeps the model's own."""
+    """Dropout of attention probabilities; null keeps the model's own value."""
     head: Head = Head.auto
-    """The checkpoint's own head: auto keeps it where its labels are those of the data, new and keep decide."""
+    """What to do with the checkpoint's head: auto keeps it if its labels match the
+    data; new or keep forces either.
+    """
     attention: str = "sdpa"
-    """Attention implementation of transformers: sdpa, eager, flash_attention_2, flash_attention_3, flex_attention."""
+    """Attention implementation of transformers: sdpa, eager, flash_attention_2,
+    flash_attention_3, flex_attention.
+    """
 
     @model_validator(mode="after")
-    def _runs_no_foreign_code(self) -> "ModelConfig":
-        if (
-            self.attention not in _ATTENTION
-        ):  # transformers would download a kernel by its name, and run it
+    def _check_attention(self) -> "ModelConfig":
+        # transformers downloads and runs a kernel for an unknown name.
+        if self.attention not in _ATTENTION:
+            known = ", ".join(_ATTENTION)
             raise ValueError(
-                f"model.attention={self.attention}: must be one of {', '.join(_ATTENTION)}"
+                f"model.attention={self.attention}: must be one of {known}"
             )
         return self

@@ -1,7 +1,8 @@
-"""The extras that a choice needs: packages, and the launchers and searches that are plugins of Hydra."""
+"""Checks whether the packages of the optional extras are installed."""
 
 from importlib.util import find_spec
 
+# option: (plugin package of Hydra, extra of this project)
 _PLUGINS = {
     "launcher=joblib": ("hydra_joblib_launcher", "joblib"),
     "launcher=slurm": ("hydra_submitit_launcher", "slurm"),
@@ -12,14 +13,34 @@ _PLUGINS = {
 
 
 def missing_plugin(group: str, option: str) -> str | None:
-    """The remedy when an option of the groups `launcher` or `search` needs a package that is not installed."""
+    """Checks that the plugin of a launcher or a search is installed.
+
+    Args:
+        group: `launcher` or `search`; other groups need no plugin.
+        option: option of the group.
+
+    Returns:
+        One line with the remedy, or None when nothing is missing.
+    """
     choice = f"{group}={option}"
-    package, extra = _PLUGINS.get(choice, ("", ""))
-    return missing_extra(choice, extra, f"hydra_plugins.{package}") if package else None
+    if choice not in _PLUGINS:
+        return None
+    package, extra = _PLUGINS[choice]
+    return missing_extra(choice, extra, f"hydra_plugins.{package}")
 
 
 def missing_extra(choice: str, extra: str, *packages: str) -> str | None:
-    """The remedy when one of the packages that a choice needs is not installed."""
-    if all(find_spec(package) is not None for package in packages):
-        return None
-    return f"{choice}: needs pip install 'ostinato[{extra}]'"
+    """Checks that all packages that a choice needs are installed.
+
+    Args:
+        choice: the override, as typed.
+        extra: extra of this project that installs the packages.
+        packages: names to import.
+
+    Returns:
+        One line with the remedy, or None when nothing is missing.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            return f"{choice}: needs pip install 'ostinato[{extra}]'"
+    return None

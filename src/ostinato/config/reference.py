@@ -1,4 +1,4 @@
-"""Every key of a config with its default and documentation, as `--help` and the README show them."""
+"""Lists the keys of a config class, for `--help` and the README."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,34 +7,48 @@ from typing import Any
 
 
 def fields(config: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Lists every key of a config class as (dotted key, default as typed, documentation), depth first."""
+    """Lists every key of a config class, depth first.
+
+    Args:
+        config: the class.
+        prefix: text before each key, for example `training.`.
+
+    Yields:
+        (key with dots, default as typed on a command line, documentation).
+    """
     defaults = config.__dataclass_fields__  # type: ignore[attr-defined]
     for name, info in config.__pydantic_fields__.items():  # type: ignore[attr-defined]
-        nested = _nested(info.annotation)
         key = f"{prefix}{name}"
+        nested = _nested_class(info.annotation)
         if nested is not None:
             yield from fields(nested, f"{key}.")
-        else:
-            default = defaults[name]
-            made = default.default_factory is not dataclasses.MISSING
-            yield (
-                key,
-                _as_typed(default.default_factory() if made else default.default),
-                " ".join((info.description or "").split()),
-            )
+            continue
+        default = _as_typed(_default(defaults[name]))
+        documentation = " ".join((info.description or "").split())
+        yield key, default, documentation
 
 
-def _nested(annotation: Any) -> type | None:
-    candidates = (annotation, *getattr(annotation, "__args__", ()))
-    return next(
-        (c for c in candidates if dataclasses.is_dataclass(c) and isinstance(c, type)),
-        None,
-    )
+def _nested_class(annotation: Any) -> type | None:
+    """The config class that an annotation names, also as `Class | None`."""
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
+            return candidate
+    return None
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def _as_typed(default: Any) -> str:
     if isinstance(default, Enum):
         return str(default.value)
-    if isinstance(default, bool) or default is None:
-        return {None: "null", True: "true", False: "false"}[default]
-    return str(list(default)) if isinstance(default, tuple) else str(default)
+    if default is None:
+        return "null"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return str(list(default))
+    return str(default)

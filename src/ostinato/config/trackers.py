@@ -1,4 +1,4 @@
-"""The `tracker` group: one definition per tracker."""
+"""The `tracker` group, with one class per tracker."""
 
 from enum import Enum
 from importlib.util import find_spec
@@ -33,9 +33,11 @@ class MlflowConfig:
     """MLflow, in a database in the run folder or on a server."""
 
     uri: str | None = None
-    """Tracking server; null: `mlflow.db` and `mlartifacts` in the run folder, in a sweep in the sweep's folder."""
+    """Tracking server; null uses `mlflow.db` and `mlartifacts` in the run folder, or in
+    the folder of the sweep.
+    """
     experiment: str = "ostinato"
-    """Experiment that the run belongs to."""
+    """Experiment of the run."""
     artefacts: bool = True
     """Copy the trained model and the report as well."""
 
@@ -45,13 +47,17 @@ class WandbConfig:
     """Weights & Biases."""
 
     mode: WandbMode = WandbMode.offline
-    """offline writes into the run folder, for `wandb sync`; online sends as well and needs WANDB_API_KEY."""
+    """offline writes to the run folder, for `wandb sync`; online also sends the data
+    and needs WANDB_API_KEY.
+    """
     project: str = "ostinato"
-    """Project that the run belongs to."""
+    """Project of the run."""
     entity: str | None = None
     """Team or user; null takes your default."""
     artefacts: bool = True
-    """Send the trained model and the report as well; offline they are named, and sent by `wandb sync`."""
+    """Send the trained model and the report as well; offline mode records them, and
+    `wandb sync` sends them.
+    """
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -61,7 +67,10 @@ class DvcliveConfig:
 
 @dataclass(config=STRICT, kw_only=True)
 class TrackerConfig:
-    """Who is told what happens. `tracker=[tensorboard,jsonl]` picks; a tracker never changes a result."""
+    """The trackers, chosen by `tracker=[tensorboard,jsonl]`.
+
+    A tracker never changes a result.
+    """
 
     tensorboard: TensorboardConfig | None = None
     """TensorBoard event files; null: none."""
@@ -74,14 +83,20 @@ class TrackerConfig:
     dvclive: DvcliveConfig | None = None
     """DVCLive; null: none."""
     timeout: Count = 60
-    """Seconds that a tracker may take for one call, ten times as many for an upload; then it is left out."""
+    """Seconds that a tracker may take for one call, and ten times as many for an
+    upload; then it is disabled.
+    """
 
 
 def missing_packages(cfg: TrackerConfig) -> list[str]:
-    """The chosen trackers whose package is not installed, one line each with the remedy."""
-    chosen = {"mlflow": cfg.mlflow, "wandb": cfg.wandb, "dvclive": cfg.dvclive}
-    return [
-        f"tracker={name}: needs pip install 'ostinato[{name}]'"
-        for name, options in chosen.items()
-        if options is not None and find_spec(name) is None
-    ]
+    """Checks that the packages of the chosen trackers are installed.
+
+    Returns:
+        One line with the remedy for each package that is missing.
+    """
+    trackers = {"mlflow": cfg.mlflow, "wandb": cfg.wandb, "dvclive": cfg.dvclive}
+    problems = []
+    for name, options in trackers.items():
+        if options is not None and find_spec(name) is None:
+            problems.append(f"tracker={name}: needs pip install 'ostinato[{name}]'")
+    return problems

@@ -23,16 +23,21 @@ from ostinato.config.types import (
 
 @dataclass(config=STRICT, kw_only=True)
 class SeedsConfig:
-    """Seeds by purpose; null derives them from `training.seed`. Sweep one alone to see its share of the variance."""
+    """One seed per purpose; null derives it from `training.seed`.
+
+    Sweep over one of them alone to see its share of the variance.
+    """
 
     head: Seed | None = None
-    """Initial weights of the classification head (and of everything, when pretrained=false)."""
+    """Initial weights of the classification head (and of all layers, when
+    pretrained=false).
+    """
     order: Seed | None = None
     """Order of the training rows."""
     dropout: Seed | None = None
     """Dropout masks."""
     split: Seed | None = None
-    """Which rows are cut from train as validation split."""
+    """Which rows of train become the validation split."""
     subsample: Seed | None = None
     """Which rows `data.limit_*` keeps."""
 
@@ -42,73 +47,97 @@ class EarlyStoppingConfig:
     """Stop when the monitored validation metric no longer improves."""
 
     patience: Count | None = None
-    """Evaluations without improvement after which training stops; null never stops early."""
+    """Number of evaluations without improvement after which training stops; null never
+    stops early.
+    """
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """Smallest change that counts as an improvement."""
 
 
 @dataclass(config=STRICT, kw_only=True)
 class TrainingConfig:
-    """The optimisation."""
+    """The optimization."""
 
     lr: Annotated[float, Field(gt=0)] = 5e-5
     """Peak learning rate."""
     batch_size: Count = 32
-    """Rows per optimizer step and process, over all micro-batches."""
+    """Rows per optimizer step and process, including all micro-batches."""
     eval_batch_size: Count = 64
     """Rows per batch in evaluation and prediction."""
     epochs: Annotated[float, Field(gt=0)] = 2
-    """Passes over the training split; fractions are allowed."""
+    """Number of epochs; fractions are allowed."""
     seed: Seed = 42
-    """Seed of everything random; takes the value of `seed`."""
+    """Seed of all random operations; takes the value of `seed`."""
     seeds: SeedsConfig = dataclasses.field(default_factory=SeedsConfig)
-    """One seed per purpose, to vary one alone."""
+    """One seed per purpose."""
     warmup_ratio: Rate = 0.1
-    """Share of all steps over which the learning rate rises from zero."""
+    """Fraction of all steps in which the learning rate increases from zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """Decoupled weight decay of AdamW; biases and norms are left out."""
+    """Decoupled weight decay of AdamW; not applied to biases and norms."""
     betas: tuple[Rate, Rate] = (0.9, 0.999)
-    """AdamW's decay rates of the first and second moment."""
+    """AdamW's decay rates for the first and second moment."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """AdamW's epsilon."""
     head_lr: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate of what lies above the encoder (pooler and classifier); null takes `training.lr`."""
+    """Peak learning rate of the layers above the encoder (pooler and classifier); null
+    takes `training.lr`.
+    """
     layer_lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Learning rate of each encoder layer as a multiple of the layer above it; 1 for one rate everywhere."""
+    """Ratio of the learning rate of each encoder layer to that of the layer above it; 1
+    gives all the same rate.
+    """
     schedule: Schedule = Schedule.linear
     """Learning rate after the warmup: linear, cosine or constant."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
-    """Gradients are scaled down to this L2 norm; null never clips."""
+    """Gradients are clipped to this L2 norm; null never clips."""
     accumulate: Count = 1
-    """Micro-batches into which one step's batch is cut, for models that do not fit."""
+    """Number of micro-batches per optimizer step, for models that do not fit in memory.
+    """
     label_smoothing: Rate = 0.0
-    """Probability mass spread over the other classes (single_label)."""
+    """Probability mass that is distributed over the other classes (single_label)."""
     class_weights: ClassWeights = ClassWeights.none
-    """none, or balanced: classes weigh inversely to their frequency (single_label)."""
+    """none, or balanced: weights inversely proportional to class frequency
+    (single_label).
+    """
     precision: Precision = Precision.auto
-    """auto, fp32, bf16 or fp16; auto takes bf16 where the hardware multiplies it faster than fp32."""
+    """auto, fp32, bf16 or fp16; auto takes bf16 if the hardware multiplies it faster
+    than fp32.
+    """
     device: Device = Device.auto
     """auto, cpu, cuda or mps."""
     determinism: Determinism = Determinism.strict
-    """strict stops at an operation that cannot be deterministic and names it, warn only says it, off allows it."""
+    """strict stops at a nondeterministic operation and names it; warn logs a warning;
+    off allows it.
+    """
     threads: Workers | None = None
-    """CPU threads; null takes torch's choice. Results on a CPU are bound to this number."""
+    """Number of CPU threads; null takes torch's default. Results on a CPU depend on
+    this number.
+    """
     batching: Batching = Batching.packed
-    """packed joins texts without padding (where a model cannot: bucketed), bucketed pads like lengths, random any."""
+    """packed joins texts without padding (or falls back to bucketed); bucketed pads
+    texts of similar length; random any.
+    """
     compile: bool = False
-    """Compile the model, with CUDA graphs on a GPU; does not pay on a CPU (docs/performance.md)."""
+    """Compile the model, with CUDA graphs on a GPU; not worthwhile on a CPU
+    (docs/performance.md).
+    """
     tokens_per_batch: Count | None = None
-    """At most this many real tokens per optimizer step instead of `batch_size` rows; at least `model.max_length`."""
+    """Maximum number of non-padding tokens per optimizer step, instead of `batch_size`;
+    at least `model.max_length`.
+    """
     log_every: Count = 10
     """Optimizer steps between two logged training metrics."""
     eval_every: Count | None = None
-    """Optimizer steps between two evaluations; null evaluates at the end of each epoch."""
+    """Optimizer steps between two evaluations; null evaluates at the end of each epoch.
+    """
     checkpoint_every: Count | None = None
-    """Optimizer steps between two checkpoints; null saves with each evaluation."""
+    """Optimizer steps between two checkpoints; null saves one at each evaluation."""
     keep_checkpoints: Count = 1
-    """How many of the newest checkpoints stay on disk."""
+    """How many of the newest checkpoints to keep on disk."""
     monitor: str | None = None
-    """Validation metric that chooses `best/`, e.g. macro_f1; null: accuracy, micro_f1 or mse, by task."""
+    """Validation metric that selects `best/`, e.g. macro_f1; null takes accuracy,
+    micro_f1 or mse, by task.
+    """
     early_stopping: EarlyStoppingConfig = dataclasses.field(
         default_factory=EarlyStoppingConfig
     )

@@ -1,11 +1,11 @@
-"""What config fields are made of: ranges, and the choices that a key offers."""
+"""The types of config fields: ranges of numbers, and enums."""
 
 from enum import Enum
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-MISSING = "???"  # OmegaConf's mark for a value that the user must give
+MISSING = "???"  # OmegaConf's marker for a value that the user must give
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -16,7 +16,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Schedule(str, Enum):
-    """How the learning rate goes on after the warmup."""
+    """How the learning rate changes after the warmup."""
 
     linear = "linear"
     cosine = "cosine"
@@ -24,7 +24,7 @@ class Schedule(str, Enum):
 
 
 class Precision(str, Enum):
-    """The number format of the matrix products; weights and optimizer stay fp32."""
+    """The number format of matrix products. Weights and optimizer state are fp32."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -42,7 +42,7 @@ class Device(str, Enum):
 
 
 class Determinism(str, Enum):
-    """What happens when an operation has no deterministic implementation."""
+    """What to do at an operation without a deterministic implementation."""
 
     strict = "strict"
     warn = "warn"
@@ -50,7 +50,7 @@ class Determinism(str, Enum):
 
 
 class Batching(str, Enum):
-    """How rows are put together into batches."""
+    """How rows are grouped into batches."""
 
     packed = "packed"
     bucketed = "bucketed"
@@ -58,14 +58,14 @@ class Batching(str, Enum):
 
 
 class ClassWeights(str, Enum):
-    """How classes weigh in the loss."""
+    """How the loss weights the classes."""
 
     none = "none"
     balanced = "balanced"
 
 
 class Task(str, Enum):
-    """What a label is."""
+    """The kind of label."""
 
     single_label = "single_label"
     multi_label = "multi_label"
@@ -80,11 +80,11 @@ METRICS = {
     Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
     Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
 }
-"""Names of the metrics of each task; `ostinato.scoring.metrics.score` explains them."""
+"""Names of the metrics of each task; see `ostinato.scoring.metrics.score`."""
 
 
 class Source(str, Enum):
-    """Where the rows come from."""
+    """The source of the rows."""
 
     asset = "asset"
     files = "files"
@@ -93,7 +93,7 @@ class Source(str, Enum):
 
 
 class Head(str, Enum):
-    """What becomes of the head of a checkpoint that has one."""
+    """What to do with the head of a checkpoint that has one."""
 
     auto = "auto"
     new = "new"
@@ -101,7 +101,7 @@ class Head(str, Enum):
 
 
 class BenchmarkMode(str, Enum):
-    """What is measured."""
+    """What the benchmark measures."""
 
     training = "training"
     prepare = "prepare"
@@ -113,7 +113,7 @@ class BenchmarkMode(str, Enum):
 
 
 class Backend(str, Enum):
-    """What computes predictions."""
+    """The library that computes predictions."""
 
     torch = "torch"
     onnx = "onnx"
@@ -121,14 +121,14 @@ class Backend(str, Enum):
 
 
 class ExportFormat(str, Enum):
-    """What a model is written as, or where it goes."""
+    """Where to export a model: to ONNX files or to the Hub."""
 
     onnx = "onnx"
     hub = "hub"
 
 
 class OnLeak(str, Enum):
-    """What happens with training rows whose text also stands in validation or test."""
+    """What to do with training rows whose text is also in validation or test."""
 
     warn = "warn"
     drop = "drop"

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ostinato.redaction import plot_label
 from ostinato.scoring.metrics import Floats
 from ostinato.trackers.history import Point
 
@@ -74,7 +75,7 @@ def curves(
                 marker=marker,
                 markersize=3.5,
                 linewidth=1.5,
-                label=_plain(name),
+                label=plot_label(name),
             )
         if best_step is not None:
             axes.axvline(
@@ -165,7 +166,7 @@ def residuals(title: str, errors: Floats) -> str:
 def _canvas(title: str, label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.2, 2.7), facecolor="none")
     axes = figure.subplots(gridspec_kw=_MARGINS)
-    axes.set(title=_plain(title), xlabel=label)
+    axes.set(title=plot_label(title), xlabel=label)
     axes.grid(alpha=0.7)
     return figure, axes
 
@@ -189,7 +190,3 @@ def _svg(figure: Figure, title: str) -> str:
     for stand_in, variable in _VARIABLES.items():
         text = text.replace(stand_in, variable)
     return text.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
-
-
-def _plain(name: str) -> str:
-    return name.replace("$", r"\$")  # else matplotlib reads a formula

@@ -9,6 +9,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ostinato.redaction import plot_label
+
 _MAX_CURVES = 10
 _MAX_NUMBERS = 20  # above this many classes, numbers in cells are not readable
 MAX_CLASSES = 200
@@ -32,7 +34,7 @@ def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Figu
     # The square root shows a share of 1 %: confusions are the point, and the diagonal is dark anyway.
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
     font = 9 if numbered else max(4, min(8, 500 / size))
-    ticks = [_plain(name) for name in names]
+    ticks = [plot_label(name) for name in names]
     axes.set_xticks(range(size), ticks, rotation=0 if size <= 5 else 90, fontsize=font)
     axes.set_yticks(range(size), ticks, fontsize=font)
     axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
@@ -90,7 +92,7 @@ def pr_curves(
         # Recall falls along the curve: read it backwards, and take the precision where each recall is first reached.
         heights.append(precision[::-1][np.searchsorted(recall[::-1], grid)])
         if number in shown:
-            label = f"{areas[-1]:.3f}  {_plain(names[number])}"
+            label = f"{areas[-1]:.3f}  {plot_label(names[number])}"
             axes.step(recall, precision, where="post", color=shown[number], label=label)
     if areas:
         label = f"{np.mean(areas):.3f}  mean of {len(areas)}"
@@ -131,7 +133,3 @@ def most_frequent(truth: NDArray[np.int64]) -> list[int]:
         for n in np.argsort(-counts, kind="stable")[:_MAX_CURVES]
         if counts[n] > 0
     ]
-
-
-def _plain(name: str) -> str:
-    return name.replace("$", r"\$")  # else matplotlib reads a formula
