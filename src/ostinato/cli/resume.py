@@ -76,7 +76,7 @@ def _keep_record(argv: list[str]) -> list[str]:
     if typed is None or _NO_HYDRA_RECORD in argv:
         return argv
     run = RunDir(Path(str(value_of(typed))))
-    has_record = run.began and (run.path / ".hydra").is_dir()
+    has_record = run.began and run.hydra_record.exists
     if not has_record:
         return argv
     place = argv.index(typed) + 1
