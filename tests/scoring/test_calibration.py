@@ -18,11 +18,11 @@ from ostinato.record.digests import digest_file
 from ostinato.run_dir import read_json
 from ostinato.scoring.calibration import (
     calibrate,
-    fit_temperature,
     load_calibration,
-    tune_thresholds,
 )
 from ostinato.scoring.metrics import probabilities, row_losses
+from ostinato.scoring.temperature import fit_temperature
+from ostinato.scoring.thresholds import tune_thresholds
 
 SINGLE, MULTI = Task.single_label, Task.multi_label
 TEXTS = [

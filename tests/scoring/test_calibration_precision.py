@@ -8,8 +8,8 @@ from ostinato import TextClassifier
 from ostinato.config import Precision
 from ostinato.data.splits import load_data
 from ostinato.run_dir import read_json
-from ostinato.scoring.calibration import tune_thresholds
 from ostinato.scoring.metrics import probabilities, row_losses
+from ostinato.scoring.thresholds import tune_thresholds
 from ostinato.seeding import Seeds
 
 

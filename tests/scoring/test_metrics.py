@@ -13,15 +13,14 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as sk
 from torch.nn import functional
 
-from ostinato.config import Task
+from ostinato.config import METRICS, Task
+from ostinato.scoring.calibration_error import expected_calibration_error
 from ostinato.scoring.metrics import (
-    METRICS,
     default_monitor,
-    expected_calibration_error,
     is_better,
     probabilities,
-    score,
 )
+from ostinato.scoring.scores import score
 
 # Each example calls a dozen library functions of milliseconds each.
 few = settings(max_examples=25)

@@ -14,7 +14,8 @@ from ostinato.cli.mistakes import find_problems
 from ostinato.config import METRICS, Task
 from ostinato.errors import ConfigError
 from ostinato.run_dir import read_json
-from ostinato.scoring.metrics import score, undefined
+from ostinato.scoring.metrics import undefined
+from ostinato.scoring.scores import score
 
 
 def test_an_unknown_monitor_is_reported_with_the_other_mistakes():

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.config import Task
-from ostinato.scoring.calibration import MIN_ERRORS, fit_temperature, tune_thresholds
 from ostinato.scoring.metrics import probabilities, row_losses
+from ostinato.scoring.temperature import MIN_ERRORS, fit_temperature
+from ostinato.scoring.thresholds import tune_thresholds
 
 SINGLE, MULTI = Task.single_label, Task.multi_label
 TASKS = st.sampled_from([SINGLE, MULTI])

@@ -1,137 +1,170 @@
-"""Pictures of a model's figures, as matplotlib figures without global state. Computes curves, no figures of its own."""
+"""Plots of a model's metrics, as matplotlib figures without global state."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib import color_sequences
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-_MAX_CURVES = 10
-_MAX_NUMBERS = 20  # above this many classes, numbers in cells are not readable
 MAX_CLASSES = 200
-"""Above this many classes a confusion matrix is not drawn: its cells are smaller than a pixel."""
-_COLOURS = color_sequences["petroff10"]  # ten that stay apart for the colour-blind
+"""A confusion matrix of more classes is not drawn: its cells are below one pixel."""
+
+_MAX_CURVES = 10
+_MAX_NUMBERS = 20  # Numbers in the cells of more classes are not readable.
+_COLOURS = color_sequences["petroff10"]  # ten colours, distinct for colour-blind people
 
 
 def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Figure:
-    """Draws a confusion matrix: colour is the share of the true class, numbers are rows.
+    """Draws a confusion matrix.
+
+    The colour is the share of the true class, and the numbers are rows.
 
     Args:
-        confusion: rows of each true (down) and predicted (across) class, [num_labels, num_labels].
-        names: class names by number.
+        confusion: number of rows by true (down) and predicted (across) class, [C, C].
+        names: names of the C classes.
     """
     size = len(names)
     numbered = size <= _MAX_NUMBERS
     side = 3.5 + 0.45 * size if numbered else min(18.0, 4 + 0.17 * size)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.add_subplot()
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    # The square root shows a share of 1 %: confusions are the point, and the diagonal is dark anyway.
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
-    font = 9 if numbered else max(4, min(8, 500 / size))
-    ticks = [_plain(name) for name in names]
-    axes.set_xticks(range(size), ticks, rotation=0 if size <= 5 else 90, fontsize=font)
-    axes.set_yticks(range(size), ticks, fontsize=font)
-    axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
-    axes.grid(
-        which="minor", color="0.85", linewidth=0.5
-    )  # leads the eye from a cell to its names
-    axes.tick_params(which="minor", length=0)
+    row_sums = confusion.sum(axis=1, keepdims=True)
+    shares = confusion / np.maximum(row_sums, 1)
+    # The square root makes a share of 1 % visible.
+    norm = PowerNorm(0.5, vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap="Blues", norm=norm)
+    _name_classes(axes, names, 9 if numbered else max(4, min(8, 500 / size)))
     axes.set(xlabel="predicted", ylabel="true")
-    colours = figure.colorbar(
-        image, ax=axes, shrink=0.8, aspect=30, pad=0.02, label="share of the true class"
+    _add_colour_bar(figure, axes, image)
+    if numbered:
+        _write_numbers(axes, confusion, shares)
+    return figure
+
+
+def _name_classes(axes: Axes, names: Sequence[str], font_size: float) -> None:
+    """Writes class names beside the cells, and draws a grid between the cells."""
+    size = len(names)
+    ticks = [escape_dollars(name) for name in names]
+    rotation = 0 if size <= 5 else 90
+    axes.set_xticks(range(size), ticks, rotation=rotation, fontsize=font_size)
+    axes.set_yticks(range(size), ticks, fontsize=font_size)
+    borders = np.arange(size - 1) + 0.5
+    axes.set_xticks(borders, minor=True)
+    axes.set_yticks(borders, minor=True)
+    axes.grid(which="minor", color="0.85", linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+
+
+def _add_colour_bar(figure: Figure, axes: Axes, image: AxesImage) -> None:
+    bar = figure.colorbar(
+        image,
+        ax=axes,
+        shrink=0.8,
+        aspect=30,
+        pad=0.02,
+        label="share of the true class",
     )
-    colours.set_ticks(
+    bar.set_ticks(
         [0, 0.01, 0.05, 0.2, 0.5, 1],
         labels=["0", "1 %", "5 %", "20 %", "50 %", "100 %"],
     )
-    if numbered:
-        for true, predicted in zip(*np.nonzero(confusion), strict=True):
-            ink = "white" if shares[true, predicted] > 0.3 else "black"
-            axes.text(
-                predicted,
-                true,
-                str(confusion[true, predicted]),
-                ha="center",
-                va="center",
-                color=ink,
-                fontsize=8,
-            )
-    return figure
+
+
+def _write_numbers(
+    axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.float64]
+) -> None:
+    for true, predicted in zip(*np.nonzero(confusion), strict=True):
+        is_dark = shares[true, predicted] > 0.3
+        axes.text(
+            predicted,
+            true,
+            str(confusion[true, predicted]),
+            ha="center",
+            va="center",
+            color="white" if is_dark else "black",
+            fontsize=8,
+        )
 
 
 def pr_curves(
     scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
 ) -> Figure:
-    """Draws precision over recall, each class against the rest (the most frequent, if many), and the mean of all.
+    """Draws the precision-recall curve of each class against the rest.
+
+    Of many classes, only the most frequent ones are drawn. A dashed curve is the mean
+    over all classes that occur.
 
     Args:
         scores: probabilities, [num_rows, num_labels].
         labels: int64 [num_rows], or 0 and 1 [num_rows, num_labels].
-        names: class names by number.
+        names: names of the classes.
     """
     from sklearn.metrics import precision_recall_curve
 
     truth = indicator(labels, len(names))
-    shown = dict(zip(most_frequent(truth), _COLOURS, strict=False))
+    colours = dict(zip(most_frequent(truth), _COLOURS, strict=False))
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
-    grid = np.linspace(0, 1, 1001)
-    areas, heights = [], []
-    for number in (n for n in range(len(names)) if truth[:, n].any()):
+    recall_grid = np.linspace(0, 1, 1001)
+    areas = []
+    curves = []
+    for number, name in enumerate(names):
+        if not truth[:, number].any():
+            continue
         precision, recall, _ = precision_recall_curve(
             truth[:, number], scores[:, number]
         )
-        areas.append(-np.sum(np.diff(recall) * precision[:-1]))  # average precision
-        # Recall falls along the curve: read it backwards, and take the precision where each recall is first reached.
-        heights.append(precision[::-1][np.searchsorted(recall[::-1], grid)])
-        if number in shown:
-            label = f"{areas[-1]:.3f}  {_plain(names[number])}"
-            axes.step(recall, precision, where="post", color=shown[number], label=label)
+        average_precision = -np.sum(np.diff(recall) * precision[:-1])
+        areas.append(average_precision)
+        # Recall decreases along the curve, so the curve is reversed. The precision is
+        # taken where each recall of the grid is first reached.
+        positions = np.searchsorted(recall[::-1], recall_grid)
+        curves.append(precision[::-1][positions])
+        if number in colours:
+            label = f"{average_precision:.3f}  {escape_dollars(name)}"
+            colour = colours[number]
+            axes.step(recall, precision, where="post", color=colour, label=label)
     if areas:
         label = f"{np.mean(areas):.3f}  mean of {len(areas)}"
-        axes.plot(
-            grid,
-            np.mean(heights, axis=0),
-            color="black",
-            linewidth=2,
-            linestyle="--",
-            label=label,
-        )
-        which = (
-            "class"
-            if len(shown) == len(areas)
-            else f"{len(shown)} most frequent classes"
-        )
-        figure.legend(
-            title=f"average precision, {which}",
-            fontsize=8,
-            loc="outside right upper",
-            alignment="left",
-        )
+        mean_curve = np.mean(curves, axis=0)
+        axes.plot(recall_grid, mean_curve, "k--", linewidth=2, label=label)
+        _add_legend(figure, len(colours), len(areas))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.01))
     axes.grid(alpha=0.3)
     return figure
 
 
+def _add_legend(figure: Figure, num_drawn: int, num_classes: int) -> None:
+    which = "class"
+    if num_drawn < num_classes:
+        which = f"{num_drawn} most frequent classes"
+    figure.legend(
+        title=f"average precision, {which}",
+        fontsize=8,
+        loc="outside right upper",
+        alignment="left",
+    )
+
+
 def indicator(labels: NDArray[Any], num_labels: int) -> NDArray[np.int64]:
-    """Labels as 0 and 1, [num_rows, num_labels]."""
-    return (np.eye(num_labels)[labels] if labels.ndim == 1 else labels).astype(np.int64)
+    """Returns labels as 0 and 1, [num_rows, num_labels]."""
+    if labels.ndim == 1:
+        labels = np.eye(num_labels)[labels]
+    return labels.astype(np.int64)
 
 
 def most_frequent(truth: NDArray[np.int64]) -> list[int]:
-    """Numbers of the classes to draw: those that occur, the most frequent first."""
+    """Returns the numbers of the classes to draw: the most frequent ones that occur."""
     counts = truth.sum(axis=0)
-    return [
-        int(n)
-        for n in np.argsort(-counts, kind="stable")[:_MAX_CURVES]
-        if counts[n] > 0
-    ]
+    order = np.argsort(-counts, kind="stable")[:_MAX_CURVES]
+    return [int(number) for number in order if counts[number] > 0]
 
 
-def _plain(name: str) -> str:
-    return name.replace("$", r"\$")  # else matplotlib reads a formula
+def escape_dollars(text: str) -> str:
+    """Escapes dollar signs, because matplotlib reads a formula between them."""
+    return text.replace("$", r"\$")
