@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ostinato.scoring.arrays import Floats
 from ostinato.scoring.calibration_error import NUM_BINS, confidence_bins
-from ostinato.scoring.metrics import Floats
 from ostinato.trackers.history import Point
 
 _MAX_POINTS = 2000  # of a scatter plot

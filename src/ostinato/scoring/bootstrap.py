@@ -7,14 +7,13 @@ resampling has its own fixed seed, so the result is the same on every call.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from ostinato.config import Task
-from ostinato.scoring.metrics import Floats
+from ostinato.scoring.arrays import Floats, Labels, Logits
 from ostinato.scoring.row_means import (
     multi_label_metrics,
     multi_label_rows,
@@ -25,6 +24,7 @@ from ostinato.scoring.row_means import (
 )
 from ostinato.seeding import derive_seed
 
+_QUANTILES = (0.025, 0.975)
 _MAX_SAMPLES = 1000
 _MIN_SAMPLES = 200
 # Total number of resampled rows. It limits the samples for more than 20,000 rows.
@@ -44,8 +44,8 @@ class Estimate:
 
 def estimate(
     task: Task,
-    logits: NDArray[np.float32],
-    labels: NDArray[Any],
+    logits: Logits,
+    labels: Labels,
     thresholds: ArrayLike = 0.5,
 ) -> dict[str, Estimate]:
     """Computes the metrics of a split and their intervals.
@@ -79,17 +79,20 @@ def estimate(
     resampled_means = np.concatenate(list(_resampled_means(rows)))
     resampled_metrics = compute_metrics(resampled_means)
     estimates = {}
-    for name, value in metrics.items():
-        if np.isfinite(value[0]):
-            low, high = np.nanquantile(resampled_metrics[name], [0.025, 0.975])
-            estimates[name] = Estimate(float(value[0]), float(low), float(high))
+    for name, values in metrics.items():
+        value = float(values[0])
+        if not np.isfinite(value):
+            continue
+        low, high = np.nanquantile(resampled_metrics[name], _QUANTILES)
+        estimates[name] = Estimate(value, float(low), float(high))
     return estimates
 
 
 def _resampled_means(rows: sparse.csr_array) -> Iterator[Floats]:
     """Yields means [samples, k] of n rows resampled from rows [n, k]."""
     n = rows.shape[0]
-    generator = np.random.Generator(np.random.PCG64(derive_seed(0, "bootstrap")))
+    seed = derive_seed(0, "bootstrap")
+    generator = np.random.Generator(np.random.PCG64(seed))
     remaining = max(_MIN_SAMPLES, min(_MAX_SAMPLES, _DRAWS // n))
     chunk = max(1, _CHUNK // n)
     equal = np.full(n, 1 / n)
@@ -97,5 +100,6 @@ def _resampled_means(rows: sparse.csr_array) -> Iterator[Floats]:
         size = min(chunk, remaining)
         counts = generator.multinomial(n, equal, size=size)
         sums = rows.T @ counts.T
-        yield np.asarray(sums, dtype=np.float64).T / n
+        dense_sums = np.asarray(sums, dtype=np.float64)
+        yield dense_sums.T / n
         remaining -= chunk

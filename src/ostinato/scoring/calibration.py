@@ -18,6 +18,7 @@ from ostinato.config import Task
 from ostinato.errors import ConfigError
 from ostinato.record.digests import digest_file
 from ostinato.run_dir import RunDir
+from ostinato.scoring.arrays import Labels, Logits
 from ostinato.scoring.calibration_error import calibration_error
 from ostinato.scoring.metrics import mean_loss, probabilities
 from ostinato.scoring.temperature import fit_temperature
@@ -53,13 +54,13 @@ class Calibration:
     ece: tuple[float, float] | None = None
     weights: str | None = None
 
-    def scaled(self, logits: NDArray[np.float32]) -> NDArray[Any]:
+    def scaled(self, logits: Logits) -> NDArray[Any]:
         """Divides logits [n, C] by the temperature, in float64."""
         return logits.astype(np.float64) / self.temperature
 
 
 def calibrate(
-    task: Task, logits: NDArray[np.float32], labels: NDArray[Any], names: Sequence[str]
+    task: Task, logits: Logits, labels: Labels, names: Sequence[str]
 ) -> Calibration:
     """Fits the temperature and the thresholds.
 
@@ -74,19 +75,24 @@ def calibrate(
     assert task is not Task.regression
     temperature = fit_temperature(task, logits, labels)
     scaled: NDArray[Any] = logits.astype(np.float64) / temperature
+    loss_before = mean_loss(task, logits, labels)
+    loss_after = mean_loss(task, scaled, labels)
     thresholds = None
     ece = None
     if task is Task.single_label:
-        ece = (calibration_error(logits, labels), calibration_error(scaled, labels))
+        ece_before = calibration_error(logits, labels)
+        ece_after = calibration_error(scaled, labels)
+        ece = (ece_before, ece_after)
     else:
-        thresholds = tune_thresholds(probabilities(task, scaled), labels)
+        values = probabilities(task, scaled)
+        thresholds = tune_thresholds(values, labels)
     return Calibration(
         task=task,
         labels=tuple(names),
         temperature=temperature,
         thresholds=thresholds,
         num_rows=len(labels),
-        loss=(mean_loss(task, logits, labels), mean_loss(task, scaled, labels)),
+        loss=(loss_before, loss_after),
         ece=ece,
     )
 
@@ -147,9 +153,13 @@ def _read(path: Path, task: Task) -> Calibration:
 
 def _fits(calibration: Calibration, task: Task, labels: Sequence[str]) -> bool:
     """Returns whether a calibration is for this task and these labels."""
-    if calibration.task is not task or calibration.labels != tuple(labels):
+    if calibration.task is not task:
         return False
-    if task is Task.multi_label:
-        thresholds = calibration.thresholds
-        return thresholds is not None and len(thresholds) == len(labels)
-    return calibration.thresholds is None
+    if calibration.labels != tuple(labels):
+        return False
+    thresholds = calibration.thresholds
+    if task is Task.single_label:
+        return thresholds is None
+    if thresholds is None:
+        return False
+    return len(thresholds) == len(labels)

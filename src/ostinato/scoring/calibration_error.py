@@ -1,18 +1,16 @@
 """Expected calibration error: how far confidence is from accuracy."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ostinato.config import Task
-from ostinato.scoring.metrics import Floats, probabilities
+from ostinato.scoring.arrays import Booleans, Floats, Integers, Labels, Logits
+from ostinato.scoring.metrics import probabilities
 
 NUM_BINS = 15
 """Number of equal-width bins of confidence."""
 
 
-def confidence_bins(confidence: Floats, num_bins: int = NUM_BINS) -> NDArray[np.int64]:
+def confidence_bins(confidence: Floats, num_bins: int = NUM_BINS) -> Integers:
     """Returns the bin of each confidence, from 0 to `num_bins` - 1.
 
     Bin m holds the confidences in (m / num_bins, (m + 1) / num_bins].
@@ -27,7 +25,7 @@ def confidence_bins(confidence: Floats, num_bins: int = NUM_BINS) -> NDArray[np.
 
 
 def expected_calibration_error(
-    confidence: Floats, correct: NDArray[np.bool_], num_bins: int = NUM_BINS
+    confidence: Floats, correct: Booleans, num_bins: int = NUM_BINS
 ) -> float:
     """Computes the mean distance between confidence and accuracy over the bins.
 
@@ -40,11 +38,13 @@ def expected_calibration_error(
         num_bins: number of bins.
     """
     bins = confidence_bins(confidence, num_bins)
-    surplus = np.bincount(bins, weights=confidence - correct, minlength=num_bins)
-    return float(np.abs(surplus).sum() / len(confidence))
+    differences = confidence - correct
+    sums = np.bincount(bins, weights=differences, minlength=num_bins)
+    total = np.abs(sums).sum()
+    return float(total / len(confidence))
 
 
-def calibration_error(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+def calibration_error(logits: Logits, labels: Labels) -> float:
     """Computes the expected calibration error of single-label logits.
 
     Args:

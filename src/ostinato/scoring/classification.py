@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ostinato.scoring.metrics import Floats
+from ostinato.scoring.arrays import Booleans, Floats, Integers, Labels
 
 PerClass = dict[str, dict[str, float | int]]
 """Label name to the metrics of this label."""
 
 
 def f1(
-    labels: NDArray[Any],
+    labels: Labels,
     predicted: NDArray[Any],
     average: str,
     columns: Sequence[int] | None = None,
@@ -38,9 +38,7 @@ def f1(
     return float(value)
 
 
-def micro_and_macro_f1(
-    labels: NDArray[np.int64], predicted: NDArray[Any]
-) -> dict[str, float]:
+def micro_and_macro_f1(labels: Integers, predicted: NDArray[Any]) -> dict[str, float]:
     """Computes micro_f1 and macro_f1 over all labels.
 
     Args:
@@ -56,7 +54,7 @@ def micro_and_macro_f1(
     }
 
 
-def mcc(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+def mcc(labels: Integers, predicted: Integers) -> float:
     """Computes the Matthews correlation coefficient; 0 for a constant prediction.
 
     Args:
@@ -72,8 +70,8 @@ def mcc(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
 
 
 def per_class_metrics(
-    is_true: NDArray[np.bool_],
-    is_predicted: NDArray[np.bool_],
+    is_true: Booleans,
+    is_predicted: Booleans,
     scores: Floats,
     names: Sequence[str],
 ) -> PerClass:
@@ -105,7 +103,8 @@ def per_class_metrics(
             "support": support,
         }
         if 0 < support < len(is_true):
-            area = roc_auc_score(is_true[:, column], scores[:, column])
+            truth = is_true[:, column]
+            area = roc_auc_score(truth, scores[:, column])
             result[name]["auroc"] = float(area)
     return result
 
@@ -118,4 +117,5 @@ def _indicator(values: NDArray[Any]) -> NDArray[Any]:
     """
     if values.shape[1] > 1:
         return values
-    return np.pad(values, ((0, 0), (0, 1)))
+    one_more_column = ((0, 0), (0, 1))
+    return np.pad(values, one_more_column)

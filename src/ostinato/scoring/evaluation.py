@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.progress import Progress
 from transformers import PreTrainedModel
 
@@ -19,6 +18,7 @@ from ostinato.data.collate import Collator
 from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import TrainingDiverged
 from ostinato.model.device import Compute
+from ostinato.scoring.arrays import Integers, Logits
 from ostinato.scoring.scores import Scores, score
 
 
@@ -31,7 +31,7 @@ class Evaluated:
         scores: the metrics.
     """
 
-    logits: NDArray[np.float32]
+    logits: Logits
     scores: Scores
 
 
@@ -70,12 +70,12 @@ class Scorer:
         scores = score(self.task, logits, split.labels, self.labels)
         return Evaluated(logits, scores)
 
-    def _logits(
-        self, model: PreTrainedModel, split: TokenisedSplit
-    ) -> NDArray[np.float32]:
+    def _logits(self, model: PreTrainedModel, split: TokenisedSplit) -> Logits:
         num_rows = len(split.lengths)
-        logits = np.empty((num_rows, model.config.num_labels), dtype=np.float32)
-        progress = self.bar.add_task(f"scoring {split.name}", total=num_rows, status="")
+        num_labels = model.config.num_labels
+        logits = np.empty((num_rows, num_labels), dtype=np.float32)
+        title = f"scoring {split.name}"
+        progress = self.bar.add_task(title, total=num_rows, status="")
         collator = replace(self.collator, multiple=1)
         was_training = model.training
         model.eval()
@@ -85,9 +85,11 @@ class Scorer:
             self.compute.autocast(),
         ):
             for indices in plan_evaluation(split.lengths, self.batch_size):
-                batch = collator.batch(split, indices).to(self.compute.device)
+                batch = collator.batch(split, indices)
+                batch = batch.to(self.compute.device)
                 outputs = model(**batch.inputs)
-                logits[indices] = outputs.logits.float().cpu().numpy()
+                batch_logits = outputs.logits.float().cpu()
+                logits[indices] = batch_logits.numpy()
                 self.bar.advance(progress, len(indices))
         model.train(was_training)
         self.bar.remove_task(progress)
@@ -110,7 +112,7 @@ def describe(evaluated: Evaluated) -> dict[str, Any]:
     }
 
 
-def _sparse(confusion: NDArray[np.int64]) -> dict[str, list[int]]:
+def _sparse(confusion: Integers) -> dict[str, list[int]]:
     """Lists the nonzero cells of a confusion matrix: true, predicted, rows."""
     true, predicted = np.nonzero(confusion)
     counts = confusion[true, predicted]

@@ -3,13 +3,11 @@
 Everything is computed in float64 and over all rows at once.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, log_expit, logsumexp, softmax
 
 from ostinato.config import Task
+from ostinato.scoring.arrays import Floats, Labels, Logits
 
 MINIMISED = frozenset({"loss", "mse", "mae", "ece", "brier"})
 """Names of the metrics for which lower is better."""
@@ -20,8 +18,6 @@ _MONITOR = {
     Task.regression: "mse",
 }
 
-Floats = NDArray[np.float64]
-
 
 def default_monitor(task: Task) -> str:
     """Returns the metric that chooses the best weights if the user names none.
@@ -31,7 +27,7 @@ def default_monitor(task: Task) -> str:
     return _MONITOR[task]
 
 
-def undefined(task: Task, labels: NDArray[Any]) -> tuple[str, ...]:
+def undefined(task: Task, labels: Labels) -> tuple[str, ...]:
     """Returns the metrics that are undefined for these labels, with any predictions.
 
     Args:
@@ -50,11 +46,13 @@ def undefined(task: Task, labels: NDArray[Any]) -> tuple[str, ...]:
 
 def is_better(name: str, new: float, old: float, min_delta: float = 0.0) -> bool:
     """Returns whether a metric improved, and by at least `min_delta`."""
-    gain = old - new if name in MINIMISED else new - old
+    gain = new - old
+    if name in MINIMISED:
+        gain = old - new
     return gain > 0 and gain >= min_delta
 
 
-def probabilities(task: Task, logits: NDArray[np.float32]) -> Floats:
+def probabilities(task: Task, logits: Logits) -> Floats:
     """Converts logits to probabilities: softmax, or one sigmoid per label.
 
     For regression, the values stay as they are.
@@ -66,7 +64,8 @@ def probabilities(task: Task, logits: NDArray[np.float32]) -> Floats:
     Returns:
         Probabilities [n, C]; regression: values [n, 1].
     """
-    values: Floats = logits.astype(np.float64).reshape(len(logits), -1)
+    values: Floats = logits.astype(np.float64)
+    values = values.reshape(len(values), -1)
     if task is Task.single_label:
         values = softmax(values, axis=1)
     elif task is Task.multi_label:
@@ -74,7 +73,7 @@ def probabilities(task: Task, logits: NDArray[np.float32]) -> Floats:
     return values
 
 
-def row_losses(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats:
+def row_losses(task: Task, logits: Logits, labels: Labels) -> Floats:
     """Computes the negative log-likelihood of each row, in nats.
 
     Multi-label: the mean over the labels of the row. The losses are computed from
@@ -101,6 +100,7 @@ def row_losses(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats
     return losses
 
 
-def mean_loss(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> float:
+def mean_loss(task: Task, logits: Logits, labels: Labels) -> float:
     """Computes the mean of `row_losses`."""
-    return float(row_losses(task, logits, labels).mean())
+    losses = row_losses(task, logits, labels)
+    return float(losses.mean())

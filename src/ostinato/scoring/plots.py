@@ -1,7 +1,6 @@
 """Plots of a model's metrics, as matplotlib figures without global state."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import color_sequences
@@ -9,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from numpy.typing import NDArray
+
+from ostinato.scoring.arrays import Floats, Integers, Labels
 
 MAX_CLASSES = 200
 """A confusion matrix of more classes is not drawn: its cells are below one pixel."""
@@ -19,7 +19,7 @@ _MAX_NUMBERS = 20  # Numbers in the cells of more classes are not readable.
 _COLOURS = color_sequences["petroff10"]  # ten colours, distinct for colour-blind people
 
 
-def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Figure:
+def confusion_matrix(confusion: Integers, names: Sequence[str]) -> Figure:
     """Draws a confusion matrix.
 
     The colour is the share of the true class, and the numbers are rows.
@@ -30,15 +30,23 @@ def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> Figu
     """
     size = len(names)
     numbered = size <= _MAX_NUMBERS
-    side = 3.5 + 0.45 * size if numbered else min(18.0, 4 + 0.17 * size)
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    side: float
+    font_size: float
+    if numbered:
+        side = 3.5 + 0.45 * size
+        font_size = 9
+    else:
+        side = min(18.0, 4 + 0.17 * size)
+        font_size = max(4, min(8, 500 / size))
+    width = side + 0.8
+    figure = Figure(figsize=(width, side), layout="constrained")
     axes = figure.add_subplot()
     row_sums = confusion.sum(axis=1, keepdims=True)
     shares = confusion / np.maximum(row_sums, 1)
     # The square root makes a share of 1 % visible.
     norm = PowerNorm(0.5, vmin=0, vmax=1)
     image = axes.imshow(shares, cmap="Blues", norm=norm)
-    _name_classes(axes, names, 9 if numbered else max(4, min(8, 500 / size)))
+    _name_classes(axes, names, font_size)
     axes.set(xlabel="predicted", ylabel="true")
     _add_colour_bar(figure, axes, image)
     if numbered:
@@ -75,15 +83,14 @@ def _add_colour_bar(figure: Figure, axes: Axes, image: AxesImage) -> None:
     )
 
 
-def _write_numbers(
-    axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.float64]
-) -> None:
-    for true, predicted in zip(*np.nonzero(confusion), strict=True):
+def _write_numbers(axes: Axes, confusion: Integers, shares: Floats) -> None:
+    for true, predicted in np.argwhere(confusion):
         is_dark = shares[true, predicted] > 0.3
+        num_rows = confusion[true, predicted]
         axes.text(
             predicted,
             true,
-            str(confusion[true, predicted]),
+            str(num_rows),
             ha="center",
             va="center",
             color="white" if is_dark else "black",
@@ -91,9 +98,7 @@ def _write_numbers(
         )
 
 
-def pr_curves(
-    scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str]
-) -> Figure:
+def pr_curves(scores: Floats, labels: Labels, names: Sequence[str]) -> Figure:
     """Draws the precision-recall curve of each class against the rest.
 
     Of many classes, only the most frequent ones are drawn. A dashed curve is the mean
@@ -119,22 +124,26 @@ def pr_curves(
         precision, recall, _ = precision_recall_curve(
             truth[:, number], scores[:, number]
         )
-        average_precision = -np.sum(np.diff(recall) * precision[:-1])
+        recall_steps = np.diff(recall)
+        average_precision = -np.sum(recall_steps * precision[:-1])
         areas.append(average_precision)
         # Recall decreases along the curve, so the curve is reversed. The precision is
         # taken where each recall of the grid is first reached.
-        positions = np.searchsorted(recall[::-1], recall_grid)
+        rising_recall = recall[::-1]
+        positions = np.searchsorted(rising_recall, recall_grid)
         curves.append(precision[::-1][positions])
         if number in colours:
             label = f"{average_precision:.3f}  {escape_dollars(name)}"
             colour = colours[number]
             axes.step(recall, precision, where="post", color=colour, label=label)
     if areas:
-        label = f"{np.mean(areas):.3f}  mean of {len(areas)}"
+        mean_area = np.mean(areas)
+        label = f"{mean_area:.3f}  mean of {len(areas)}"
         mean_curve = np.mean(curves, axis=0)
         axes.plot(recall_grid, mean_curve, "k--", linewidth=2, label=label)
         _add_legend(figure, len(colours), len(areas))
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.01))
+    axes.set(xlabel="recall", ylabel="precision")
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
     axes.grid(alpha=0.3)
     return figure
 
@@ -151,18 +160,21 @@ def _add_legend(figure: Figure, num_drawn: int, num_classes: int) -> None:
     )
 
 
-def indicator(labels: NDArray[Any], num_labels: int) -> NDArray[np.int64]:
+def indicator(labels: Labels, num_labels: int) -> Integers:
     """Returns labels as 0 and 1, [num_rows, num_labels]."""
     if labels.ndim == 1:
         labels = np.eye(num_labels)[labels]
     return labels.astype(np.int64)
 
 
-def most_frequent(truth: NDArray[np.int64]) -> list[int]:
+def most_frequent(truth: Integers) -> list[int]:
     """Returns the numbers of the classes to draw: the most frequent ones that occur."""
     counts = truth.sum(axis=0)
-    order = np.argsort(-counts, kind="stable")[:_MAX_CURVES]
-    return [int(number) for number in order if counts[number] > 0]
+    order = np.argsort(-counts, kind="stable")
+    num_occurring = np.count_nonzero(counts)
+    num_drawn = min(num_occurring, _MAX_CURVES)
+    drawn: list[int] = order[:num_drawn].tolist()
+    return drawn
 
 
 def escape_dollars(text: str) -> str:

@@ -14,14 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ostinato.errors import ConfigError
+from ostinato.scoring.arrays import Labels, Logits
 from ostinato.storage.atomic import atomic_file
 
 _DIGEST = "sha256"
 
 
-def save_predictions(
-    path: Path, logits: NDArray[np.float32], labels: NDArray[Any]
-) -> None:
+def save_predictions(path: Path, logits: Logits, labels: Labels) -> None:
     """Saves logits and labels of a split in a safetensors file, atomically.
 
     Args:
@@ -37,7 +36,7 @@ def save_predictions(
         file.write(content)
 
 
-def load_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[Any]]:
+def load_predictions(path: Path) -> tuple[Logits, NDArray[Any]]:
     """Loads logits [num_rows, num_labels] and labels, see `save_predictions`.
 
     Raises:

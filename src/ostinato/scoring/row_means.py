@@ -4,20 +4,17 @@ Each row contributes one vector of numbers. The metrics of any sample of rows fo
 from the mean of its vectors, so the bootstrap only resamples means.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from ostinato.config import Task
+from ostinato.scoring.arrays import Floats, Integers, Labels, Logits
 from ostinato.scoring.calibration_error import NUM_BINS, confidence_bins
-from ostinato.scoring.metrics import Floats, probabilities, row_losses
+from ostinato.scoring.metrics import probabilities, row_losses
 
 
-def single_label_rows(
-    logits: NDArray[np.float32], labels: NDArray[np.int64]
-) -> sparse.csr_array:
+def single_label_rows(logits: Logits, labels: Integers) -> sparse.csr_array:
     """Computes what each row contributes to the single-label metrics.
 
     The columns are: loss, Brier score, confidence minus correctness in each of the
@@ -38,7 +35,8 @@ def single_label_rows(
     correct = predicted == labels
     losses = row_losses(Task.single_label, logits, labels)
     one_hot_labels = np.eye(num_classes)[labels]
-    briers = np.square(values - one_hot_labels).sum(axis=1)
+    distances = values - one_hot_labels
+    briers = _sum_of_squares(distances)
     bins = confidence_bins(confidence)
     ones = np.ones(len(labels))
     columns = [
@@ -51,9 +49,7 @@ def single_label_rows(
     return sparse.hstack(columns, format="csr")
 
 
-def _one_hot(
-    columns: NDArray[np.int64], num_columns: int, values: Floats
-) -> sparse.csr_array:
+def _one_hot(columns: Integers, num_columns: int, values: Floats) -> sparse.csr_array:
     """Returns [n, num_columns] with one value per row, in the given column."""
     n = len(columns)
     positions = (np.arange(n), columns)
@@ -64,27 +60,29 @@ def single_label_metrics(means: Floats) -> dict[str, Floats]:
     """Computes single-label metrics from means [samples, k] of `single_label_rows`."""
     class_start = 2 + NUM_BINS
     surplus = means[:, 2:class_start]
-    hits, true, predicted = np.split(means[:, class_start:], 3, axis=1)
+    class_means = means[:, class_start:]
+    hits, true, predicted = np.split(class_means, 3, axis=1)
     f1 = _ratio(2 * hits, true + predicted, np.nan)
     accuracy = hits.sum(axis=1)
-    predicted_spread = 1 - np.square(predicted).sum(axis=1)
-    true_spread = 1 - np.square(true).sum(axis=1)
-    spread = predicted_spread * true_spread
-    covariance = accuracy - (predicted * true).sum(axis=1)
+    predicted_spread = 1 - _sum_of_squares(predicted)
+    true_spread = 1 - _sum_of_squares(true)
+    spread = _root(predicted_spread * true_spread)
+    chance = (predicted * true).sum(axis=1)
+    covariance = accuracy - chance
     return {
         "loss": means[:, 0],
         "accuracy": accuracy,
         "macro_f1": np.nanmean(f1, axis=1),
         "micro_f1": accuracy,
         "weighted_f1": np.nansum(f1 * true, axis=1),
-        "mcc": _ratio(covariance, np.sqrt(np.maximum(spread, 0)), 0),
+        "mcc": _ratio(covariance, spread, 0),
         "ece": np.abs(surplus).sum(axis=1),
         "brier": means[:, 1],
     }
 
 
 def multi_label_rows(
-    logits: NDArray[np.float32], labels: NDArray[Any], thresholds: ArrayLike
+    logits: Logits, labels: Labels, thresholds: ArrayLike
 ) -> sparse.csr_array:
     """Computes what each row contributes to the multi-label metrics.
 
@@ -100,8 +98,10 @@ def multi_label_rows(
         Contributions [n, 2 + 3 C].
     """
     losses = row_losses(Task.multi_label, logits, labels)
-    predicted = probabilities(Task.multi_label, logits) > np.asarray(thresholds)
-    all_correct = (predicted == labels.astype(bool)).all(axis=1)
+    values = probabilities(Task.multi_label, logits)
+    predicted = values > np.asarray(thresholds)
+    correct = predicted == labels.astype(bool)
+    all_correct = correct.all(axis=1)
     hits = predicted * labels
     columns = np.column_stack([losses, all_correct, hits, labels, predicted])
     return sparse.csr_array(columns.astype(np.float64))
@@ -109,7 +109,8 @@ def multi_label_rows(
 
 def multi_label_metrics(means: Floats) -> dict[str, Floats]:
     """Computes multi-label metrics from means [samples, k] of `multi_label_rows`."""
-    hits, true, predicted = np.split(means[:, 2:], 3, axis=1)
+    label_means = means[:, 2:]
+    hits, true, predicted = np.split(label_means, 3, axis=1)
     total_hits = hits.sum(axis=1)
     total = (true + predicted).sum(axis=1)
     f1 = _ratio(2 * hits, true + predicted, 0)
@@ -121,9 +122,7 @@ def multi_label_metrics(means: Floats) -> dict[str, Floats]:
     }
 
 
-def regression_rows(
-    logits: NDArray[np.float32], labels: NDArray[Any]
-) -> sparse.csr_array:
+def regression_rows(logits: Logits, labels: Labels) -> sparse.csr_array:
     """Computes what each row contributes to the regression metrics.
 
     The columns are: squared error, absolute error, and the first and second moments of
@@ -140,8 +139,17 @@ def regression_rows(
     error = predicted - labels
     # Both sides are centred, because large squares would cancel.
     x = predicted - predicted.mean()
-    y = labels - labels.astype(np.float64).mean()
-    columns = [error**2, np.abs(error), x, y, x * x, y * y, x * y]
+    label_mean = labels.astype(np.float64).mean()
+    y = labels - label_mean
+    columns = [
+        error**2,
+        np.abs(error),
+        x,
+        y,
+        x * x,
+        y * y,
+        x * y,
+    ]
     return sparse.csr_array(np.column_stack(columns))
 
 
@@ -150,13 +158,26 @@ def regression_metrics(means: Floats) -> dict[str, Floats]:
     mse, mae, x, y, xx, yy, xy = means.T
     x_variance = xx - x * x
     y_variance = yy - y * y
-    spread = np.sqrt(np.maximum(x_variance * y_variance, 0))
+    covariance = xy - x * y
+    spread = _root(x_variance * y_variance)
     return {
         "loss": mse,
         "mse": mse,
         "mae": mae,
-        "pearson": _ratio(xy - x * y, spread, np.nan),
+        "pearson": _ratio(covariance, spread, np.nan),
     }
+
+
+def _sum_of_squares(values: Floats) -> Floats:
+    """Sums over the columns of values [n, k]."""
+    squares = np.square(values)
+    return squares.sum(axis=1)
+
+
+def _root(values: Floats) -> Floats:
+    """Returns square roots; values that rounding made negative count as 0."""
+    roots: Floats = np.sqrt(np.maximum(values, 0))
+    return roots
 
 
 def _ratio(numerator: Floats, denominator: Floats, undefined: float) -> Floats:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ostinato.config import METRICS, Task
+from ostinato.scoring.arrays import Floats, Integers, Labels, Logits
 from ostinato.scoring.calibration_error import expected_calibration_error
 from ostinato.scoring.classification import (
     PerClass,
@@ -19,7 +19,7 @@ from ostinato.scoring.classification import (
     micro_and_macro_f1,
     per_class_metrics,
 )
-from ostinato.scoring.metrics import Floats, mean_loss, probabilities
+from ostinato.scoring.metrics import mean_loss, probabilities
 
 # The functions import scikit-learn and scipy.stats themselves, because these imports
 # take over a second and would delay the start of training.
@@ -45,14 +45,14 @@ class Scores:
     metrics: dict[str, float]
     undefined: tuple[str, ...]
     per_class: PerClass = field(default_factory=dict)
-    confusion: NDArray[np.int64] | None = None
+    confusion: Integers | None = None
     majority: dict[str, float] = field(default_factory=dict)
 
 
 def score(
     task: Task,
-    logits: NDArray[np.float32],
-    labels: NDArray[np.generic],
+    logits: Logits,
+    labels: Labels,
     names: Sequence[str],
     threshold: float = 0.5,
 ) -> Scores:
@@ -94,9 +94,7 @@ def score(
     return _multi_label(logits, labels.astype(np.int64), names, threshold)
 
 
-def _single_label(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str]
-) -> Scores:
+def _single_label(logits: Logits, labels: Integers, names: Sequence[str]) -> Scores:
     from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix
 
     classes = np.arange(len(names))
@@ -134,8 +132,8 @@ def _single_label(
 
 
 def _multi_label(
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    logits: Logits,
+    labels: Integers,
     names: Sequence[str],
     threshold: float,
 ) -> Scores:
@@ -154,13 +152,14 @@ def _multi_label(
     for column, name in enumerate(names):
         truth = labels[:, column]
         if truth.any():
-            precision = float(average_precision_score(truth, scores[:, column]))
-            per_class[name]["average_precision"] = precision
-            precisions.append(precision)
+            precision = average_precision_score(truth, scores[:, column])
+            per_class[name]["average_precision"] = float(precision)
+            precisions.append(float(precision))
     if precisions:
         metrics["map"] = np.mean(precisions)
     sets, counts = np.unique(labels, axis=0, return_counts=True)
-    constant = np.broadcast_to(sets[counts.argmax()], labels.shape)
+    most_frequent = sets[counts.argmax()]
+    constant = np.broadcast_to(most_frequent, labels.shape)
     majority = micro_and_macro_f1(labels, constant)
     defined, missing = _defined(Task.multi_label, metrics)
     return Scores(defined, missing, per_class, majority=majority)
@@ -174,7 +173,8 @@ def _regression(predicted: Floats, labels: Floats) -> Scores:
     mae = mean_absolute_error(labels, predicted)
     metrics = {"loss": mse, "mse": mse, "mae": mae}
     # The correlation with a constant is undefined.
-    if np.ptp(labels) > 0 and np.ptp(predicted) > 0:
+    both_vary = np.ptp(labels) > 0 and np.ptp(predicted) > 0
+    if both_vary:
         metrics["pearson"] = pearsonr(labels, predicted).statistic
         metrics["spearman"] = spearmanr(labels, predicted).statistic
     majority = {"mse": float(labels.var())}

@@ -4,14 +4,13 @@ Guo et al. 2017, On Calibration of Modern Neural Networks.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from ostinato.config import Task
-from ostinato.scoring.metrics import Floats, probabilities
+from ostinato.scoring.arrays import Floats, Labels, Logits
+from ostinato.scoring.metrics import probabilities
 
 MIN_ERRORS = 10
 """Number of errors on the validation rows that a temperature below 1 requires."""
@@ -19,9 +18,7 @@ MIN_ERRORS = 10
 _STEPS = 60  # 8**60 is more than the range of fp32
 
 
-def fit_temperature(
-    task: Task, logits: NDArray[np.float32], labels: NDArray[Any]
-) -> float:
+def fit_temperature(task: Task, logits: Logits, labels: Labels) -> float:
     """Finds the temperature T with the smallest mean negative log-likelihood.
 
     The loss is convex in 1/T, so its slope has at most one zero. The result is 1 if
@@ -60,7 +57,7 @@ def fit_temperature(
     return temperature
 
 
-def _margins(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats:
+def _margins(task: Task, logits: Logits, labels: Labels) -> Floats:
     """Returns how strongly each logit supports a wrong answer [n, C].
 
     Single-label: the logit of each class minus the logit of the true class. The true
@@ -75,16 +72,16 @@ def _margins(task: Task, logits: NDArray[Any], labels: NDArray[Any]) -> Floats:
     if task is Task.single_label:
         rows = np.arange(len(labels))
         true_scores = scores[rows, labels]
-        return np.asarray(scores - true_scores[:, None])
-    return np.asarray(np.where(labels > 0, -scores, scores))
+        return scores - true_scores[:, None]
+    is_positive = labels > 0
+    return np.where(is_positive, -scores, scores)
 
 
 def _count_errors(task: Task, margins: Floats) -> int:
     """Counts the rows (single-label) or labels (multi-label) that are wrong."""
-    is_wrong = margins > 0
     if task is Task.single_label:
-        is_wrong = is_wrong.any(axis=1)
-    return np.count_nonzero(is_wrong)
+        margins = margins.max(axis=1)
+    return int(np.count_nonzero(margins > 0))
 
 
 def _minimise(task: Task, margins: Floats) -> float | None:

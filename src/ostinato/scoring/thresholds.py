@@ -1,16 +1,15 @@
 """Multi-label thresholds: above which probability each label is predicted."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ostinato.scoring.metrics import Floats
+from ostinato.scoring.arrays import Booleans, Floats, Integers, Labels
 
 # Two probabilities can change their order with another batch size if their logits
 # differ by less than about this.
 _SAME = 1e-5
 
 
-def tune_thresholds(values: Floats, labels: NDArray[np.generic]) -> tuple[float, ...]:
+def tune_thresholds(values: Floats, labels: Labels) -> tuple[float, ...]:
     """Finds the threshold with the best F1 for each label.
 
     A threshold is half-way between two probabilities. Among thresholds with the same
@@ -41,13 +40,15 @@ def tune_thresholds(values: Floats, labels: NDArray[np.generic]) -> tuple[float,
     thresholds = []
     for column in range(values.shape[1]):
         truth = labels[:, column] > 0
-        thresholds.append(_best_threshold(values[:, column], truth))
+        threshold = _best_threshold(values[:, column], truth)
+        thresholds.append(threshold)
     return tuple(thresholds)
 
 
-def _best_threshold(values: Floats, truth: NDArray[np.bool_]) -> float:
+def _best_threshold(values: Floats, truth: Booleans) -> float:
     """Finds the threshold of one label from its probabilities [n] and labels [n]."""
-    if not truth.any() or truth.all():
+    is_constant = truth.all() or not truth.any()
+    if is_constant:
         return 0.5
     order = np.argsort(values)
     values = values[order]
@@ -65,32 +66,37 @@ def _best_threshold(values: Floats, truth: NDArray[np.bool_]) -> float:
     return float(candidates[nearest])
 
 
-def _level_starts(values: Floats) -> NDArray[np.int64]:
+def _level_starts(values: Floats) -> Integers:
     """Returns the first position of each level of sorted probabilities.
 
     A level is a run of probabilities that count as equal. For example, 0.2, 0.2, 0.6
     has the starts [0, 2].
     """
     gaps = np.diff(values)
-    tolerances = _SAME * np.minimum(values[1:], 1 - values[:-1])
+    lower = values[:-1]
+    upper = values[1:]
+    tolerances = _SAME * np.minimum(upper, 1 - lower)
     changes = np.flatnonzero(gaps > tolerances)
     return np.concatenate([[0], changes + 1])
 
 
-def _candidates(values: Floats, starts: NDArray[np.int64]) -> Floats:
+def _candidates(values: Floats, starts: Integers) -> Floats:
     """Returns a threshold below each level, half-way to the level below it (or to 0)."""
     first = values[0] / 2
     later_starts = starts[1:]
     below = values[later_starts - 1]
     above = values[later_starts]
-    return np.concatenate([[first], (below + above) / 2])
+    middles = (below + above) / 2
+    return np.concatenate([[first], middles])
 
 
-def _f1_of_levels(truth: NDArray[np.bool_], starts: NDArray[np.int64]) -> Floats:
+def _f1_of_levels(truth: Booleans, starts: Integers) -> Floats:
     """Returns the F1 if all rows from the start of a level upwards are predicted."""
     num_predicted = len(truth) - starts
     num_true = truth.sum()
-    hits_from = np.cumsum(truth[::-1])[::-1]
+    falling_truth = truth[::-1]
+    hits_from_top = np.cumsum(falling_truth)
+    hits_from = hits_from_top[::-1]
     hits = hits_from[starts]
     f1: Floats = 2 * hits / (num_predicted + num_true)
     return f1
