@@ -171,7 +171,8 @@ def regression_metrics(means: Floats) -> dict[str, Floats]:
 def _sum_of_squares(values: Floats) -> Floats:
     """Sums over the columns of values [n, k]."""
     squares = np.square(values)
-    return squares.sum(axis=1)
+    sums: Floats = squares.sum(axis=1)
+    return sums
 
 
 def _root(values: Floats) -> Floats:
