@@ -1,26 +1,20 @@
 """Builds a comparison from the scores of configurations.
 
 Every run is kept: a run without a score is a point with a reason, and collapsed runs
-count. Only comparisons with the baseline get a verdict. Their p-values are corrected by
-Holm's method.
+count.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from ostinato.comparison.configurations import Comparison, Configuration, Pair, Point
 from ostinato.comparison.significance import (
     PairedDifference,
-    Verdict,
-    holm,
-    judge,
     paired_difference,
-    pairs_needed,
-    smallest_p,
     superiority,
 )
-from ostinato.comparison.statistics import ALPHA, summarise
+from ostinato.comparison.statistics import summarise
+from ostinato.comparison.verdicts import judge_pairs
 from ostinato.config import ComparisonConfig
 from ostinato.errors import ConfigError
 
@@ -64,7 +58,7 @@ def build(
         margin=cfg.margin,
         baseline=baseline.name,
         configurations=configurations,
-        against_baseline=_judge_all(pairs, cfg.margin, higher_is_better),
+        against_baseline=judge_pairs(pairs, cfg.margin, higher_is_better),
         other_pairs=other_pairs,
         notes=notes,
     )
@@ -122,7 +116,11 @@ def _find_baseline(
     raise ConfigError([f"compare.baseline={wanted}: {problem}; give one of: {names}"])
 
 
-def _pair(first: Configuration, second: Configuration, higher_is_better: bool) -> Pair:
+def _pair(
+    first: Configuration,
+    second: Configuration,
+    higher_is_better: bool,
+) -> Pair:
     first_scores = first.scores()
     second_scores = second.scores()
     without_collapsed = None
@@ -149,7 +147,9 @@ def _pair(first: Configuration, second: Configuration, higher_is_better: bool) -
 
 
 def _difference(
-    first: Mapping[str, float], second: Mapping[str, float], higher_is_better: bool
+    first: Mapping[str, float],
+    second: Mapping[str, float],
+    higher_is_better: bool,
 ) -> PairedDifference | None:
     """Compares scores by sample over the samples that both have."""
     ours = []
@@ -164,7 +164,9 @@ def _difference(
 
 
 def _unpaired_note(
-    pair: Pair, first: Configuration, second: Configuration
+    pair: Pair,
+    first: Configuration,
+    second: Configuration,
 ) -> list[str]:
     """Returns a line about runs without a partner, if there are any."""
     num_pairs = pair.difference.n if pair.difference else 0
@@ -182,53 +184,3 @@ def _unpaired_note(
         f"{names}: {subject} no partner with the same seed; "
         f"the difference excludes {excluded}"
     ]
-
-
-def _judge_all(
-    pairs: Sequence[Pair], margin: float, higher_is_better: bool
-) -> list[Pair]:
-    p_values = [pair.difference.p for pair in pairs if pair.difference]
-    corrected = iter(holm(p_values))
-    judged = []
-    for pair in pairs:
-        if pair.difference is None:
-            remark = "no seed has a score in both"
-            new = dataclasses.replace(pair, verdict=Verdict.too_few, remark=remark)
-        else:
-            p_holm = float(next(corrected))
-            new = dataclasses.replace(pair, p_holm=p_holm)
-            new = _judge(new, pair.difference, len(p_values), margin, higher_is_better)
-        judged.append(new)
-    return judged
-
-
-def _judge(
-    pair: Pair,
-    difference: PairedDifference,
-    comparisons: int,
-    margin: float,
-    higher_is_better: bool,
-) -> Pair:
-    assert pair.p_holm is not None
-    n = difference.n
-    verdict = judge(
-        difference.mean, n, pair.p_holm, comparisons, margin, higher_is_better
-    )
-    remark = ""
-    if verdict is Verdict.too_few:
-        remark = _too_few_seeds(n, comparisons)
-    elif verdict is Verdict.unclear and pair.p_holm <= ALPHA:
-        remark = f"significant, but smaller than compare.margin={margin:g}"
-    return dataclasses.replace(pair, verdict=verdict, remark=remark)
-
-
-def _too_few_seeds(n: int, comparisons: int) -> str:
-    limit = min(1.0, comparisons * smallest_p(n))
-    given = f"{n} shared seeds" if n > 1 else "1 shared seed"
-    if comparisons > 1:
-        given += f" and {comparisons} comparisons"
-    needed = pairs_needed(comparisons)
-    return (
-        f"with {given}, the smallest possible p is {limit:.2g}; "
-        f"{needed} seeds can reach .05"
-    )

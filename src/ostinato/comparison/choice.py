@@ -15,7 +15,11 @@ Groups = Mapping[str, Sequence[Run]]
 """Configuration name to its runs."""
 
 
-def choose(comparison: Comparison, groups: Groups, metric: Metric) -> Chosen | None:
+def choose(
+    comparison: Comparison,
+    groups: Groups,
+    metric: Metric,
+) -> Chosen | None:
     """Chooses the best configuration of a comparison, and scores it on test.
 
     Args:
@@ -71,7 +75,11 @@ def _mean(configuration: Configuration) -> float:
     return configuration.summary.mean
 
 
-def partners(first: str, second: str, groups: Groups) -> Pairs:
+def partners(
+    first: str,
+    second: str,
+    groups: Groups,
+) -> Pairs:
     """Returns the finished runs of two configurations with the same seeds.
 
     Args:
@@ -99,7 +107,9 @@ def _scores(runs: Sequence[Run], metric: Metric) -> list[float]:
 
 
 def _difference(
-    pairs: Pairs, metric: Metric, higher_is_better: bool
+    pairs: Pairs,
+    metric: Metric,
+    higher_is_better: bool,
 ) -> PairedDifference | None:
     ours = []
     theirs = []

@@ -28,7 +28,12 @@ def compare(cfg: CompareConfig) -> Comparison:
     if cfg.runs is not None:
         return compare_runs(find_runs(cfg.runs), cfg.compare)
     points = table.read_table(cfg)
-    comparison = build(points, cfg.score_column, cfg.compare, cfg.higher_is_better)
+    comparison = build(
+        points,
+        cfg.score_column,
+        cfg.compare,
+        cfg.higher_is_better,
+    )
     if cfg.majority is not None:
         return comparison
     notes = [*comparison.notes, *table.suspects(points)]
@@ -48,7 +53,12 @@ def compare_runs(found: Sequence[Run], cfg: ComparisonConfig) -> Comparison:
     points = {}
     for name, members in groups.items():
         points[name] = [_point(run, metric) for run in members]
-    comparison = build(points, str(metric), cfg, metric.higher_is_better)
+    comparison = build(
+        points,
+        str(metric),
+        cfg,
+        metric.higher_is_better,
+    )
     configurations = []
     for configuration in comparison.configurations:
         members = groups[configuration.name]
@@ -123,7 +133,9 @@ def _point(run: Run, metric: Metric) -> Point:
 
 
 def _with_streams(
-    configuration: Configuration, runs: Sequence[Run], metric: Metric
+    configuration: Configuration,
+    runs: Sequence[Run],
+    metric: Metric,
 ) -> Configuration:
     """Adds the variance by seed stream, if the seeds of single streams were set."""
     if not any(run.has_stream_seeds for run in runs):
@@ -137,7 +149,11 @@ def _with_streams(
     return dataclasses.replace(configuration, streams=streams)
 
 
-def _with_rows(pair: Pair, groups: Groups, split: str) -> Pair:
+def _with_rows(
+    pair: Pair,
+    groups: Groups,
+    split: str,
+) -> Pair:
     """Adds the uncertainty from the rows of a split."""
     runs = partners(pair.first, pair.second, groups)
     rows = sample_row_differences(split, runs)

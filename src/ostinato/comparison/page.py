@@ -29,18 +29,35 @@ def show(comparison: Comparison) -> None:
         console = Console(width=_WIDTH)
     view = View(comparison)
     rows = view.configurations()
-    _print_table(console, comparison.metric, CONFIGURATION_COLUMNS, rows)
+    _print_table(
+        console,
+        comparison.metric,
+        CONFIGURATION_COLUMNS,
+        rows,
+    )
     if comparison.against_baseline:
         title = f"compared with {comparison.baseline}, same seeds"
         _print_table(console, title, PAIR_COLUMNS, view.pairs())
     for line in view.lines():
-        console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            shown(line),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _print_table(
-    console: Console, title: str, columns: Row, rows: Sequence[Row]
+    console: Console,
+    title: str,
+    columns: Row,
+    rows: Sequence[Row],
 ) -> None:
-    table = Table(title=Text(shown(title)), title_justify="left", title_style="bold")
+    table = Table(
+        title=Text(shown(title)),
+        title_justify="left",
+        title_style="bold",
+    )
     for number, column in enumerate(columns):
         is_text = number == 0 or column == "verdict"
         table.add_column(
@@ -54,7 +71,11 @@ def _print_table(
     console.print(table, markup=False, highlight=False)
 
 
-def write(comparison: Comparison, folder: Path, stem: str) -> None:
+def write(
+    comparison: Comparison,
+    folder: Path,
+    stem: str,
+) -> None:
     """Writes STEM.json, STEM.md and STEM.html into a folder.
 
     The folder is created if needed.

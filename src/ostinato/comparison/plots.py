@@ -60,7 +60,11 @@ def _canvas(num_rows: int, label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_configuration(axes: Axes, row: int, configuration: Configuration) -> None:
+def _draw_configuration(
+    axes: Axes,
+    row: int,
+    configuration: Configuration,
+) -> None:
     sound = []
     collapsed = []
     for point in configuration.points:
@@ -81,11 +85,21 @@ def _draw_configuration(axes: Axes, row: int, configuration: Configuration) -> N
         color="0.2",
         linewidth=2,
     )
-    axes.plot(summary.mean, height, "D", color="0.2", markersize=5)
+    axes.plot(
+        summary.mean,
+        height,
+        "D",
+        color="0.2",
+        markersize=5,
+    )
 
 
 def _draw_points(
-    axes: Axes, row: int, values: Sequence[float], marker: str, colour: str
+    axes: Axes,
+    row: int,
+    values: Sequence[float],
+    marker: str,
+    colour: str,
 ) -> None:
     height = row + 0.12
     axes.plot(
@@ -99,7 +113,11 @@ def _draw_points(
     )
 
 
-def _draw_pair(axes: Axes, row: int, pair: Pair) -> None:
+def _draw_pair(
+    axes: Axes,
+    row: int,
+    pair: Pair,
+) -> None:
     difference = pair.difference
     assert difference is not None
     axes.plot(
@@ -108,7 +126,13 @@ def _draw_pair(axes: Axes, row: int, pair: Pair) -> None:
         color=_ORANGE,
         linewidth=2.5,
     )
-    axes.plot(difference.mean, row, "D", color=_ORANGE, markersize=6)
+    axes.plot(
+        difference.mean,
+        row,
+        "D",
+        color=_ORANGE,
+        markersize=6,
+    )
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -123,7 +147,11 @@ def _svg(figure: Figure) -> str:
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ostinato"}):
-        figure.savefig(buffer, format="svg", metadata=no_metadata)
+        figure.savefig(
+            buffer,
+            format="svg",
+            metadata=no_metadata,
+        )
     text = buffer.getvalue()
     start = text.index("<svg")
     return text[start:]

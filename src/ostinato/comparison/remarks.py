@@ -56,7 +56,11 @@ def _streams(comparison: Comparison, numbers: NumberFormat) -> list[str]:
     return lines
 
 
-def _choice(comparison: Comparison, chosen: Chosen, numbers: NumberFormat) -> list[str]:
+def _choice(
+    comparison: Comparison,
+    chosen: Chosen,
+    numbers: NumberFormat,
+) -> list[str]:
     lines = [f"chosen by mean {comparison.metric}: {chosen.name}"]
     if chosen.test is not None:
         mean = numbers.plain(chosen.test.mean)

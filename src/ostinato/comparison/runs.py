@@ -62,7 +62,11 @@ class Run:
     @property
     def group(self) -> str:
         """The identity as text. Runs of one group differ in their seeds only."""
-        return json.dumps(self.identity, sort_keys=True, default=str)
+        return json.dumps(
+            self.identity,
+            sort_keys=True,
+            default=str,
+        )
 
     @property
     def has_stream_seeds(self) -> bool:

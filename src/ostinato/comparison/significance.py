@@ -56,7 +56,9 @@ class PairedDifference:
 
 
 def paired_difference(
-    first: Sequence[float], second: Sequence[float], higher_is_better: bool = True
+    first: Sequence[float],
+    second: Sequence[float],
+    higher_is_better: bool = True,
 ) -> PairedDifference:
     """Compares two configurations over the same seeds.
 
@@ -185,7 +187,9 @@ def judge(
 
 
 def superiority(
-    first: Sequence[float], second: Sequence[float], higher_is_better: bool = True
+    first: Sequence[float],
+    second: Sequence[float],
+    higher_is_better: bool = True,
 ) -> float:
     """Computes P(A > B): the probability that a run of A is better than a run of B.
 

@@ -123,10 +123,25 @@ def _parse_score(text: str | None, where: str) -> float | None:
         raise DataError(f"{where}: the score {text!r} is not a number") from None
 
 
-def _point(sample: str, score: float | None, cfg: CompareConfig) -> Point:
+def _point(
+    sample: str,
+    score: float | None,
+    cfg: CompareConfig,
+) -> Point:
     if score is None:
-        return Point(sample, sample, None, "failed", "no score in the table")
-    return Point(sample, sample, score, collapsed=_is_collapsed(score, cfg))
+        return Point(
+            sample,
+            sample,
+            None,
+            "failed",
+            "no score in the table",
+        )
+    return Point(
+        sample,
+        sample,
+        score,
+        collapsed=_is_collapsed(score, cfg),
+    )
 
 
 def _is_collapsed(score: float, cfg: CompareConfig) -> bool:
@@ -137,7 +152,11 @@ def _is_collapsed(score: float, cfg: CompareConfig) -> bool:
     return score >= cfg.majority
 
 
-def _check_samples(table: Path, name: str, points: Sequence[Point]) -> None:
+def _check_samples(
+    table: Path,
+    name: str,
+    points: Sequence[Point],
+) -> None:
     """Refuses several scores for one sample."""
     counts = Counter(point.sample for point in points)
     repeated = [sample for sample, count in counts.items() if count > 1]

@@ -60,7 +60,10 @@ class Calibration:
 
 
 def calibrate(
-    task: Task, logits: Logits, labels: Labels, names: Sequence[str]
+    task: Task,
+    logits: Logits,
+    labels: Labels,
+    names: Sequence[str],
 ) -> Calibration:
     """Fits the temperature and the thresholds.
 
@@ -105,7 +108,10 @@ def save_calibration(run: RunDir, calibration: Calibration) -> None:
 
 
 def load_calibration(
-    folder: Path, task: Task, labels: Sequence[str], weights: str | None = None
+    folder: Path,
+    task: Task,
+    labels: Sequence[str],
+    weights: str | None = None,
 ) -> Calibration:
     """Reads the calibration of the model in a folder.
 
@@ -151,7 +157,11 @@ def _read(path: Path, task: Task) -> Calibration:
         raise ConfigError([f"{path}: damaged or not readable ({reason})"]) from None
 
 
-def _fits(calibration: Calibration, task: Task, labels: Sequence[str]) -> bool:
+def _fits(
+    calibration: Calibration,
+    task: Task,
+    labels: Sequence[str],
+) -> bool:
     """Returns whether a calibration is for this task and these labels."""
     if calibration.task is not task:
         return False

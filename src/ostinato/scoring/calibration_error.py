@@ -25,7 +25,9 @@ def confidence_bins(confidence: Floats, num_bins: int = NUM_BINS) -> Integers:
 
 
 def expected_calibration_error(
-    confidence: Floats, correct: Booleans, num_bins: int = NUM_BINS
+    confidence: Floats,
+    correct: Booleans,
+    num_bins: int = NUM_BINS,
 ) -> float:
     """Computes the mean distance between confidence and accuracy over the bins.
 
@@ -39,7 +41,11 @@ def expected_calibration_error(
     """
     bins = confidence_bins(confidence, num_bins)
     differences = confidence - correct
-    sums = np.bincount(bins, weights=differences, minlength=num_bins)
+    sums = np.bincount(
+        bins,
+        weights=differences,
+        minlength=num_bins,
+    )
     total = np.abs(sums).sum()
     return float(total / len(confidence))
 

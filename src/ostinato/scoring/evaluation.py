@@ -67,7 +67,12 @@ class Scorer:
                 f"the model's outputs on {split.name} are NaN or infinite; "
                 "lower training.lr"
             )
-        scores = score(self.task, logits, split.labels, self.labels)
+        scores = score(
+            self.task,
+            logits,
+            split.labels,
+            self.labels,
+        )
         return Evaluated(logits, scores)
 
     def _logits(self, model: PreTrainedModel, split: TokenisedSplit) -> Logits:
@@ -75,7 +80,11 @@ class Scorer:
         num_labels = model.config.num_labels
         logits = np.empty((num_rows, num_labels), dtype=np.float32)
         title = f"scoring {split.name}"
-        progress = self.bar.add_task(title, total=num_rows, status="")
+        progress = self.bar.add_task(
+            title,
+            total=num_rows,
+            status="",
+        )
         collator = replace(self.collator, multiple=1)
         was_training = model.training
         model.eval()

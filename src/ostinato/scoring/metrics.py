@@ -44,7 +44,12 @@ def undefined(task: Task, labels: Labels) -> tuple[str, ...]:
     return ("pearson", "spearman")
 
 
-def is_better(name: str, new: float, old: float, min_delta: float = 0.0) -> bool:
+def is_better(
+    name: str,
+    new: float,
+    old: float,
+    min_delta: float = 0.0,
+) -> bool:
     """Returns whether a metric improved, and by at least `min_delta`."""
     gain = new - old
     if name in MINIMISED:
@@ -73,7 +78,11 @@ def probabilities(task: Task, logits: Logits) -> Floats:
     return values
 
 
-def row_losses(task: Task, logits: Logits, labels: Labels) -> Floats:
+def row_losses(
+    task: Task,
+    logits: Logits,
+    labels: Labels,
+) -> Floats:
     """Computes the negative log-likelihood of each row, in nats.
 
     Multi-label: the mean over the labels of the row. The losses are computed from
@@ -100,7 +109,11 @@ def row_losses(task: Task, logits: Logits, labels: Labels) -> Floats:
     return losses
 
 
-def mean_loss(task: Task, logits: Logits, labels: Labels) -> float:
+def mean_loss(
+    task: Task,
+    logits: Logits,
+    labels: Labels,
+) -> float:
     """Computes the mean of `row_losses`."""
     losses = row_losses(task, logits, labels)
     return float(losses.mean())

@@ -1,6 +1,7 @@
 """Plots of a model's metrics, as matplotlib figures without global state."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import color_sequences
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.typing import ColorType
 
 from ostinato.scoring.arrays import Floats, Integers, Labels
 
@@ -54,12 +56,21 @@ def confusion_matrix(confusion: Integers, names: Sequence[str]) -> Figure:
     return figure
 
 
-def _name_classes(axes: Axes, names: Sequence[str], font_size: float) -> None:
+def _name_classes(
+    axes: Axes,
+    names: Sequence[str],
+    font_size: float,
+) -> None:
     """Writes class names beside the cells, and draws a grid between the cells."""
     size = len(names)
     ticks = [escape_dollars(name) for name in names]
     rotation = 0 if size <= 5 else 90
-    axes.set_xticks(range(size), ticks, rotation=rotation, fontsize=font_size)
+    axes.set_xticks(
+        range(size),
+        ticks,
+        rotation=rotation,
+        fontsize=font_size,
+    )
     axes.set_yticks(range(size), ticks, fontsize=font_size)
     borders = np.arange(size - 1) + 0.5
     axes.set_xticks(borders, minor=True)
@@ -68,7 +79,11 @@ def _name_classes(axes: Axes, names: Sequence[str], font_size: float) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def _add_colour_bar(figure: Figure, axes: Axes, image: AxesImage) -> None:
+def _add_colour_bar(
+    figure: Figure,
+    axes: Axes,
+    image: AxesImage,
+) -> None:
     bar = figure.colorbar(
         image,
         ax=axes,
@@ -83,7 +98,11 @@ def _add_colour_bar(figure: Figure, axes: Axes, image: AxesImage) -> None:
     )
 
 
-def _write_numbers(axes: Axes, confusion: Integers, shares: Floats) -> None:
+def _write_numbers(
+    axes: Axes,
+    confusion: Integers,
+    shares: Floats,
+) -> None:
     for true, predicted in np.argwhere(confusion):
         is_dark = shares[true, predicted] > 0.3
         num_rows = confusion[true, predicted]
@@ -98,7 +117,31 @@ def _write_numbers(axes: Axes, confusion: Integers, shares: Floats) -> None:
         )
 
 
-def pr_curves(scores: Floats, labels: Labels, names: Sequence[str]) -> Figure:
+@dataclass(frozen=True)
+class _Curve:
+    """A precision-recall curve. The recall decreases along it."""
+
+    precision: Floats
+    recall: Floats
+
+    @property
+    def average_precision(self) -> float:
+        """The area under the curve."""
+        recall_steps = np.diff(self.recall)
+        return -float(np.sum(recall_steps * self.precision[:-1]))
+
+    def precision_at(self, recalls: Floats) -> Floats:
+        """Returns the precision where each recall is first reached."""
+        rising_recall = self.recall[::-1]
+        positions = np.searchsorted(rising_recall, recalls)
+        return self.precision[::-1][positions]
+
+
+def pr_curves(
+    scores: Floats,
+    labels: Labels,
+    names: Sequence[str],
+) -> Figure:
     """Draws the precision-recall curve of each class against the rest.
 
     Of many classes, only the most frequent ones are drawn. A dashed curve is the mean
@@ -109,46 +152,64 @@ def pr_curves(scores: Floats, labels: Labels, names: Sequence[str]) -> Figure:
         labels: int64 [num_rows], or 0 and 1 [num_rows, num_labels].
         names: names of the classes.
     """
-    from sklearn.metrics import precision_recall_curve
-
     truth = indicator(labels, len(names))
-    colours = dict(zip(most_frequent(truth), _COLOURS, strict=False))
+    drawn = most_frequent(truth)
+    colours = dict(zip(drawn, _COLOURS, strict=False))
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
-    recall_grid = np.linspace(0, 1, 1001)
-    areas = []
     curves = []
     for number, name in enumerate(names):
         if not truth[:, number].any():
             continue
-        precision, recall, _ = precision_recall_curve(
-            truth[:, number], scores[:, number]
-        )
-        recall_steps = np.diff(recall)
-        average_precision = -np.sum(recall_steps * precision[:-1])
-        areas.append(average_precision)
-        # Recall decreases along the curve, so the curve is reversed. The precision is
-        # taken where each recall of the grid is first reached.
-        rising_recall = recall[::-1]
-        positions = np.searchsorted(rising_recall, recall_grid)
-        curves.append(precision[::-1][positions])
+        curve = _curve(truth[:, number], scores[:, number])
+        curves.append(curve)
         if number in colours:
-            label = f"{average_precision:.3f}  {escape_dollars(name)}"
-            colour = colours[number]
-            axes.step(recall, precision, where="post", color=colour, label=label)
-    if areas:
-        mean_area = np.mean(areas)
-        label = f"{mean_area:.3f}  mean of {len(areas)}"
-        mean_curve = np.mean(curves, axis=0)
-        axes.plot(recall_grid, mean_curve, "k--", linewidth=2, label=label)
-        _add_legend(figure, len(colours), len(areas))
+            _draw_curve(axes, curve, name, colours[number])
+    if curves:
+        _draw_mean(axes, curves)
+        _add_legend(figure, len(drawn), len(curves))
     axes.set(xlabel="recall", ylabel="precision")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
     axes.grid(alpha=0.3)
     return figure
 
 
-def _add_legend(figure: Figure, num_drawn: int, num_classes: int) -> None:
+def _curve(truth: Integers, scores: Floats) -> _Curve:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    return _Curve(precision, recall)
+
+
+def _draw_curve(axes: Axes, curve: _Curve, name: str, colour: ColorType) -> None:
+    area = curve.average_precision
+    axes.step(
+        curve.recall,
+        curve.precision,
+        where="post",
+        color=colour,
+        label=f"{area:.3f}  {escape_dollars(name)}",
+    )
+
+
+def _draw_mean(axes: Axes, curves: Sequence[_Curve]) -> None:
+    recalls = np.linspace(0, 1, 1001)
+    areas = [curve.average_precision for curve in curves]
+    precisions = [curve.precision_at(recalls) for curve in curves]
+    axes.plot(
+        recalls,
+        np.mean(precisions, axis=0),
+        "k--",
+        linewidth=2,
+        label=f"{np.mean(areas):.3f}  mean of {len(areas)}",
+    )
+
+
+def _add_legend(
+    figure: Figure,
+    num_drawn: int,
+    num_classes: int,
+) -> None:
     which = "class"
     if num_drawn < num_classes:
         which = f"{num_drawn} most frequent classes"

@@ -20,7 +20,11 @@ from ostinato.storage.atomic import atomic_file
 _DIGEST = "sha256"
 
 
-def save_predictions(path: Path, logits: Logits, labels: Labels) -> None:
+def save_predictions(
+    path: Path,
+    logits: Logits,
+    labels: Labels,
+) -> None:
     """Saves logits and labels of a split in a safetensors file, atomically.
 
     Args:

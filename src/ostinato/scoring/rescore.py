@@ -82,7 +82,12 @@ class Rescorer:
             self._config.model.max_length,
             self._config.data.num_workers,
         )
-        check_rows(self._model, rows.input_ids(), rows.lengths, split.name)
+        check_rows(
+            self._model,
+            rows.input_ids(),
+            rows.lengths,
+            split.name,
+        )
         with progress_bar() as bar:
             scorer = Scorer(
                 task=self._config.data.task,

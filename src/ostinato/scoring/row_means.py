@@ -49,7 +49,11 @@ def single_label_rows(logits: Logits, labels: Integers) -> sparse.csr_array:
     return sparse.hstack(columns, format="csr")
 
 
-def _one_hot(columns: Integers, num_columns: int, values: Floats) -> sparse.csr_array:
+def _one_hot(
+    columns: Integers,
+    num_columns: int,
+    values: Floats,
+) -> sparse.csr_array:
     """Returns [n, num_columns] with one value per row, in the given column."""
     n = len(columns)
     positions = (np.arange(n), columns)
@@ -82,7 +86,9 @@ def single_label_metrics(means: Floats) -> dict[str, Floats]:
 
 
 def multi_label_rows(
-    logits: Logits, labels: Labels, thresholds: ArrayLike
+    logits: Logits,
+    labels: Labels,
+    thresholds: ArrayLike,
 ) -> sparse.csr_array:
     """Computes what each row contributes to the multi-label metrics.
 
@@ -181,7 +187,16 @@ def _root(values: Floats) -> Floats:
     return roots
 
 
-def _ratio(numerator: Floats, denominator: Floats, undefined: float) -> Floats:
+def _ratio(
+    numerator: Floats,
+    denominator: Floats,
+    undefined: float,
+) -> Floats:
     """Divides; the result is `undefined` where the denominator is not positive."""
     result = np.full_like(numerator, undefined)
-    return np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return np.divide(
+        numerator,
+        denominator,
+        out=result,
+        where=denominator > 0,
+    )

@@ -91,10 +91,19 @@ def score(
         assert len(names) > 1
         return _single_label(logits, labels.astype(np.int64), names)
     assert len(names) > 0
-    return _multi_label(logits, labels.astype(np.int64), names, threshold)
+    return _multi_label(
+        logits,
+        labels.astype(np.int64),
+        names,
+        threshold,
+    )
 
 
-def _single_label(logits: Logits, labels: Integers, names: Sequence[str]) -> Scores:
+def _single_label(
+    logits: Logits,
+    labels: Integers,
+    names: Sequence[str],
+) -> Scores:
     from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix
 
     classes = np.arange(len(names))
@@ -112,7 +121,12 @@ def _single_label(logits: Logits, labels: Integers, names: Sequence[str]) -> Sco
         "ece": expected_calibration_error(values.max(axis=1), predicted == labels),
         "brier": brier_score_loss(labels, values, labels=classes, scale_by_half=False),
     }
-    per_class = per_class_metrics(is_true, is_predicted, values, names)
+    per_class = per_class_metrics(
+        is_true,
+        is_predicted,
+        values,
+        names,
+    )
     aurocs = [row["auroc"] for row in per_class.values() if "auroc" in row]
     if aurocs and len(names) == 2:
         # The second class is the positive one. Both areas are equal except for
@@ -128,7 +142,13 @@ def _single_label(logits: Logits, labels: Integers, names: Sequence[str]) -> Sco
     }
     confusion = confusion_matrix(labels, predicted, labels=classes)
     defined, missing = _defined(Task.single_label, metrics)
-    return Scores(defined, missing, per_class, confusion, majority)
+    return Scores(
+        defined,
+        missing,
+        per_class,
+        confusion,
+        majority,
+    )
 
 
 def _multi_label(
@@ -147,7 +167,12 @@ def _multi_label(
     }
     # Rows are ranked by logits, because probabilities near 1 round to the same number.
     scores = logits.astype(np.float64)
-    per_class = per_class_metrics(labels.astype(bool), predicted, scores, names)
+    per_class = per_class_metrics(
+        labels.astype(bool),
+        predicted,
+        scores,
+        names,
+    )
     precisions = []
     for column, name in enumerate(names):
         truth = labels[:, column]

@@ -18,7 +18,11 @@ MIN_ERRORS = 10
 _STEPS = 60  # 8**60 is more than the range of fp32
 
 
-def fit_temperature(task: Task, logits: Logits, labels: Labels) -> float:
+def fit_temperature(
+    task: Task,
+    logits: Logits,
+    labels: Labels,
+) -> float:
     """Finds the temperature T with the smallest mean negative log-likelihood.
 
     The loss is convex in 1/T, so its slope has at most one zero. The result is 1 if
@@ -57,7 +61,11 @@ def fit_temperature(task: Task, logits: Logits, labels: Labels) -> float:
     return temperature
 
 
-def _margins(task: Task, logits: Logits, labels: Labels) -> Floats:
+def _margins(
+    task: Task,
+    logits: Logits,
+    labels: Labels,
+) -> Floats:
     """Returns how strongly each logit supports a wrong answer [n, C].
 
     Single-label: the logit of each class minus the logit of the true class. The true
@@ -108,7 +116,9 @@ def _minimise(task: Task, margins: Floats) -> float | None:
 
 
 def _first_with_sign(
-    sign: int, slope: Callable[[float], float], points: Floats
+    sign: int,
+    slope: Callable[[float], float],
+    points: Floats,
 ) -> float | None:
     for point in points:
         if sign * slope(point) > 0:
