@@ -110,7 +110,7 @@ def _find_baseline(
         return matches[0]
     problem = "matches several configurations"
     if not matches:
-        problem = "no such configuration"
+        problem = "no configuration has this name"
     choices = matches or configurations
     names = ", ".join(c.name for c in choices)
     raise ConfigError([f"compare.baseline={wanted}: {problem}; give one of: {names}"])

@@ -126,7 +126,7 @@ def find_runs(folders: Sequence[str]) -> list[Run]:
     for text in folders:
         folder = Path(text)
         if not folder.is_dir():
-            raise ConfigError([f"runs={text}: no such folder"])
+            raise ConfigError([f"runs={text}: the folder does not exist"])
         run_folders = _run_folders(folder)
         if not run_folders:
             raise ConfigError(

@@ -73,7 +73,7 @@ def _sample_column(columns: Sequence[str]) -> str:
 
 
 def _patterns(where: Sequence[str]) -> dict[str, str]:
-    """Splits conditions such as `dataset:ag_news` into columns and patterns."""
+    """Splits conditions like `dataset:ag_news` into columns and patterns."""
     patterns = {}
     for condition in where:
         column, _, pattern = condition.partition(":")
@@ -99,7 +99,7 @@ def _check_columns(
         if column not in columns:
             available = ", ".join(columns)
             problems.append(
-                f"{key}={column}: the table has no such column; take one of: "
+                f"{key}={column}: the table does not have this column; take one of: "
                 f"{available}"
             )
     if problems:

@@ -1,14 +1,13 @@
 """A comparison as table rows and lines of text, for the console, md and html."""
 
 import dataclasses
-from collections.abc import Sequence
 
 from ostinato.comparison.configurations import Comparison, Configuration, Pair
 from ostinato.comparison.number_format import NumberFormat, format_p
 from ostinato.comparison.remarks import remarks
 from ostinato.comparison.statistics import Summary
 
-Row = Sequence[str]
+Row = tuple[str, ...]
 
 CONFIGURATION_COLUMNS = (
     "configuration",

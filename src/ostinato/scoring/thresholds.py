@@ -14,19 +14,19 @@ def tune_thresholds(values: Floats, labels: Labels) -> tuple[float, ...]:
 
     A threshold is half-way between two probabilities. Among thresholds with the same
     F1, the one nearest to 0.5 is chosen. Probabilities that rounding can swap count as
-    equal. A label that no row or every row has keeps 0.5.
+    equal. A label that no row has, or every row has, keeps 0.5.
 
     A worked example: four rows have the probabilities 0.2, 0.4, 0.6 and 0.8 for a
     label. The second and the fourth row have the label.
 
-    ========= =================== ===== ===========================
-    threshold rows predicted      hits  F1 = 2 hits / (predicted + 2)
-    ========= =================== ===== ===========================
-    0.1       4                   2     4 / 6 = 0.67
-    0.3       3                   2     4 / 5 = 0.80
-    0.5       2                   1     2 / 4 = 0.50
-    0.7       1                   1     2 / 3 = 0.67
-    ========= =================== ===== ===========================
+    ========= ============== ==== =============================
+    threshold rows predicted hits F1 = 2 hits / (predicted + 2)
+    ========= ============== ==== =============================
+    0.1       4              2    4 / 6 = 0.67
+    0.3       3              2    4 / 5 = 0.80
+    0.5       2              1    2 / 4 = 0.50
+    0.7       1              1    2 / 3 = 0.67
+    ========= ============== ==== =============================
 
     The threshold of this label is 0.3.
 
