@@ -18,8 +18,8 @@ from ostinato.data import assets
 from ostinato.errors import AssetError
 from ostinato.inference.stream import predict
 from ostinato.run_dir import RunDir, read_json
-from ostinato.scoring.metrics import score
 from ostinato.scoring.predictions import load_predictions
+from ostinato.scoring.scores import score
 
 pytestmark = pytest.mark.slow
 

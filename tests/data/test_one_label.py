@@ -12,7 +12,7 @@ from ostinato import TextClassifier
 from ostinato.config import Task
 from ostinato.run_dir import read_json
 from ostinato.scoring.bootstrap import estimate
-from ostinato.scoring.metrics import score
+from ostinato.scoring.scores import score
 
 MULTI = Task.multi_label
 

@@ -26,7 +26,7 @@ from ostinato.run.evaluate import evaluate
 from ostinato.run_dir import RunDir, read_config, read_json, write_config, write_record
 from ostinato.scoring import plots
 from ostinato.scoring.evaluation import Evaluated, describe
-from ostinato.scoring.metrics import score
+from ostinato.scoring.scores import score
 from ostinato.storage.atomic import write_json
 
 DAMAGES = [

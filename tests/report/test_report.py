@@ -21,7 +21,7 @@ from ostinato.report.slices import slice_values
 from ostinato.run_dir import RunDir, read_json
 from ostinato.scoring import bootstrap
 from ostinato.scoring.bootstrap import estimate
-from ostinato.scoring.metrics import score
+from ostinato.scoring.scores import score
 
 SCRIPT = "<script>alert(1)</script>"
 TASKS = ["single_label", "multi_label", "regression"]

@@ -1,4 +1,4 @@
-"""Calibration lowers the loss on validation as far as one number can, changes no class, and is used when asked for."""
+"""Calibration minimises the validation loss, keeps classes, and is used only on request."""
 
 import json
 
@@ -18,11 +18,11 @@ from ostinato.record.digests import digest_file
 from ostinato.run_dir import read_json
 from ostinato.scoring.calibration import (
     calibrate,
-    fit_temperature,
     load_calibration,
-    tune_thresholds,
 )
 from ostinato.scoring.metrics import probabilities, row_losses
+from ostinato.scoring.temperature import fit_temperature
+from ostinato.scoring.thresholds import tune_thresholds
 
 SINGLE, MULTI = Task.single_label, Task.multi_label
 TEXTS = [
@@ -35,12 +35,14 @@ few = settings(max_examples=25)
 
 
 def noisy(seed, overconfidence, num_rows=400, num_classes=5):
-    """Labels drawn from the model's own probabilities, then logits stretched: the true temperature is the stretch."""
+    """Labels drawn from the model's own probabilities, and logits multiplied by a factor.
+
+    The factor is the true temperature.
+    """
     random = np.random.default_rng(seed)
     logits = random.normal(size=(num_rows, num_classes)) * 2
-    labels = np.array(
-        [random.choice(num_classes, p=row) for row in probabilities(SINGLE, logits)]
-    )
+    values = probabilities(SINGLE, logits)
+    labels = np.array([random.choice(num_classes, p=row) for row in values])
     return (logits * overconfidence).astype(np.float32), labels
 
 
@@ -50,16 +52,13 @@ def test_temperature_agrees_with_a_direct_minimisation(seed, overconfidence):
     logits, labels = noisy(seed, overconfidence)
 
     def loss(inverse):
-        return -log_softmax(logits.astype(np.float64) * inverse[0], axis=1)[
-            np.arange(len(labels)), labels
-        ].mean()
+        scaled = logits.astype(np.float64) * inverse[0]
+        log_probabilities = log_softmax(scaled, axis=1)
+        return -log_probabilities[np.arange(len(labels)), labels].mean()
 
-    direct = (
-        1
-        / minimize(
-            loss, [1.0], method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-14}
-        ).x[0]
-    )
+    options = {"xatol": 1e-10, "fatol": 1e-14}
+    minimum = minimize(loss, [1.0], method="Nelder-Mead", options=options)
+    direct = 1 / minimum.x[0]
     assert fit_temperature(SINGLE, logits, labels) == pytest.approx(direct, rel=1e-4)
 
 
@@ -74,17 +73,14 @@ def test_temperature_finds_how_overconfident_a_model_is(overconfidence):
     assert overconfidence == 1 or after < before / 3
 
 
-def test_temperature_stays_one_when_the_rows_decide_none():
+def test_temperature_stays_one_if_the_rows_do_not_determine_it():
     labels = np.arange(5)
-    assert (
-        fit_temperature(SINGLE, np.eye(5, dtype=np.float32), labels) == 1
-    )  # no error: the colder the better
-    assert (
-        fit_temperature(SINGLE, np.zeros((5, 5), np.float32), labels) == 1
-    )  # nothing said
-    assert (
-        fit_temperature(SINGLE, -np.eye(5, dtype=np.float32), labels) == 1
-    )  # all wrong: the hotter the better
+    no_error = np.eye(5, dtype=np.float32)
+    no_information = np.zeros((5, 5), np.float32)
+    all_wrong = -np.eye(5, dtype=np.float32)
+    assert fit_temperature(SINGLE, no_error, labels) == 1
+    assert fit_temperature(SINGLE, no_information, labels) == 1
+    assert fit_temperature(SINGLE, all_wrong, labels) == 1
 
 
 @few
@@ -99,15 +95,17 @@ def test_no_threshold_has_a_better_f1_than_the_tuned_one(seed, num_rows):
         if not 0 < truth.sum() < num_rows:
             assert threshold == 0.5
             continue
-        cuts = np.linspace(0, 1, 41)[:, None]
-        best = (
-            2
-            * ((column > cuts) & (truth > 0)).sum(axis=1)
-            / ((column > cuts).sum(axis=1) + truth.sum())
-        ).max()
-        assert f1_score(truth, column > threshold, zero_division=0) == pytest.approx(
-            best
-        )
+        predicted = column > np.linspace(0, 1, 41)[:, None]
+        hits = (predicted & (truth > 0)).sum(axis=1)
+        best = (2 * hits / (predicted.sum(axis=1) + truth.sum())).max()
+        found = f1_score(truth, column > threshold, zero_division=0)
+        assert found == pytest.approx(best)
+
+
+def test_the_threshold_of_the_worked_example():
+    values = np.array([[0.2], [0.4], [0.6], [0.8]])
+    labels = np.array([[0], [1], [0], [1]])
+    assert tune_thresholds(values, labels) == pytest.approx((0.3,))
 
 
 def test_multi_label_temperature_lowers_the_loss():
@@ -117,10 +115,9 @@ def test_multi_label_temperature_lowers_the_loss():
     stretched = logits * np.float32(3)
     calibration = calibrate(MULTI, stretched, labels, list("abcd"))
     assert calibration.temperature == pytest.approx(3, rel=0.1)
-    before, after = (
-        row_losses(MULTI, side, labels).mean()
-        for side in (stretched, calibration.scaled(stretched))
-    )
+    scaled = calibration.scaled(stretched)
+    before = row_losses(MULTI, stretched, labels).mean()
+    after = row_losses(MULTI, scaled, labels).mean()
     assert calibration.loss == (before, after)
     assert after < before
 
@@ -132,27 +129,24 @@ def run(request, tmp_path_factory):
         f"data.task={request.param}",
         "data.limit_train=null",
         "data.limit_val=null",
-        "training.epochs=1",  # few enough for errors on validation: without any, the temperature stays 1
+        # One epoch leads to validation errors. Without them, the temperature stays 1.
+        "training.epochs=1",
     )
 
 
 @pytest.mark.slow
-def test_predictions_use_the_calibration_only_when_asked(run):
+def test_predictions_use_the_calibration_only_on_request(run):
     kept = json.loads(run.calibration.read_text())
-    before, after = (
-        TextClassifier.load(run.path, calibrated=asked) for asked in (False, True)
-    )
+    before = TextClassifier.load(run.path, calibrated=False)
+    after = TextClassifier.load(run.path, calibrated=True)
     logits = after._logits([(text, None) for text in TEXTS], 64).astype(np.float64)
     expected = probabilities(after.task, logits / kept["temperature"])
     assert kept["temperature"] != 1
     for plain, scaled, values in zip(
         before.predict(TEXTS), after.predict(TEXTS), expected, strict=True
     ):
-        assert (
-            list(scaled["scores"].values())
-            == values.tolist()
-            != list(plain["scores"].values())
-        )
+        assert list(scaled["scores"].values()) == values.tolist()
+        assert list(plain["scores"].values()) != values.tolist()
         if after.task is SINGLE:
             assert scaled["label"] == plain["label"]
         else:
@@ -162,7 +156,7 @@ def test_predictions_use_the_calibration_only_when_asked(run):
             ]
 
 
-def test_calibration_leaves_weights_and_fingerprint_as_they_were(run):
+def test_calibration_does_not_change_weights_and_fingerprint(run):
     assert digest_file(run.best_weights) == read_json(run.fingerprint)["best_weights"]
     assert (
         read_json(run.results)["calibration"]["temperature"]
@@ -171,7 +165,7 @@ def test_calibration_leaves_weights_and_fingerprint_as_they_were(run):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"temperature": 0}, "damaged"),
         ({"temperature": None}, "damaged"),
@@ -180,7 +174,7 @@ def test_calibration_leaves_weights_and_fingerprint_as_they_were(run):
         ({"weights": "0" * 64}, "belongs to other weights"),
     ],
 )
-def test_a_calibration_that_does_not_fit_is_refused(run, tmp_path, change, told):
+def test_a_calibration_that_does_not_fit_is_refused(run, tmp_path, change, message):
     kept = json.loads(run.calibration.read_text())
     (tmp_path / "model.safetensors").symlink_to(run.best_weights)
     task, labels = Task(kept["task"]), kept["labels"]
@@ -188,7 +182,7 @@ def test_a_calibration_that_does_not_fit_is_refused(run, tmp_path, change, told)
     path.write_text(json.dumps(kept))
     assert load_calibration(tmp_path, task, labels).temperature == kept["temperature"]
     path.write_text(json.dumps(kept | change))
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load_calibration(tmp_path, task, labels)
     path.unlink()
     with pytest.raises(

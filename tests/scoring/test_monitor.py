@@ -1,4 +1,4 @@
-"""A metric that cannot choose the best weights is refused before training; one not defined yet loses nothing."""
+"""A monitor that can never be defined is refused; one not defined yet counts as worse."""
 
 from dataclasses import replace
 
@@ -14,7 +14,8 @@ from ostinato.cli.mistakes import find_problems
 from ostinato.config import METRICS, Task
 from ostinato.errors import ConfigError
 from ostinato.run_dir import read_json
-from ostinato.scoring.metrics import score, undefined
+from ostinato.scoring.metrics import undefined
+from ostinato.scoring.scores import score
 
 
 def test_an_unknown_monitor_is_reported_with_the_other_mistakes():
@@ -54,18 +55,16 @@ def test_each_value_of_a_sweep_is_checked():
 @given(
     st.sampled_from(Task), st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 3)
 )
-def test_labels_alone_tell_which_metrics_are_undefined(task, seed, num_rows, spread):
+def test_the_undefined_metrics_follow_from_the_labels(task, seed, num_rows, spread):
     random = np.random.default_rng(seed)
-    labels = random.integers(
-        0, spread, (num_rows, 3) if task is Task.multi_label else num_rows
-    )
-    labels = np.minimum(labels, 1) if task is Task.multi_label else labels
-    logits = random.normal(size=(num_rows, 1 if task is Task.regression else 3)).astype(
-        np.float32
-    )
-    assert score(task, logits, labels, ["a", "b", "c"]).undefined == undefined(
-        task, labels
-    )
+    if task is Task.multi_label:
+        labels = np.minimum(random.integers(0, spread, (num_rows, 3)), 1)
+    else:
+        labels = random.integers(0, spread, num_rows)
+    num_outputs = 1 if task is Task.regression else 3
+    logits = random.normal(size=(num_rows, num_outputs)).astype(np.float32)
+    scores = score(task, logits, labels, ["a", "b", "c"])
+    assert scores.undefined == undefined(task, labels)
 
 
 def test_a_monitor_that_the_validation_labels_do_not_define_is_refused_before_training(
@@ -98,13 +97,9 @@ def test_an_evaluation_that_does_not_define_the_monitor_counts_as_worse(
 
     def constant_at_first(task, logits, labels, names, threshold=0.5):
         seen.append(len(seen))
-        return score(
-            task,
-            np.zeros_like(logits) if len(seen) in (1, 3) else logits,
-            labels,
-            names,
-            threshold,
-        )
+        if len(seen) in (1, 3):
+            logits = np.zeros_like(logits)
+        return score(task, logits, labels, names, threshold)
 
     monkeypatch.setattr("ostinato.scoring.evaluation.score", constant_at_first)
     options = [

@@ -1,4 +1,4 @@
-"""Pictures hold what they are given, whatever the number of classes and whatever their names."""
+"""Plots show all their data, for any number of classes and any names."""
 
 import io
 
@@ -19,11 +19,14 @@ def drawn(figure: Figure) -> bytes:
 
 
 @pytest.mark.parametrize("num_classes", [2, 8, 77])
-def test_numbers_stand_in_the_cells_while_they_fit(num_classes):
+def test_the_cells_show_numbers_if_they_fit(num_classes):
     confusion = np.random.default_rng(0).integers(0, 3, (num_classes, num_classes))
     figure = confusion_matrix(confusion, [f"class {i}" for i in range(num_classes)])
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ([str(n) for n in confusion.flat if n] if num_classes <= 20 else [])
+    expected = []
+    if num_classes <= 20:
+        expected = [str(n) for n in confusion.flat if n]
+    assert texts == expected
     assert len(set(drawn(figure))) > 10
 
 
@@ -39,14 +42,12 @@ def test_names_are_shown_as_they_are():
     assert all(name in shown for name in AWKWARD)
 
 
-def test_the_legend_gives_scikit_learns_average_precision():
+def test_the_legend_agrees_with_the_average_precision_of_scikit_learn():
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(0, 3, 50), rng.random((50, 3)).round(1)  # with ties
     expected = [average_precision_score(labels == c, scores[:, c]) for c in range(3)]
-    texts = [
-        text.get_text()
-        for text in pr_curves(scores, labels, ["a", "b", "c"]).legends[0].get_texts()
-    ]
+    figure = pr_curves(scores, labels, ["a", "b", "c"])
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == [
         *(f"{e:.3f}  {n}" for e, n in zip(expected, "abc", strict=True)),
         f"{np.mean(expected):.3f}  mean of 3",
@@ -60,6 +61,6 @@ def test_classes_that_do_not_occur_have_no_curve():
     assert [len(figure.axes[0].lines) for figure in (none, one)] == [0, 2]
 
 
-def test_the_most_frequent_classes_come_first_and_are_ten_at_most():
+def test_at_most_ten_classes_are_drawn_the_most_frequent_first():
     labels = np.repeat(np.arange(15), np.arange(15))
     assert most_frequent(indicator(labels, 15)) == list(range(14, 4, -1))

@@ -1,4 +1,4 @@
-"""The temperature is the minimum of the loss, follows the scale of the logits, and never sharpens without evidence."""
+"""The temperature minimises the loss, and is below 1 only with enough errors."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.config import Task
-from ostinato.scoring.calibration import MIN_ERRORS, fit_temperature, tune_thresholds
 from ostinato.scoring.metrics import probabilities, row_losses
+from ostinato.scoring.temperature import MIN_ERRORS, fit_temperature
+from ostinato.scoring.thresholds import tune_thresholds
 
 SINGLE, MULTI = Task.single_label, Task.multi_label
 TASKS = st.sampled_from([SINGLE, MULTI])
@@ -15,7 +16,7 @@ few = settings(max_examples=25)
 
 
 def rows(task, seed, noise=1.0, num_rows=200, num_classes=4):
-    """Labels, and logits that know them but for the noise."""
+    """Labels, and logits that predict them except for noise."""
     random = np.random.default_rng(seed)
     if task is SINGLE:
         labels = random.integers(0, num_classes, num_rows)
@@ -36,9 +37,10 @@ def test_no_other_temperature_has_a_smaller_loss_and_the_loss_rises_on_both_side
     logits, labels = rows(task, seed, noise)
     fitted = fit_temperature(task, logits, labels)
     grid = fitted * np.geomspace(0.1, 10, 201)  # the fitted one is in the middle
-    losses = np.array(
-        [row_losses(task, logits / np.float64(t), labels).mean() for t in grid]
-    )
+    losses = []
+    for temperature in grid:
+        scaled = logits / np.float64(temperature)
+        losses.append(row_losses(task, scaled, labels).mean())
     assert (np.diff(losses[:101]) <= 0).all()
     assert (np.diff(losses[100:]) >= 0).all()
 
@@ -61,30 +63,35 @@ def test_without_an_error_the_temperature_is_one(task, seed, scale):
 
 
 @pytest.mark.parametrize("task", [SINGLE, MULTI])
-def test_ties_are_no_errors(task):
+def test_ties_are_not_errors(task):
     labels = np.array([0, 1, 0, 1])
     logits = np.array([[4, 0], [0, 4], [1, 1], [0, 0]], np.float32)
     if task is MULTI:
-        logits, labels = (
-            logits - np.float32(0),
-            np.array([[1, 1], [1, 1], [1, 1], [0, 1]]),
-        )
+        labels = np.array([[1, 1], [1, 1], [1, 1], [0, 1]])
     assert fit_temperature(task, logits, labels) == 1
 
 
 @pytest.mark.parametrize("num_errors", [1, MIN_ERRORS - 1, MIN_ERRORS])
-def test_a_few_errors_do_not_sharpen(num_errors):
+def test_a_temperature_below_one_requires_enough_errors(num_errors):
     labels = np.zeros(500, int)
     logits = np.tile(np.array([3, 0], np.float32), (500, 1))
-    logits[:num_errors] = [
-        0,
-        0.01,
-    ]  # near misses: alone they allow a very low temperature
+    # The errors are so small that a very low temperature would minimise the loss.
+    logits[:num_errors] = [0, 0.01]
     fitted = fit_temperature(SINGLE, logits, labels)
-    assert (fitted == 1) if num_errors < MIN_ERRORS else (fitted < 0.9)
+    if num_errors < MIN_ERRORS:
+        assert fitted == 1
+    else:
+        assert fitted < 0.9
 
 
-def test_one_confident_error_softens():
+def test_the_temperature_of_the_worked_example():
+    logits = np.array([[2, 0]] * 4, np.float32)
+    labels = np.array([0, 0, 0, 1])
+    fitted = fit_temperature(SINGLE, logits, labels)
+    assert fitted == pytest.approx(2 / np.log(3), rel=1e-9)
+
+
+def test_one_confident_error_raises_the_temperature():
     logits = np.tile(np.array([9, 0], np.float32), (50, 1))
     labels = np.zeros(50, int)
     labels[0] = 1
@@ -111,17 +118,14 @@ def test_a_small_loss_does_not_round_to_zero():
 @given(st.integers(0, 10**6), st.integers(2, 60))
 def test_rounding_of_logits_changes_no_label_that_a_threshold_decides(seed, num_rows):
     random = np.random.default_rng(seed)
-    # Many logits that are nearly equal, as the same text gets in batches of another size.
-    logits = np.round(random.normal(size=(num_rows, 3)), 1) + 1e-7 * random.normal(
-        size=(num_rows, 3)
-    )
-    labels = random.integers(0, 2, (num_rows, 3))
-    labels[:2] = [
-        [0, 0, 0],
-        [1, 1, 1],
-    ]  # a constant label has the threshold 0.5, whatever the logits
-    cuts = np.array(tune_thresholds(probabilities(MULTI, logits), labels))
-    moved = logits + 1e-6 * random.uniform(-1, 1, logits.shape)
-    assert (
-        (probabilities(MULTI, logits) > cuts) == (probabilities(MULTI, moved) > cuts)
-    ).all()
+    shape = (num_rows, 3)
+    # Many logits are nearly equal, as for the same text in batches of another size.
+    logits = np.round(random.normal(size=shape), 1)
+    logits = logits + 1e-7 * random.normal(size=shape)
+    labels = random.integers(0, 2, shape)
+    # A constant label would have the threshold 0.5.
+    labels[:2] = [[0, 0, 0], [1, 1, 1]]
+    values = probabilities(MULTI, logits)
+    moved = probabilities(MULTI, logits + 1e-6 * random.uniform(-1, 1, shape))
+    thresholds = np.array(tune_thresholds(values, labels))
+    assert np.array_equal(values > thresholds, moved > thresholds)

@@ -1,1 +1,1 @@
-"""Which configuration is better, and is that real: runs that differ only in seeds, compared with honest statistics."""
+"""Compares configurations over their seeds, and tests whether the differences are real."""

@@ -1,4 +1,4 @@
-"""Pictures of a comparison, as SVG text for a page that must stand alone. Computes nothing."""
+"""Plots of a comparison, as SVG text to be embedded in html."""
 
 import io
 from collections.abc import Sequence
@@ -15,34 +15,43 @@ _BLUE, _ORANGE, _RED = color_sequences["petroff10"][:3]
 
 
 def scores(comparison: Comparison) -> str:
-    """Every run as a point, the mean and its interval beside; collapsed runs are crosses."""
-    shown = [c for c in comparison.configurations if c.summary is not None]
-    figure, axes = _canvas(len(shown), comparison.metric)
-    for row, configuration in enumerate(shown):
-        _strip(axes, row, configuration)
-    _label(axes, [c.name for c in shown])
+    """Draws every run as a point, with the mean and its interval below.
+
+    Collapsed runs are crosses.
+    """
+    drawn = [c for c in comparison.configurations if c.summary is not None]
+    figure, axes = _canvas(len(drawn), comparison.metric)
+    names = []
+    for row, configuration in enumerate(drawn):
+        _draw_configuration(axes, row, configuration)
+        names.append(configuration.name)
+    _name_rows(axes, names)
     return _svg(figure)
 
 
 def differences(comparison: Comparison) -> str:
-    """Paired differences to the baseline with their intervals, and the margin as a band."""
-    shown = [
-        pair for pair in comparison.against_baseline if pair.difference is not None
-    ]
-    figure, axes = _canvas(
-        len(shown), f"{comparison.metric}: difference to {comparison.baseline}"
-    )
+    """Draws the paired differences to the baseline with their intervals.
+
+    The margin is a grey band.
+    """
+    drawn = [pair for pair in comparison.against_baseline if pair.difference]
+    label = f"{comparison.metric}: difference to {comparison.baseline}"
+    figure, axes = _canvas(len(drawn), label)
     axes.axvline(0, color="0.3", linewidth=1)
-    if comparison.margin:
-        axes.axvspan(-comparison.margin, comparison.margin, color="0.92", zorder=0)
-    for row, pair in enumerate(shown):
-        _interval(axes, row, pair)
-    _label(axes, [pair.first for pair in shown])
+    margin = comparison.margin
+    if margin:
+        axes.axvspan(-margin, margin, color="0.92", zorder=0)
+    names = []
+    for row, pair in enumerate(drawn):
+        _draw_pair(axes, row, pair)
+        names.append(pair.first)
+    _name_rows(axes, names)
     return _svg(figure)
 
 
-def _canvas(rows: int, label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8.5, 1.1 + 0.5 * rows), layout="constrained")
+def _canvas(num_rows: int, label: str) -> tuple[Figure, Axes]:
+    height = 1.1 + 0.5 * num_rows
+    figure = Figure(figsize=(8.5, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(plot_label(label))
     axes.grid(axis="x", alpha=0.3)
@@ -51,47 +60,98 @@ def _canvas(rows: int, label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _strip(axes: Axes, row: int, configuration: Configuration) -> None:
-    for collapsed, marker, colour in ((False, "o", _BLUE), (True, "x", _RED)):
-        values = [
-            p.score
-            for p in configuration.points
-            if p.score is not None and p.collapsed is collapsed
-        ]
-        axes.plot(
-            values,
-            [row + 0.12] * len(values),
-            marker,
-            color=colour,
-            alpha=0.7,
-            markersize=6,
-            linestyle="none",
-        )
-    assert configuration.summary is not None
-    low, high = configuration.summary.interval or (configuration.summary.mean,) * 2
-    axes.plot([low, high], [row - 0.15] * 2, color="0.2", linewidth=2)
-    axes.plot(configuration.summary.mean, row - 0.15, "D", color="0.2", markersize=5)
+def _draw_configuration(
+    axes: Axes,
+    row: int,
+    configuration: Configuration,
+) -> None:
+    sound = []
+    collapsed = []
+    for point in configuration.points:
+        if point.score is None:
+            continue
+        if point.collapsed:
+            collapsed.append(point.score)
+        else:
+            sound.append(point.score)
+    _draw_points(axes, row, sound, "o", _BLUE)
+    _draw_points(axes, row, collapsed, "x", _RED)
+    summary = configuration.summary
+    assert summary is not None
+    height = row - 0.15
+    axes.plot(
+        summary.interval or (summary.mean, summary.mean),
+        [height, height],
+        color="0.2",
+        linewidth=2,
+    )
+    axes.plot(
+        summary.mean,
+        height,
+        "D",
+        color="0.2",
+        markersize=5,
+    )
 
 
-def _interval(axes: Axes, row: int, pair: Pair) -> None:
-    assert pair.difference is not None
-    low, high = pair.difference.interval or (pair.difference.mean,) * 2
-    axes.plot([low, high], [row, row], color=_ORANGE, linewidth=2.5)
-    axes.plot(pair.difference.mean, row, "D", color=_ORANGE, markersize=6)
+def _draw_points(
+    axes: Axes,
+    row: int,
+    values: Sequence[float],
+    marker: str,
+    colour: str,
+) -> None:
+    height = row + 0.12
+    axes.plot(
+        values,
+        [height] * len(values),
+        marker,
+        color=colour,
+        alpha=0.7,
+        markersize=6,
+        linestyle="none",
+    )
 
 
-def _label(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [plot_label(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)  # the first on top
+def _draw_pair(
+    axes: Axes,
+    row: int,
+    pair: Pair,
+) -> None:
+    difference = pair.difference
+    assert difference is not None
+    axes.plot(
+        difference.interval or (difference.mean, difference.mean),
+        [row, row],
+        color=_ORANGE,
+        linewidth=2.5,
+    )
+    axes.plot(
+        difference.mean,
+        row,
+        "D",
+        color=_ORANGE,
+        markersize=6,
+    )
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Writes a name beside each row; the first row is at the top."""
+    ticks = [plot_label(name) for name in names]
+    axes.set_yticks(range(len(names)), ticks)
+    axes.set_ylim(len(names) - 0.4, -0.6)
 
 
 def _svg(figure: Figure) -> str:
+    """Returns the SVG element without the XML prologue, for use inside html."""
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ostinato"}):
-        buffer = io.StringIO()
         figure.savefig(
             buffer,
             format="svg",
-            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+            metadata=no_metadata,
         )
     text = buffer.getvalue()
-    return text[text.index("<svg") :]  # without the XML prologue, to stand inside HTML
+    start = text.index("<svg")
+    return text[start:]

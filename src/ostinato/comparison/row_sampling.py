@@ -1,26 +1,30 @@
-"""The other source of chance: which rows happen to be in the split that is scored. From the stored predictions."""
+"""Uncertainty from the rows of a split: how much a metric varies with other rows.
+
+It is estimated from the stored predictions, with the trained models as they are.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ostinato.comparison.runs import Run
-from ostinato.comparison.statistics import Interval, bootstrap_rows, mcnemar
+from ostinato.comparison.significance import mcnemar
+from ostinato.comparison.statistics import Interval, bootstrap_rows
 from ostinato.errors import ConfigError
+from ostinato.scoring.arrays import Booleans
 from ostinato.scoring.predictions import load_predictions
 
 
 @dataclass(frozen=True)
 class RowSampling:
-    """What other rows of the same kind would have moved, with the trained models as they are.
+    """An accuracy, or a difference of two, and its uncertainty from the rows.
 
     Attributes:
         split: val or test.
-        num_rows: its rows.
-        mean: share of rows answered right, or the difference of two such shares, over all runs.
-        interval: 95 % bootstrap interval over the rows, paired where two are compared.
+        num_rows: number of rows of the split.
+        mean: share of correct rows over all runs, or the difference of two shares.
+        interval: 95 % bootstrap interval over the rows; paired for a difference.
         mcnemar_p: p-value of McNemar's exact test; only for one run against one run.
     """
 
@@ -32,58 +36,87 @@ class RowSampling:
 
 
 def sample_rows(split: str, runs: Sequence[Run]) -> RowSampling | None:
-    """Row sampling of the accuracy of some runs; None where predictions are missing or the rows not the same."""
-    answers = _correct(split, runs)
-    if answers is None:
+    """Estimates the accuracy of some runs, and its uncertainty from the rows.
+
+    Returns:
+        None if predictions are missing, or the runs have different rows.
+    """
+    correct = _correct_rows(split, runs)
+    if correct is None:
         return None
-    shares = answers.mean(axis=0)
-    return RowSampling(split, len(shares), float(shares.mean()), bootstrap_rows(shares))
+    shares = correct.mean(axis=0)
+    return RowSampling(
+        split=split,
+        num_rows=len(shares),
+        mean=float(shares.mean()),
+        interval=bootstrap_rows(shares),
+    )
 
 
 def sample_row_differences(
     split: str, pairs: Sequence[tuple[Run, Run]]
 ) -> RowSampling | None:
-    """Row sampling of the difference between two configurations, over the runs of the same seeds.
+    """Estimates the difference in accuracy, and its uncertainty from the rows.
 
-    None where predictions are missing or the rows of the runs are not the same ones.
+    Args:
+        split: val or test.
+        pairs: runs of two configurations with the same seeds.
+
+    Returns:
+        First minus second. None if predictions are missing, or the runs have different
+        rows.
     """
-    answers = _correct(split, [run for pair in pairs for run in pair])
-    if answers is None:
+    runs = [run for pair in pairs for run in pair]
+    correct = _correct_rows(split, runs)
+    if correct is None:
         return None
-    first, second = answers[0::2], answers[1::2]
-    gains = (first.astype(np.float64) - second).mean(axis=0)
-    p = mcnemar(first[0], second[0]) if len(pairs) == 1 else None
-    return RowSampling(split, len(gains), float(gains.mean()), bootstrap_rows(gains), p)
-
-
-def rows_differ(split: str, runs: Sequence[Run]) -> bool:
-    """Whether the runs were scored on different rows."""
-    return (
-        len(
-            {
-                digest
-                for run in runs
-                if (digest := run.provenance.get("data", {}).get(split))
-            }
-        )
-        > 1
+    first = correct[0::2]
+    second = correct[1::2]
+    differences = first.astype(np.float64) - second
+    gains = differences.mean(axis=0)
+    p = None
+    if len(pairs) == 1:
+        p = mcnemar(first[0], second[0])
+    return RowSampling(
+        split=split,
+        num_rows=len(gains),
+        mean=float(gains.mean()),
+        interval=bootstrap_rows(gains),
+        mcnemar_p=p,
     )
 
 
-def _correct(split: str, runs: Sequence[Run]) -> NDArray[np.bool_] | None:
-    """Which rows each run answers right, [num_runs, num_rows]; multi-label: with exactly the right labels."""
+def rows_differ(split: str, runs: Sequence[Run]) -> bool:
+    """Returns whether the runs were scored on different rows."""
+    digests = set()
+    for run in runs:
+        digest = run.provenance.get("data", {}).get(split)
+        if digest:
+            digests.add(digest)
+    return len(digests) > 1
+
+
+def _correct_rows(split: str, runs: Sequence[Run]) -> Booleans | None:
+    """Returns whether each run is correct on each row, [num_runs, num_rows].
+
+    Multi-label: whether the predicted set of labels is exactly the true one.
+    """
     if not runs or rows_differ(split, runs):
         return None
-    answers = []
+    correct = []
     for run in runs:
         try:
             logits, labels = load_predictions(run.folder.predictions(split))
         except ConfigError:
             return None
-        if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1:
-            answers.append(logits.argmax(axis=1) == labels)
+        has_class_ids = np.issubdtype(labels.dtype, np.integer)
+        if labels.ndim == 1 and has_class_ids:
+            predicted = logits.argmax(axis=1)
+            correct.append(predicted == labels)
         elif labels.ndim == 2:
-            answers.append(((logits > 0) == (labels > 0.5)).all(axis=1))
+            matches = (logits > 0) == (labels > 0.5)
+            correct.append(matches.all(axis=1))
         else:
-            return None  # regression: no row is right or wrong
-    return np.stack(answers)
+            # The rows of a regression are neither correct nor wrong.
+            return None
+    return np.stack(correct)

@@ -80,7 +80,7 @@ METRICS = {
     Task.multi_label: ("loss", "micro_f1", "macro_f1", "map", "subset_accuracy"),
     Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
 }
-"""Names of the metrics of each task; see `ostinato.scoring.metrics.score`."""
+"""Names of the metrics of each task; `ostinato.scoring.scores.score` explains them."""
 
 
 class Source(str, Enum):

@@ -17,10 +17,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ostinato.redaction import plot_label
-from ostinato.scoring.metrics import Floats
+from ostinato.scoring.arrays import Floats
+from ostinato.scoring.calibration_error import NUM_BINS, confidence_bins
 from ostinato.trackers.history import Point
 
-_NUM_BINS = 15
 _MAX_POINTS = 2000  # of a scatter plot
 
 # Stand for the page's own colours while matplotlib draws.
@@ -94,11 +94,11 @@ def curves(
 
 def reliability(title: str, confidence: Floats, correct: NDArray[Any]) -> str:
     """Draws how often predictions of each confidence come true; bars below show how many there are."""
-    bins = np.digitize(confidence, np.linspace(0, 1, _NUM_BINS + 1)[1:-1], right=True)
-    counts = np.bincount(bins, minlength=_NUM_BINS)
+    bins = confidence_bins(confidence)
+    counts = np.bincount(bins, minlength=NUM_BINS)
     there = counts > 0
     means = [
-        np.bincount(bins, weights=side, minlength=_NUM_BINS)[there] / counts[there]
+        np.bincount(bins, weights=side, minlength=NUM_BINS)[there] / counts[there]
         for side in (confidence, correct)
     ]
     with mpl.rc_context(_STYLE):
@@ -125,9 +125,9 @@ def reliability(title: str, confidence: Floats, correct: NDArray[Any]) -> str:
         axes.set(title=title, ylabel="share that is true", ylim=(-0.02, 1.02))
         axes.legend(fontsize=8, loc="lower right")
         below.bar(
-            (np.arange(_NUM_BINS) + 0.5) / _NUM_BINS,
+            (np.arange(NUM_BINS) + 0.5) / NUM_BINS,
             counts,
-            width=0.9 / _NUM_BINS,
+            width=0.9 / NUM_BINS,
             color=_A,
         )
         below.set(

@@ -17,7 +17,7 @@ from ostinato.report.model_card import write_model_card
 from ostinato.report.page import write_report
 from ostinato.run_dir import RunDir
 from ostinato.scoring.calibration import Calibration, calibrate, save_calibration
-from ostinato.scoring.metrics import expected_calibration_error, probabilities
+from ostinato.scoring.calibration_error import calibration_error
 from ostinato.scoring.predictions import load_predictions
 
 log = logging.getLogger(__name__)
@@ -80,13 +80,10 @@ def _record(run: RunDir, calibration: Calibration) -> dict[str, Any]:
     errors = {"val": list(calibration.ece)}
     if run.predictions("test").is_file():
         logits, labels = load_predictions(run.predictions("test"))
-        sides = (
-            probabilities(Task.single_label, side)
-            for side in (logits, calibration.scaled(logits))
-        )
+        scaled = calibration.scaled(logits)
         errors["test"] = [
-            expected_calibration_error(s.max(axis=1), s.argmax(axis=1) == labels)
-            for s in sides
+            calibration_error(logits, labels),
+            calibration_error(scaled, labels),
         ]
     return record | {"ece": errors}
 

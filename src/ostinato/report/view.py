@@ -30,9 +30,10 @@ from ostinato.report.text import (
     title,
 )
 from ostinato.scoring.bootstrap import Estimate, estimate
-from ostinato.scoring.calibration import MIN_ERRORS
-from ostinato.scoring.metrics import MINIMISED, Scores, score
+from ostinato.scoring.metrics import MINIMISED
 from ostinato.scoring.plots import MAX_CLASSES
+from ostinato.scoring.scores import Scores, score
+from ostinato.scoring.temperature import MIN_ERRORS
 
 Row = Sequence[str]
 

@@ -1,4 +1,7 @@
-"""Logits and labels of a split as a run keeps them. Reading them takes no torch: comparisons start at once."""
+"""Saves and loads the logits and labels of a split.
+
+Loading does not need torch, so comparisons start immediately.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,49 +14,64 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ostinato.errors import ConfigError
+from ostinato.scoring.arrays import Labels, Logits
 from ostinato.storage.atomic import atomic_file
 
 _DIGEST = "sha256"
 
 
 def save_predictions(
-    path: Path, logits: NDArray[np.float32], labels: NDArray[Any]
+    path: Path,
+    logits: Logits,
+    labels: Labels,
 ) -> None:
-    """Keeps `logits` and `labels` of a split in a safetensors file, whole or not at all."""
+    """Saves logits and labels of a split in a safetensors file, atomically.
+
+    Args:
+        path: the file; its folder is created if needed.
+        logits: [num_rows, num_labels].
+        labels: class ids [num_rows], 0 and 1 [num_rows, num_labels], or values
+            [num_rows].
+    """
     path.parent.mkdir(exist_ok=True)
     tensors = {"logits": logits, "labels": np.ascontiguousarray(labels)}
+    content = save(tensors, metadata={_DIGEST: _digest(tensors)})
     with atomic_file(path, "wb") as file:
-        file.write(save(tensors, metadata={_DIGEST: _digest(tensors)}))
+        file.write(content)
 
 
-def load_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Reads back (logits [num_rows, num_labels], labels) as `save_predictions` wrote them.
+def load_predictions(path: Path) -> tuple[Logits, NDArray[Any]]:
+    """Loads logits [num_rows, num_labels] and labels, see `save_predictions`.
 
     Raises:
-        ConfigError: missing, damaged or changed.
+        ConfigError: if the file is missing, damaged or changed.
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            digest = (file.metadata() or {}).get(_DIGEST)
-            kept = {name: file.get_tensor(name) for name in ("logits", "labels")}
-        if digest not in (
-            None,
-            _digest(kept),
-        ):  # files of earlier versions carry no digest
+            metadata = file.metadata() or {}
+            logits = file.get_tensor("logits")
+            labels = file.get_tensor("labels")
+        # Files of earlier versions have no digest.
+        recorded = metadata.get(_DIGEST)
+        actual = _digest({"logits": logits, "labels": labels})
+        if recorded is not None and recorded != actual:
             raise ValueError("changed since the run wrote it")
-        return kept["logits"], kept["labels"]
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             [
-                f"{path}: missing or damaged ({reason}); scripts/evaluate.py scores the run again"
+                f"{path}: missing or damaged ({reason}); "
+                "score the run again with scripts/evaluate.py"
             ]
         ) from None
+    return logits, labels
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
     for name in ("logits", "labels"):
-        digest.update(f"{name}{tensors[name].dtype.str}{tensors[name].shape}".encode())
-        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+        tensor = tensors[name]
+        header = f"{name}{tensor.dtype.str}{tensor.shape}"
+        digest.update(header.encode())
+        digest.update(np.ascontiguousarray(tensor).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,7 @@
-"""Scores splits with the best weights of a finished run, as at training time: weights, batches, flags."""
+"""Scores splits with the best weights of a finished run.
+
+Batches, flags and precision are those of the training, unless the caller changes them.
+"""
 
 from ostinato.config import Device, Precision, RunConfig, Task, TrainingConfig
 from ostinato.data.splits import Split
@@ -17,20 +20,22 @@ from ostinato.seeding import set_determinism
 
 
 class Rescorer:
-    """The weights in a run's `best/`, ready to score.
+    """The model in a run's `best/`, ready to score splits.
 
     Args:
-        run: the run's folder.
-        config: its config.
-        device: auto takes the run's.
-        batch_size: rows per batch; None takes the run's. Another number moves metrics in the last digits.
-        precision: auto takes the run's.
+        run: the run folder.
+        config: the config of the run.
+        device: auto takes the device of the run.
+        batch_size: rows per batch; None takes that of the run. Another batch size
+            changes the last digits of the metrics.
+        precision: auto takes the precision of the run.
 
     Attributes:
         labels: names of the classes by number; empty for regression.
 
     Raises:
-        ConfigError: no trained model, or a precision that the device does not have.
+        ConfigError: if the run has no trained model, or the device does not support
+            the precision.
     """
 
     def __init__(
@@ -42,60 +47,81 @@ class Rescorer:
         precision: Precision = Precision.auto,
     ) -> None:
         training = config.training
+        if device is Device.auto:
+            device = training.device
         set_threads(training.threads)
         check_cores("data.num_workers", config.data.num_workers)
         set_determinism(training.determinism)
         model, self._tokenizer = load_trained(run, config.model.attention)
+        if precision is Precision.auto:
+            precision = _recorded_precision(run, training)
         self._config = config
         self._batch_size = batch_size or training.eval_batch_size
-        chosen = device if device is not Device.auto else training.device
-        self._compute = _compute(
-            chosen,
-            precision if precision is not Precision.auto else _recorded(run, training),
-        )
+        self._compute = _compute(device, precision)
         self._model = model.to(self._compute.device)
-        autocast = self._compute.autocast
         configure_batching(
-            self._model, self._tokenizer, training.batching, Masks(), autocast=autocast
+            self._model,
+            self._tokenizer,
+            training.batching,
+            Masks(),
+            autocast=self._compute.autocast,
         )
         self._collator = collator_of(self._model, self._tokenizer)
-        self.labels = (
-            tuple(model.config.id2label.values())
-            if config.data.task is not Task.regression
-            else ()
-        )
+        self.labels: tuple[str, ...] = ()
+        if config.data.task is not Task.regression:
+            self.labels = tuple(model.config.id2label.values())
 
     def score(self, split: Split) -> tuple[Evaluated, TokenisedSplit]:
-        """Scores rows; returns what they are worth, and the rows as the model reads them."""
+        """Scores a split.
+
+        Returns:
+            The logits and metrics, and the rows in the tokens that the model reads.
+        """
         rows = tokenise(
             split,
             self._tokenizer,
             self._config.model.max_length,
             self._config.data.num_workers,
         )
-        check_rows(self._model, rows.input_ids(), rows.lengths, split.name)
+        check_rows(
+            self._model,
+            rows.input_ids(),
+            rows.lengths,
+            split.name,
+        )
         with progress_bar() as bar:
-            task = self._config.data.task
             scorer = Scorer(
-                task, self.labels, self._collator, self._batch_size, self._compute, bar
+                task=self._config.data.task,
+                labels=self.labels,
+                collator=self._collator,
+                batch_size=self._batch_size,
+                compute=self._compute,
+                bar=bar,
             )
-            return scorer.score(self._model, rows), rows
+            evaluated = scorer.score(self._model, rows)
+        return evaluated, rows
 
 
-def _recorded(run: RunDir, training: TrainingConfig) -> Precision:
-    """The precision that the run computed in, where its config leaves it to the machine."""
-    if training.precision is not Precision.auto or not run.provenance.is_file():
+def _recorded_precision(run: RunDir, training: TrainingConfig) -> Precision:
+    """Returns the precision of the run; the recorded one if its config has auto."""
+    if training.precision is not Precision.auto:
+        return training.precision
+    if not run.provenance.is_file():
         return training.precision
     recorded = read_provenance(run).get("precision")
-    return Precision(recorded) if recorded in list(Precision) else training.precision
+    if recorded not in list(Precision):
+        return training.precision
+    return Precision(recorded)
 
 
 def _compute(device: Device, precision: Precision) -> Compute:
     compute = choose(device, Precision.fp32)
-    if precision is Precision.fp16 and compute.device.type != "cuda":
+    device_type = compute.device.type
+    if precision is Precision.fp16 and device_type != "cuda":
         raise ConfigError(
             [
-                f"precision=fp16: needs a CUDA GPU, not {compute.device.type}; take precision=fp32"
+                f"precision=fp16: needs a CUDA GPU, not {device_type}; "
+                "take precision=fp32"
             ]
         )
     return choose(device, precision)
