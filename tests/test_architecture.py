@@ -18,6 +18,7 @@ LAYERS = {
     "foundations": "errors redaction command_line interruption progress",
     "config": "config config.*",
     "storage": "storage storage.*",
+    "templates": "templates",
     "a run's names and seeds": "run_dir seeding",
     "record": "record record.*",
     "data": "data data.*",

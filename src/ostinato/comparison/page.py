@@ -4,9 +4,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import rich
-from jinja2 import Environment, PackageLoader, select_autoescape
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,9 +16,10 @@ from ostinato.comparison.configurations import Comparison, Configuration, Pair
 from ostinato.comparison.row_sampling import RowSampling
 from ostinato.comparison.statistics import Interval, Summary
 from ostinato.errors import ConfigError
-from ostinato.redaction import inline, shown
+from ostinato.redaction import shown
 from ostinato.storage.atomic import write_json, write_text
 from ostinato.storage.outputs import check_output, holds
+from ostinato.templates import environment
 
 Row = Sequence[str]
 
@@ -141,16 +142,7 @@ def check_folder(folder: Path) -> None:
 
 def _write(comparison: Comparison, folder: Path, stem: str) -> None:
     write_json(folder / f"{stem}.json", dataclasses.asdict(comparison))
-    templates = Environment(
-        loader=PackageLoader("ostinato"),
-        autoescape=select_autoescape(),
-        finalize=lambda value: (
-            shown(value) if type(value) is str else value
-        ),  # Markup has been escaped
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["inline"] = inline
+    templates = environment(finalize=_displayed)
     for kind in ("md", "html"):
         text = templates.get_template(f"comparison.{kind}").render(
             comparison=comparison,
@@ -160,6 +152,14 @@ def _write(comparison: Comparison, folder: Path, stem: str) -> None:
             plots=plots,
         )
         write_text(folder / f"{stem}.{kind}", text)
+
+
+def _displayed(value: Any) -> Any:
+    """A text without secrets and control characters; other values stay.
+
+    The exact type matters, because `Markup` is a subclass of str and already escaped.
+    """
+    return shown(value) if type(value) is str else value
 
 
 def _print(console: Console, title: str, columns: Row, rows: Sequence[Row]) -> None:

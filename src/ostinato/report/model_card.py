@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ostinato.config import RunConfig, Source, Task
-from ostinato.redaction import inline, redact
+from ostinato.redaction import redact
 from ostinato.report.text import (
     data_name,
     number,
@@ -24,6 +23,7 @@ from ostinato.report.text import (
 )
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
+from ostinato.templates import environment
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _OWN_FOLDER = re.compile(
@@ -73,28 +73,24 @@ def model_card(
     fingerprint: Mapping[str, Any],
 ) -> str:
     """The card's text: metadata, then Markdown; see `write_model_card`."""
-    environment = Environment(
-        loader=PackageLoader("ostinato"),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = inline
-    content = environment.get_template("model_card.md").render(
-        metadata=_metadata(config, results).to_yaml(),
-        config=config,
-        model=_shown_name(config.model.name),
-        data=data_name(config.data),
-        results=results,
-        provenance=provenance,
-        fingerprint=fingerprint,
-        splits=[name for name in ("val", "test") if name in results],
-        command=_OWN_FOLDER.sub(".../", training_command(run) or ""),
-        commit=(provenance.get("git") or {}).get("commit"),
-        number=number,
-        percent=percent,
-        title=title,
+    content = (
+        environment()
+        .get_template("model_card.md")
+        .render(
+            metadata=_metadata(config, results).to_yaml(),
+            config=config,
+            model=_shown_name(config.model.name),
+            data=data_name(config.data),
+            results=results,
+            provenance=provenance,
+            fingerprint=fingerprint,
+            splits=[name for name in ("val", "test") if name in results],
+            command=_OWN_FOLDER.sub(".../", training_command(run) or ""),
+            commit=(provenance.get("git") or {}).get("commit"),
+            number=number,
+            percent=percent,
+            title=title,
+        )
     )
     return str(ModelCard(plain(content)))
 

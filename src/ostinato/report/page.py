@@ -5,8 +5,6 @@ Reads a run folder, as far as the run has come, and writes this one file. What i
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from ostinato.config import ReportConfig, RunConfig
 from ostinato.data.splits import TextData
 from ostinato.errors import ConfigError
@@ -16,6 +14,7 @@ from ostinato.report.view import View
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
 from ostinato.storage.outputs import REPORT_MARK, check_output
+from ostinato.templates import environment
 
 
 def report(cfg: ReportConfig, run: RunDir, config: RunConfig) -> Path:
@@ -52,18 +51,15 @@ def write_report(
         slices: columns of the data to break metrics down by.
         data: its data; None loads them again.
     """
-    environment = Environment(
-        loader=PackageLoader("ostinato"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("report.html").render(
-        mark=REPORT_MARK,
-        view=View(gather(run, config, data), slices),
-        record=run_record,
-        pictures=plots,
+    text = (
+        environment()
+        .get_template("report.html")
+        .render(
+            mark=REPORT_MARK,
+            view=View(gather(run, config, data), slices),
+            record=run_record,
+            pictures=plots,
+        )
     )
     # A path or an error message may hold an unpaired surrogate, which UTF-8 cannot encode.
     write_text(output, text, errors="replace")
