@@ -40,7 +40,7 @@ def train_in(folder: Path, *overrides: str, report: bool = False, **options) -> 
     )
     config, resolved = configure(*tracker, *overrides)
     run = RunDir(folder)
-    with nullcontext() if report else patch("ostinato.run.train.show_run"):
+    with nullcontext() if report else patch("ostinato.run.train.write_run_report"):
         train(config, run, resolved, **options)
     return run
 

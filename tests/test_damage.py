@@ -64,7 +64,7 @@ def by_resume(path):
     config, resolved = configure(
         *[argument for argument in argv if not argument.startswith("hydra.")]
     )
-    with patch("ostinato.run.train.show_run"):
+    with patch("ostinato.run.train.write_run_report"):
         train(config, RunDir(path), resolved)
     results = read_json(RunDir(path).results)
     return fingerprint(RunDir(path)), {

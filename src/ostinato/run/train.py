@@ -24,7 +24,7 @@ from ostinato.record.provenance import environment
 from ostinato.record.results import finished_metric
 from ostinato.record.schema import Provenance
 from ostinato.redaction import redacted, register_references
-from ostinato.report.run_end import describe_model, show_run
+from ostinato.report.run_end import write_calibration_and_card, write_run_report
 from ostinato.report.slices import check_slices
 from ostinato.run.outcome import Outcome, mark_unfinished, now, outcome_of
 from ostinato.run.session import check_new, session
@@ -117,10 +117,10 @@ def _train(
         )
         fingerprint = _fingerprint(training, initial_weights, predictions)
         if until_step is None:
-            describe_model(
+            write_calibration_and_card(
                 run, config, outcome.results, provenance, fingerprint, prepared.val
             )
-            outcome.show = partial(show_run, run, config, prepared.data)
+            outcome.show = partial(write_run_report, run, config, prepared.data)
             if run.calibration.is_file():
                 fingerprint["best_files"][run.calibration.name] = digest_file(
                     run.calibration
