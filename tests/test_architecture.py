@@ -49,9 +49,9 @@ DOORS = {
     "mlflow": "trackers.mlflow",
     "wandb": "trackers.wandb",
     "dvclive": "trackers.dvclive",
-    "torch.onnx": "inference.onnx_export",
-    "onnx": "inference.onnx_export",
-    "onnxruntime": "inference.onnx_classifier inference.onnx_export",
+    "torch.onnx": "inference.onnx_conversion",
+    "onnx": "inference.onnx_conversion",
+    "onnxruntime": "inference.onnx_classifier inference.onnx_conversion",
 }
 
 # `--help` and config errors must not wait for these.
