@@ -16,7 +16,7 @@ ROWS = [
 
 
 def predict_with(run_folder: str, **config: Any) -> int:
-    """Predicts in.csv to out.jsonl, or what `config` names; returns the number of rows."""
+    """Predicts in.csv to out.jsonl, or as `config` says; returns the number of rows."""
     options = {"input": "in.csv", "output": "out.jsonl", **config}
     return predict(PredictConfig(run=run_folder, **options), "text", None)
 

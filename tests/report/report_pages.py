@@ -45,7 +45,7 @@ def page_of(run):
 
 
 def write_report_again(run, **options):
-    """Writes the report of a run with scripts/report.py's function; returns the page."""
+    """Writes the report of a finished run again; returns the page."""
     task = "single_label"
     if run.results.is_file():
         task = read_json(run.results)["config"]["data"]["task"]

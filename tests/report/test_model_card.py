@@ -1,4 +1,4 @@
-"""The model card contains what the run found, and nothing about the training machine."""
+"""The model card shows what the run found, and nothing about the machine."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Plots of a report: unique ids, the colours of the page, readable confusion matrices."""
+"""Plots of a report: unique ids, colours of the page, readable matrices."""
 
 import re
 

@@ -56,7 +56,11 @@ def push(cfg: ExportConfig, run: RunDir) -> str:
         ) from None
 
 
-def _upload(api: HfApi, cfg: ExportConfig, run: RunDir) -> str:
+def _upload(
+    api: HfApi,
+    cfg: ExportConfig,
+    run: RunDir,
+) -> str:
     created = api.create_repo(str(cfg.repo), private=cfg.private, exist_ok=True)
     repo = created.repo_id
     # An existing repository keeps its visibility.

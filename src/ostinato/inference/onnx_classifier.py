@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ostinato.command_line import command, override
 from ostinato.errors import ConfigError
-from ostinato.inference.classifier import Classifier
+from ostinato.inference.base_classifier import Classifier
 from ostinato.model.packing import padded_collator
 from ostinato.model.pretrained import load_parts
 from ostinato.record.digests import digest_file
@@ -29,7 +29,10 @@ class OnnxClassifier(Classifier):
     """An exported sequence classifier with its tokenizer; pads its batches."""
 
     def __init__(
-        self, model: Path, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
+        self,
+        model: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        config: PreTrainedConfig,
     ) -> None:
         super().__init__(tokenizer, config)
         options = onnxruntime.SessionOptions()
@@ -43,7 +46,10 @@ class OnnxClassifier(Classifier):
 
     @classmethod
     def load(
-        cls, folder: str | Path, calibrated: bool = False, int8: bool = False
+        cls,
+        folder: str | Path,
+        calibrated: bool = False,
+        int8: bool = False,
     ) -> "OnnxClassifier":
         """Loads an exported model.
 
@@ -73,7 +79,10 @@ class OnnxClassifier(Classifier):
         classifier = cls(model, tokenizer, config)
         if calibrated:
             classifier.calibration = load_calibration(
-                source, classifier.task, classifier.labels, weights
+                source,
+                classifier.task,
+                classifier.labels,
+                weights,
             )
         return classifier
 

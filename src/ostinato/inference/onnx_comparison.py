@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ostinato.config import Task
 from ostinato.errors import ConfigError
-from ostinato.inference.classifier import Classifier, TextPair
+from ostinato.inference.base_classifier import Classifier, TextPair
 
 TOLERANCE = 1e-4
 """Largest allowed difference of a fp32 logit; reordered sums differ by about 1e-6."""
@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 
 def compare_logits(
-    reference: Classifier, exported: Classifier, pairs: Sequence[TextPair]
+    reference: Classifier,
+    exported: Classifier,
+    pairs: Sequence[TextPair],
 ) -> dict[str, float]:
     """Compares logits and labels of padded batches.
 
@@ -124,7 +126,10 @@ def log_comparison(
             labels = f"; {agreement['same_labels']:.1%} of texts get the same labels"
         difference = agreement["max_difference"]
         log.info(
-            "%s: logits differ from torch by at most %.1e%s", name, difference, labels
+            "%s: logits differ from torch by at most %.1e%s",
+            name,
+            difference,
+            labels,
         )
     for name, measured in seconds.items():
         one_text_ms = 1e3 * measured["one_text"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ostinato.inference.classifier import Classifier, TextPair
+from ostinato.inference.base_classifier import Classifier, TextPair
 from ostinato.model.packing import padded_collator
 
 _NUM_EXAMPLES = 3  # torch.export fixes a dimension of size 1
@@ -51,7 +51,10 @@ class PaddedClassifier(Classifier):
 
 
 def write_onnx_model(
-    classifier: PaddedClassifier, pairs: Sequence[TextPair], opset: int, path: Path
+    classifier: PaddedClassifier,
+    pairs: Sequence[TextPair],
+    opset: int,
+    path: Path,
 ) -> None:
     """Writes a model for any number of rows and tokens, with torch.export.
 
@@ -91,7 +94,12 @@ def quantize_model(source: Path, target: Path) -> None:
         target: file to write.
     """
     with _silence():
-        quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True)
+        quantize_dynamic(
+            source,
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+        )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ on padded batches on the CPU, not the packed one that was trained.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 from ostinato.config import ExportConfig, RunConfig
 from ostinato.data.splits import load_data
 from ostinato.errors import ConfigError
-from ostinato.inference.classifier import Classifier, TextPair
+from ostinato.inference.base_classifier import TextPair
 from ostinato.inference.onnx_classifier import FP32, INT8, RECORD, OnnxClassifier
 from ostinato.inference.onnx_comparison import (
     check_agreement,
@@ -39,7 +39,11 @@ _NUM_COMPARED = 200
 _PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
 
 
-def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
+def export_onnx(
+    cfg: ExportConfig,
+    run: RunDir,
+    config: RunConfig,
+) -> Path:
     """Writes model.onnx, its tokenizer and `export.json` atomically.
 
     `export.json` holds the comparison with torch, speeds and digests.
@@ -66,14 +70,9 @@ def export_onnx(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
     with atomic_folder(target) as folder:
         _write_files(reference, pairs, cfg, run, folder)
         exported = _load_exported(reference, folder)
-        compared = {}
-        for name, classifier in exported.items():
-            compared[name] = compare_logits(reference, classifier, pairs)
+        compared = _compare_all(reference, exported, pairs)
         check_agreement(compared[FP32])
-        timed: dict[str, Classifier] = {"torch": reference, **exported}
-        seconds = {}
-        for name, classifier in timed.items():
-            seconds[name] = measure_seconds(classifier, pairs)
+        seconds = _time_all(reference, exported, pairs)
         record = {
             "opset": cfg.opset,
             "weights": weights,
@@ -172,3 +171,25 @@ def _load_exported(
     for path in sorted(folder.glob("*.onnx")):
         models[path.name] = OnnxClassifier(path, reference.tokenizer, config)
     return models
+
+
+def _compare_all(
+    reference: PaddedClassifier,
+    exported: Mapping[str, OnnxClassifier],
+    pairs: Sequence[TextPair],
+) -> dict[str, dict[str, float]]:
+    compared = {}
+    for name, model in exported.items():
+        compared[name] = compare_logits(reference, model, pairs)
+    return compared
+
+
+def _time_all(
+    reference: PaddedClassifier,
+    exported: Mapping[str, OnnxClassifier],
+    pairs: Sequence[TextPair],
+) -> dict[str, dict[str, float]]:
+    seconds = {"torch": measure_seconds(reference, pairs)}
+    for name, model in exported.items():
+        seconds[name] = measure_seconds(model, pairs)
+    return seconds

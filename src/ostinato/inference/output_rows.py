@@ -10,7 +10,7 @@ from typing import Any
 from ostinato.config import PredictConfig, Task
 from ostinato.data.texts import check_unicode, shown
 from ostinato.errors import ConfigError
-from ostinato.inference.classifier import Classifier
+from ostinato.inference.base_classifier import Classifier
 
 # See https://owasp.org/www-community/attacks/CSV_Injection.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -33,7 +33,9 @@ def is_csv(cfg: PredictConfig) -> bool:
 
 
 def check_names(
-    cfg: PredictConfig, classifier: Classifier, kept: Iterable[str]
+    cfg: PredictConfig,
+    classifier: Classifier,
+    kept: Iterable[str],
 ) -> None:
     """Checks the names of kept columns and, for csv, of labels.
 

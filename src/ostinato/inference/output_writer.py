@@ -42,7 +42,8 @@ def check_output(cfg: PredictConfig) -> None:
         if not output.parent.is_dir():
             raise ConfigError(
                 [
-                    f"output={cfg.output}: no such folder {output.parent}; create it first"
+                    f"output={cfg.output}: no such folder {output.parent}; "
+                    "create it first"
                 ]
             )
     output_id = _file_id(output, sys.stdout)

@@ -13,12 +13,17 @@ from ostinato.data.columns import Columns, Row
 from ostinato.data.files import RowSource, open_files, open_stdin
 from ostinato.data.texts import text_of
 from ostinato.errors import DataError
-from ostinato.inference.classifier import Classifier, TextClassifier, TextPair
+from ostinato.inference.base_classifier import Classifier, TextPair
+from ostinato.inference.classifier import TextClassifier
 from ostinato.inference.output_rows import check_names, json_value
 from ostinato.inference.output_writer import check_output, open_writer
 
 
-def predict(cfg: PredictConfig, text_column: str, text_pair_column: str | None) -> int:
+def predict(
+    cfg: PredictConfig,
+    text_column: str,
+    text_pair_column: str | None,
+) -> int:
     """Writes one prediction per input row.
 
     If a reader of stdout stops early (`| head`), the program ends without a message.
@@ -73,7 +78,9 @@ def _load(cfg: PredictConfig) -> Classifier:
 
 
 def texts(
-    sources: Iterable[RowSource], kept: deque[dict[str, Any]], with_pair: bool = False
+    sources: Iterable[RowSource],
+    kept: deque[dict[str, Any]],
+    with_pair: bool = False,
 ) -> Iterator[TextPair]:
     """Yields (text, second text) of each row.
 

@@ -117,7 +117,9 @@ def _cells(confusion: NDArray[np.int64]) -> list[Cell]:
 
 
 def most_frequent_confusions(
-    confusion: NDArray[np.int64], names: Sequence[str], most: int = 12
+    confusion: NDArray[np.int64],
+    names: Sequence[str],
+    most: int = 12,
 ) -> list[tuple[str, str, int, float]]:
     """Finds the most frequent confusions.
 

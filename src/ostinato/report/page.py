@@ -24,7 +24,11 @@ from ostinato.storage.outputs import REPORT_MARK, check_output
 from ostinato.templates import environment
 
 
-def report(cfg: ReportConfig, run: RunDir, config: RunConfig) -> Path:
+def report(
+    cfg: ReportConfig,
+    run: RunDir,
+    config: RunConfig,
+) -> Path:
     """Writes the report of an older or unfinished run.
 
     Args:

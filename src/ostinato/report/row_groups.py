@@ -34,7 +34,10 @@ class Group:
 
 
 def group_by_length(
-    task: Task, logits: NDArray[np.float32], labels: NDArray[Any], split: Split
+    task: Task,
+    logits: NDArray[np.float32],
+    labels: NDArray[Any],
+    split: Split,
 ) -> list[Group]:
     """Groups rows by text length in characters: up to five groups of about equal size.
 

@@ -26,7 +26,12 @@ def wrong_predictions(metrics: RunMetrics) -> list[WrongPrediction]:
         return []
     logits, labels = metrics.main_predictions
     found = find_wrong_predictions(
-        contents.task, logits, labels, metrics.labels, split, contents.calibration
+        contents.task,
+        logits,
+        labels,
+        metrics.labels,
+        split,
+        contents.calibration,
     )
     shown = []
     for wrong in found:
@@ -77,7 +82,11 @@ def slice_tables(metrics: RunMetrics, columns: Iterable[str]) -> dict[str, Table
     return tables
 
 
-def _group_table(first_column: str, groups: Iterable[Group], task: Task) -> Table:
+def _group_table(
+    first_column: str,
+    groups: Iterable[Group],
+    task: Task,
+) -> Table:
     columns = [first_column, "rows"]
     for name in HEADLINES[task]:
         columns += [title(name), "95 % interval"]

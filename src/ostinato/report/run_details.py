@@ -1,4 +1,4 @@
-"""Formats what a report shows about the run itself: status, data, provenance, config."""
+"""Formats what a report shows about the run: status, data, provenance, config."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,7 +109,7 @@ def data_findings(run: RunContents) -> list[str]:
 
 
 def provenance_facts(run: RunContents) -> list[tuple[str, str]]:
-    """What was run, and on what machine, as (name, value); unknown facts are left out."""
+    """What was run, and on what machine: (name, value) of each known fact."""
     results = run.results
     provenance = run.provenance
     facts: dict[str, Any] = {
@@ -153,7 +153,7 @@ def _device(provenance: Mapping[str, Any]) -> str:
 def _processor(provenance: Mapping[str, Any]) -> str | None:
     gpu = provenance.get("gpu") or {}
     cpu = provenance.get("cpu") or {}
-    return gpu.get("name") or cpu.get("name") or cpu.get("model")
+    return gpu.get("name") or cpu.get("model")
 
 
 def _commit(provenance: Mapping[str, Any]) -> str:

@@ -51,7 +51,10 @@ def write_calibration_and_card(
         with _errors_as_warnings("calibration"):
             logits = _validation_logits(run, results, val)
             calibration = calibrate(
-                config.data.task, logits, val.labels, results["labels"]
+                config.data.task,
+                logits,
+                val.labels,
+                results["labels"],
             )
             save_calibration(run, calibration)
             results["calibration"] = _calibration_record(run, calibration)
@@ -59,7 +62,11 @@ def write_calibration_and_card(
         write_model_card(run, config, results, provenance, fingerprint)
 
 
-def write_run_report(run: RunDir, config: RunConfig, data: TextData) -> None:
+def write_run_report(
+    run: RunDir,
+    config: RunConfig,
+    data: TextData,
+) -> None:
     """Writes the report of a run that has just finished.
 
     Args:
@@ -72,7 +79,9 @@ def write_run_report(run: RunDir, config: RunConfig, data: TextData) -> None:
 
 
 def _validation_logits(
-    run: RunDir, results: Mapping[str, Any], val: TokenisedSplit
+    run: RunDir,
+    results: Mapping[str, Any],
+    val: TokenisedSplit,
 ) -> NDArray[np.float32]:
     """Logits of the validation rows in fp32, the precision of `predict`."""
     if results["precision"] == "fp32":
@@ -118,5 +127,8 @@ def _errors_as_warnings(what: str) -> Iterator[None]:
     except Exception as error:
         message = " ".join(str(error).split())
         log.warning(
-            "the %s could not be written: %s: %s", what, type(error).__name__, message
+            "the %s could not be written: %s: %s",
+            what,
+            type(error).__name__,
+            message,
         )

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ostinato.report.run_contents import Predictions, RunContents
+from ostinato.report.run_contents import RunContents
+from ostinato.report.run_predictions import Predictions
 from ostinato.report.text import plain
 from ostinato.scoring.bootstrap import Estimate, estimate
 from ostinato.scoring.metrics import Scores, score
@@ -25,7 +26,7 @@ class RunMetrics:
 
     @property
     def main_split(self) -> str:
-        """Split that the report focuses on; `test` if nothing was scored."""
+        """Split that the report shows; `test` if nothing was scored."""
         return self.contents.main_split or "test"
 
     @property
@@ -39,7 +40,10 @@ class RunMetrics:
         scores = {}
         for name, (logits, labels) in self.contents.predictions.items():
             scores[name] = score(
-                self.contents.task, logits, labels, self.contents.labels
+                self.contents.task,
+                logits,
+                labels,
+                self.contents.labels,
             )
         return scores
 

@@ -16,7 +16,11 @@ from ostinato.errors import DataError
 from ostinato.report.row_texts import row_texts
 
 
-def slice_values(cfg: DataConfig, split: Split, column: str) -> list[str | None]:
+def slice_values(
+    cfg: DataConfig,
+    split: Split,
+    column: str,
+) -> list[str | None]:
     """Reads the value of a column for each row of a split.
 
     Args:
@@ -52,7 +56,9 @@ def check_slices(cfg: DataConfig, columns: list[str]) -> None:
 
 
 def _read_column(
-    cfg: DataConfig, split: str, column: str
+    cfg: DataConfig,
+    split: str,
+    column: str,
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yields the texts of each row and its value of the column."""
     columns = Columns(cfg.text_column, cfg.text_pair_column, column)
@@ -78,7 +84,11 @@ def _text(value: object) -> str:
     return "" if value is None or is_nan else str(value)
 
 
-def _open_sources(cfg: DataConfig, split: str, columns: Columns) -> list[RowSource]:
+def _open_sources(
+    cfg: DataConfig,
+    split: str,
+    columns: Columns,
+) -> list[RowSource]:
     """Opens the files or the hub data set that a split comes from.
 
     A split without a source of its own is cut from the training data.

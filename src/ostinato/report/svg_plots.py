@@ -1,12 +1,6 @@
-"""Draws plots as SVG that takes its colours from the page, for light, dark and paper.
+"""Draws the plots of a report as SVG."""
 
-Every id is made unique, because one page holds many plots.
-"""
-
-import io
-import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -16,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ostinato.report.svg import BLUE, INK, ORANGE, STYLE, to_svg, without_formula
 from ostinato.scoring.metrics import Floats
 from ostinato.trackers.history import Point
 
@@ -23,33 +18,10 @@ _NUM_BINS = 15
 _MAX_POINTS = 2000  # of a scatter plot
 _MAX_MARKED_POINTS = 25  # a curve with fewer points has a marker at each
 
-# Placeholders for the colours of the page while matplotlib draws.
-_INK, _GRID, _A, _B = "#010203", "#010204", "#010205", "#010206"
-_VARIABLES = {_INK: "var(--ink)", _GRID: "var(--grid)", _A: "var(--a)", _B: "var(--b)"}
-
 # Fixed, because measuring the margins would double the time.
 _MARGINS = {"left": 0.15, "right": 0.96, "top": 0.9, "bottom": 0.18}
 
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ostinato",
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _INK,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-}
-_DOTTED: dict[str, Any] = {"color": _INK, "linewidth": 0.8, "linestyle": ":"}
+_DOTTED: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": ":"}
 
 
 def curves(
@@ -66,9 +38,11 @@ def curves(
         best_step: step of the best weights; None marks nothing.
         log: whether the y axis is logarithmic.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(title, "step")
-        for (name, points), colour in zip(metrics.items(), (_A, _B), strict=False):
+        for (name, points), colour in zip(
+            metrics.items(), (BLUE, ORANGE), strict=False
+        ):
             axes.plot(
                 [point["step"] for point in points],
                 [point["value"] for point in points],
@@ -76,7 +50,7 @@ def curves(
                 marker="o" if len(points) < _MAX_MARKED_POINTS else "",
                 markersize=3.5,
                 linewidth=1.5,
-                label=_without_formula(name),
+                label=without_formula(name),
             )
         if best_step is not None:
             axes.axvline(best_step, label="best weights", **_DOTTED)
@@ -84,10 +58,14 @@ def curves(
             axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.legend(fontsize=8, loc="best")
-        return _to_svg(figure, title)
+        return to_svg(figure, title)
 
 
-def reliability(title: str, confidence: Floats, correct: NDArray[Any]) -> str:
+def reliability(
+    title: str,
+    confidence: Floats,
+    correct: NDArray[Any],
+) -> str:
     """Draws a reliability diagram: observed frequency over predicted probability.
 
     Bars below show the number of predictions in each bin.
@@ -105,33 +83,46 @@ def reliability(title: str, confidence: Floats, correct: NDArray[Any]) -> str:
     predicted = sums[used] / counts[used]
     sums = np.bincount(bins, weights=correct, minlength=_NUM_BINS)
     observed = sums[used] / counts[used]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.2, 3.6), facecolor="none")
         margins = _MARGINS | {"top": 0.93, "bottom": 0.12, "hspace": 0.12}
         axes, below = figure.subplots(
-            2, sharex=True, height_ratios=(4, 1), gridspec_kw=margins
+            2,
+            sharex=True,
+            height_ratios=(4, 1),
+            gridspec_kw=margins,
         )
         _draw_reliability(axes, predicted, observed)
         axes.set(title=title)
         _draw_counts(below, counts)
         for part in (axes, below):
             part.grid(alpha=0.7)
-        return _to_svg(figure, title)
+        return to_svg(figure, title)
 
 
-def _draw_reliability(axes: Axes, predicted: Floats, observed: Floats) -> None:
+def _draw_reliability(
+    axes: Axes,
+    predicted: Floats,
+    observed: Floats,
+) -> None:
     axes.plot([0, 1], [0, 1], label="perfect calibration", **_DOTTED)
     axes.plot(
         predicted,
         observed,
-        color=_A,
+        color=BLUE,
         marker="o",
         markersize=4,
         linewidth=1.5,
         label="model",
     )
     axes.vlines(
-        predicted, predicted, observed, color=_B, linewidth=3, alpha=0.7, label="gap"
+        predicted,
+        predicted,
+        observed,
+        color=ORANGE,
+        linewidth=3,
+        alpha=0.7,
+        label="gap",
     )
     axes.set(ylabel="observed frequency", ylim=(-0.02, 1.02))
     axes.legend(fontsize=8, loc="lower right")
@@ -139,12 +130,16 @@ def _draw_reliability(axes: Axes, predicted: Floats, observed: Floats) -> None:
 
 def _draw_counts(axes: Axes, counts: NDArray[Any]) -> None:
     centres = (np.arange(_NUM_BINS) + 0.5) / _NUM_BINS
-    axes.bar(centres, counts, width=0.9 / _NUM_BINS, color=_A)
+    axes.bar(centres, counts, width=0.9 / _NUM_BINS, color=BLUE)
     axes.set(xlabel="predicted probability", ylabel="count", xlim=(0, 1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
 
 
-def scatter(title: str, labels: NDArray[Any], predicted: Floats) -> str:
+def scatter(
+    title: str,
+    labels: NDArray[Any],
+    predicted: Floats,
+) -> str:
     """Draws predicted values over true values; at most 2,000 points.
 
     Args:
@@ -156,14 +151,19 @@ def scatter(title: str, labels: NDArray[Any], predicted: Floats) -> str:
     shown = np.linspace(0, len(labels) - 1, num_shown).astype(int)
     lowest = min(labels.min(), predicted.min())
     highest = max(labels.max(), predicted.max())
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(title, "true value")
         axes.plot([lowest, highest], [lowest, highest], **_DOTTED)
         axes.plot(
-            labels[shown], predicted[shown], "o", color=_A, markersize=3.5, alpha=0.5
+            labels[shown],
+            predicted[shown],
+            "o",
+            color=BLUE,
+            markersize=3.5,
+            alpha=0.5,
         )
         axes.set(ylabel="predicted value")
-        return _to_svg(figure, title)
+        return to_svg(figure, title)
 
 
 def residuals(title: str, errors: Floats) -> str:
@@ -173,40 +173,17 @@ def residuals(title: str, errors: Floats) -> str:
         title: title of the plot.
         errors: predicted minus true values [n].
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(title, "predicted - true")
-        axes.hist(errors, bins="auto" if len(errors) < 10_000 else 60, color=_A)
+        axes.hist(errors, bins="auto" if len(errors) < 10_000 else 60, color=BLUE)
         axes.axvline(0, **_DOTTED)
         axes.set(ylabel="rows")
-        return _to_svg(figure, title)
+        return to_svg(figure, title)
 
 
 def _figure(title: str, label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.2, 2.7), facecolor="none")
     axes = figure.subplots(gridspec_kw=_MARGINS)
-    axes.set(title=_without_formula(title), xlabel=label)
+    axes.set(title=without_formula(title), xlabel=label)
     axes.grid(alpha=0.7)
     return figure, axes
-
-
-def _to_svg(figure: Figure, title: str) -> str:
-    """SVG to insert into HTML, with unique ids and the colours of the page."""
-    buffer = io.StringIO()
-    no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=no_metadata)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # SVG inside HTML needs no namespaces.
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
-    prefix = re.sub(r"\W+", "-", title).lower()
-    text = re.sub(r'( id="|href="#|url\(#)', rf"\1{prefix}-", text)
-    for placeholder, variable in _VARIABLES.items():
-        text = text.replace(placeholder, variable)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
-
-
-def _without_formula(name: str) -> str:
-    """Escapes dollar signs, which matplotlib reads as a formula."""
-    return name.replace("$", r"\$")

@@ -63,7 +63,7 @@ def training_command(run: RunDir) -> str | None:
 
 
 def data_name(cfg: DataConfig) -> str:
-    """Name of the data set; for files, the name of the training file without folders."""
+    """Name of the data set; for files, the name of the training file."""
     if cfg.source is Source.files:
         return Path(redact(str(cfg.train_path))).name
     name = cfg.name or cfg.source.value

@@ -95,7 +95,9 @@ def _compare_values(values: Floats, labels: NDArray[Any]) -> _Compared:
 
 
 def _compare_classes(
-    values: Floats, labels: NDArray[Any], names: Sequence[str]
+    values: Floats,
+    labels: NDArray[Any],
+    names: Sequence[str],
 ) -> _Compared:
     classes = values.argmax(axis=1)
     confidence = np.where(classes == labels, 0, values.max(axis=1))
