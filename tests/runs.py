@@ -57,7 +57,7 @@ def train_in(folder: Path, *overrides: str, report: bool = False, **options) -> 
 
 def without_report():
     """Trains without writing the report."""
-    return patch("ostinato.run.train.show_run")
+    return patch("ostinato.run.train.write_run_report")
 
 
 def train_until_killed(monkeypatch, step: int, folder: Path, *overrides: str) -> None:

@@ -19,6 +19,7 @@ LAYERS = {
     "config": "config config.*",
     "storage": "storage storage.*",
     "a run's names and seeds": "hydra_record run_dir seeding",
+    "templates": "templates",
     "record": "record record.*",
     "data": "data data.*",
     "model": "model model.*",
@@ -48,9 +49,9 @@ DOORS = {
     "mlflow": "trackers.mlflow",
     "wandb": "trackers.wandb",
     "dvclive": "trackers.dvclive",
-    "torch.onnx": "inference.onnx_export",
-    "onnx": "inference.onnx_export",
-    "onnxruntime": "inference.onnx_classifier inference.onnx_export",
+    "torch.onnx": "inference.onnx_conversion",
+    "onnx": "inference.onnx_conversion",
+    "onnxruntime": "inference.onnx_classifier inference.onnx_conversion",
 }
 
 # `--help` and config errors must not wait for these.

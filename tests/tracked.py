@@ -1,21 +1,35 @@
-"""Reads back what each tracker wrote, through its own client, as {(name, step): [value, ...]} in the order written."""
+"""Reads back what each tracker wrote, through its own client.
+
+Values are {(name, step): [value, ...]}, in the order in which they were written.
+"""
 
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ostinato.run_dir import RunDir
 
 Values = dict[tuple[str, int], list[float]]
 
+# The log format that W&B shares with LevelDB.
+_WANDB_MAGIC = b":W&B"
+_FILE_HEADER = _RECORD_HEADER = 7  # bytes
+_BLOCK = 32768  # bytes
+_WHOLE, _LAST_PART = 1, 4  # kinds of a chunk that complete a record
 
-def _collect(points: Iterator[tuple[str, int, float]]) -> Values:
+
+def _collect(points: Iterable[tuple[str, int, float]]) -> Values:
     values: Values = defaultdict(list)
     for name, step, value in points:
         values[name, step].append(value)
     return dict(values)
+
+
+def without_speeds(values: Values) -> Values:
+    """Removes metrics per second, which differ between runs."""
+    return {at: v for at, v in values.items() if not at[0].endswith("_per_s")}
 
 
 def from_jsonl(run: RunDir) -> Values:
@@ -26,25 +40,25 @@ def from_jsonl(run: RunDir) -> Values:
 def from_results(run: RunDir) -> Values:
     """The history in results.json."""
     metrics = json.loads(run.results.read_text(encoding="utf-8"))["metrics"]
-    return _collect(
-        (name, p["step"], p["value"])
-        for name, points in metrics.items()
-        for p in points
-    )
+    collected = []
+    for name, points in metrics.items():
+        collected += [(name, point["step"], point["value"]) for point in points]
+    return _collect(collected)
 
 
 def from_tensorboard(run: RunDir) -> Values:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run.path), size_guidance={"scalars": 0}).Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("final/")]
-    return _collect(
-        (tag, point.step, point.value) for tag in tags for point in events.Scalars(tag)
-    )
+    points = []
+    for tag in events.Tags()["scalars"]:
+        if not tag.startswith("final/"):
+            points += [(tag, point.step, point.value) for point in events.Scalars(tag)]
+    return _collect(points)
 
 
 def mlflow_run(run: RunDir, uri: str | None = None):
-    """(client, MLflow's run) of a run folder."""
+    """The client, and the MLflow run of a run folder."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri or f"sqlite:///{(run.sweep or run).mlflow_database}")
@@ -52,79 +66,74 @@ def mlflow_run(run: RunDir, uri: str | None = None):
 
 
 def from_mlflow(run: RunDir, uri: str | None = None) -> Values:
-    client, kept = mlflow_run(run, uri)
-    names = [name for name in kept.data.metrics if not name.startswith("final/")]
-    points = (
-        point
-        for name in names
-        for point in client.get_metric_history(kept.info.run_id, name)
-    )
-    return _collect(
-        (p.key, p.step, p.value)
-        for p in sorted(points, key=lambda p: (p.step, p.timestamp))
-    )
+    client, recorded = mlflow_run(run, uri)
+    points = []
+    for name in recorded.data.metrics:
+        if not name.startswith("final/"):
+            points += client.get_metric_history(recorded.info.run_id, name)
+    points.sort(key=lambda point: (point.step, point.timestamp))
+    return _collect((point.key, point.step, point.value) for point in points)
 
 
 def wandb_records(file: Path) -> Iterator:
-    """The records of an offline W&B file: W&B's own messages, in the log format that its core shares with LevelDB."""
+    """Yields the records of an offline W&B file, as W&B's own messages."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    data, at, whole = file.read_bytes(), 7, b""
-    assert data[:4] == b":W&B"
-    while at + 7 <= len(data):
-        if 32768 - at % 32768 < 7:  # a block's end has no room for a header
-            at += 32768 - at % 32768
+    data = file.read_bytes()
+    assert data[:4] == _WANDB_MAGIC
+    at = _FILE_HEADER
+    record = b""
+    while at + _RECORD_HEADER <= len(data):
+        left_in_block = _BLOCK - at % _BLOCK
+        if left_in_block < _RECORD_HEADER:
+            at += left_in_block
             continue
-        length, kind = (
-            int.from_bytes(data[at + 4 : at + 6], "little"),
-            data[at + 6],
-        )  # after a checksum
-        whole += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            yield Record.FromString(whole)
-            whole = b""
+        # The header holds a checksum (4 bytes), the length (2) and the kind (1).
+        length = int.from_bytes(data[at + 4 : at + 6], "little")
+        kind = data[at + 6]
+        at += _RECORD_HEADER
+        record += data[at : at + length]
+        at += length
+        if kind in (_WHOLE, _LAST_PART):
+            yield Record.FromString(record)
+            record = b""
 
 
 def wandb_files(run: RunDir) -> list[Path]:
-    """One for each time that the run was started, in order."""
-    return sorted(
-        (run.path / "wandb").glob("offline-run-*/run-*.wandb"),
-        key=lambda path: path.stat().st_mtime,
-    )
+    """The offline files of a run, one for each start, in order."""
+    files = (run.path / "wandb").glob("offline-run-*/run-*.wandb")
+    return sorted(files, key=lambda path: path.stat().st_mtime)
 
 
 def from_wandb(run: RunDir) -> Values:
-    def points() -> Iterator[tuple[str, int, float]]:
-        for record in (
-            record for file in wandb_files(run) for record in wandb_records(file)
-        ):
-            items = {
-                (i.key or "/".join(i.nested_key)): json.loads(i.value_json)
-                for i in record.history.item
-            }
-            pictures = tuple(
-                f"{name.removesuffix('/_type')}/"
-                for name in items
-                if name.endswith("/_type")
-            )
-            for name, value in items.items():
-                if not name.startswith(("_", *pictures)):
-                    yield name, record.history.step.num, float(value)
+    points = []
+    for file in wandb_files(run):
+        for record in wandb_records(file):
+            step = record.history.step.num
+            for name, value in _wandb_scalars(record):
+                points.append((name, step, value))
+    return _collect(points)
 
-    return _collect(points())
+
+def _wandb_scalars(record) -> Iterator[tuple[str, float]]:
+    """Yields the scalars of a history record; plots and internal keys are left out."""
+    items = {}
+    for item in record.history.item:
+        name = item.key or "/".join(item.nested_key)
+        items[name] = json.loads(item.value_json)
+    plots = [name for name in items if name.endswith("/_type")]
+    skipped = ("_", *(f"{name.removesuffix('/_type')}/" for name in plots))
+    for name, value in items.items():
+        if not name.startswith(skipped):
+            yield name, float(value)
 
 
 def from_dvclive(run: RunDir) -> Values:
-    def points() -> Iterator[tuple[str, int, float]]:
-        folder = run.dvclive / "plots" / "metrics"
-        for table in sorted(folder.rglob("*.tsv")):
-            with table.open(newline="") as file:
-                for row in csv.DictReader(file, delimiter="\t"):
-                    yield (
-                        table.relative_to(folder).with_suffix("").as_posix(),
-                        int(row["step"]),
-                        float(row[table.stem]),
-                    )
-
-    return _collect(points())
+    folder = run.dvclive / "plots" / "metrics"
+    points = []
+    for table in sorted(folder.rglob("*.tsv")):
+        name = table.relative_to(folder).with_suffix("").as_posix()
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        points += [(name, int(row["step"]), float(row[table.stem])) for row in rows]
+    return _collect(points)

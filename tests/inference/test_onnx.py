@@ -1,4 +1,4 @@
-"""Export to ONNX: what is written computes as torch does, what does not is refused, and predictions agree."""
+"""Export to ONNX: an exported model predicts like torch; a different one is refused."""
 
 import json
 import shutil
@@ -25,14 +25,15 @@ TEXTS = ["a", "ship and wheat and oil", "the bank " * 40]
 
 
 def export(run, *overrides, **options):
+    config, _ = configure(*overrides)
     return onnx_export.export_onnx(
-        ExportConfig(run=str(run.path), **options), run, configure(*overrides)[0]
+        ExportConfig(run=str(run.path), **options), run, config
     )
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A finished run of the debug preset with its model exported beside it, 8 bits too."""
+    """A finished run with an exported model, also with 8-bit weights."""
     run = train_in(tmp_path_factory.mktemp("run"))
     export(run, int8=True)
     return run
@@ -40,39 +41,40 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def copy(run, tmp_path):
-    """The same, to be damaged."""
+    """A copy of the run, for tests that damage it."""
     return RunDir(shutil.copytree(run.path, tmp_path / "copy"))
 
 
 @pytest.mark.slow
-def test_the_record_says_how_well_it_agrees_and_how_fast_it_is(run):
+def test_the_record_holds_agreement_and_speed(run):
     record = json.loads((run.onnx / "export.json").read_text())
     assert record["compared"]["model.onnx"]["max_difference"] < 1e-5
     assert record["compared"]["model.onnx"]["same_labels"] == 1
-    assert record["texts"] == {"splits": ["test", "val"], "number": 60}  # all there are
+    assert record["texts"] == {"splits": ["test", "val"], "number": 60}  # all rows
     assert set(record["seconds"]) == {"torch", "model.onnx", "model_quantized.onnx"}
-    assert all(
-        seconds > 0
-        for metrics in record["seconds"].values()
-        for seconds in metrics.values()
-    )
-    assert (run.onnx / "model_quantized.onnx").stat().st_size < (
-        run.onnx / "model.onnx"
-    ).stat().st_size
+    for measured in record["seconds"].values():
+        assert all(seconds > 0 for seconds in measured.values())
+    fp32_size = (run.onnx / "model.onnx").stat().st_size
+    int8_size = (run.onnx / "model_quantized.onnx").stat().st_size
+    assert int8_size < fp32_size
     assert (run.onnx / "tokenizer.json").is_file()
 
 
 @pytest.mark.parametrize("where", ["run folder", "exported folder"])
-def test_predictions_are_those_of_torch_for_any_batch(run, where):
-    exported = OnnxClassifier.load(
-        run.path if where == "run folder" else run.onnx, calibrated=True
-    )
+def test_predictions_equal_those_of_torch_for_any_batch_size(run, where):
+    folder = run.path if where == "run folder" else run.onnx
+    exported = OnnxClassifier.load(folder, calibrated=True)
     expected = TextClassifier.load(run.path, calibrated=True).predict(TEXTS)
     for batch_size in (1, 2, 64):
         found = exported.predict(TEXTS, batch_size=batch_size)
         assert [row["label"] for row in found] == [row["label"] for row in expected]
         for row, other in zip(found, expected, strict=True):
             assert row["scores"] == pytest.approx(other["scores"], abs=1e-5)
+
+
+def assert_same_predictions(found, expected, key):
+    for row, other in zip(found, expected, strict=True):
+        assert row[key] == pytest.approx(other[key], abs=1e-5)
 
 
 @pytest.mark.slow
@@ -83,12 +85,9 @@ def test_other_tasks_are_exported_too(task, tmp_path):
     found = OnnxClassifier.load(tmp_path / "exported").predict(TEXTS)
     expected = TextClassifier.load(run.path).predict(TEXTS)
     key = "value" if task == "regression" else "scores"
-    assert [row[key] for row in found] == [
-        pytest.approx(row[key], abs=1e-5) for row in expected
-    ]
-    assert [row.get("labels") for row in found] == [
-        row.get("labels") for row in expected
-    ]
+    assert_same_predictions(found, expected, key)
+    found_labels = [row.get("labels") for row in found]
+    assert found_labels == [row.get("labels") for row in expected]
 
 
 @pytest.mark.proof
@@ -97,53 +96,46 @@ def test_other_tasks_are_exported_too(task, tmp_path):
 )
 def test_every_family_is_exported(family, tmp_path):
     overrides = [f"model.architecture.model_type={family}"]
-    overrides += ["model.attention=eager"] if family == "deberta-v2" else []
+    if family == "deberta-v2":
+        overrides.append("model.attention=eager")
     run = train_in(tmp_path, *overrides)
     export(run, *overrides)
-    found, expected = (
-        kind.load(run.path).predict(TEXTS) for kind in (OnnxClassifier, TextClassifier)
-    )
-    assert [row["scores"] for row in found] == [
-        pytest.approx(row["scores"], abs=1e-5) for row in expected
-    ]
+    found = OnnxClassifier.load(run.path).predict(TEXTS)
+    expected = TextClassifier.load(run.path).predict(TEXTS)
+    assert_same_predictions(found, expected, "scores")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spoiled", ["weight", "not a number"])
-def test_a_model_that_differs_is_not_written(spoiled, copy, monkeypatch):
-    write = onnx_export._write_model
+@pytest.mark.parametrize("wrong", ["weight", "not a number"])
+def test_a_model_that_differs_is_not_written(wrong, copy, monkeypatch):
+    write = onnx_export.write_onnx_model
 
-    def write_another(reference, *arguments):
+    def write_wrong_model(reference, *arguments):
         with torch.no_grad():
             bias = reference.model.classifier.bias
-            true = bias.clone()
-            bias[0] = bias[0] + 1e-3 if spoiled == "weight" else torch.nan
+            original = bias.clone()
+            bias[0] = bias[0] + 1e-3 if wrong == "weight" else torch.nan
             write(reference, *arguments)
-            bias.copy_(true)
+            bias.copy_(original)
 
-    monkeypatch.setattr(onnx_export, "_write_model", write_another)
+    monkeypatch.setattr(onnx_export, "write_onnx_model", write_wrong_model)
     before = {path: path.read_bytes() for path in copy.onnx.iterdir()}
-    with pytest.raises(
-        ConfigError,
-        match=r"not written, ONNX Runtime differs from torch by (1\.0e-03|nan)",
-    ):
+    message = r"not written, ONNX Runtime differs from torch by (1\.0e-03|nan)"
+    with pytest.raises(ConfigError, match=message):
         export(copy)
-    assert before == {
-        path: path.read_bytes() for path in copy.onnx.iterdir()
-    }  # what was there stays
-    assert {path.name for path in copy.path.iterdir() if "onnx" in path.name} == {
-        "onnx"
-    }
+    assert before == {path: path.read_bytes() for path in copy.onnx.iterdir()}
+    folders = {path.name for path in copy.path.iterdir() if "onnx" in path.name}
+    assert folders == {"onnx"}
 
 
-def test_a_folder_that_is_no_export_is_left_alone(run, tmp_path):
+def test_a_folder_that_is_not_an_export_is_not_replaced(run, tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ConfigError, match="is there and no earlier export"):
+    with pytest.raises(ConfigError, match="exists and is not an earlier export"):
         export(run, output=str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_what_was_damaged_is_not_loaded(copy):
+def test_a_damaged_export_is_not_loaded(copy):
     model = copy.onnx / "model.onnx"
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
@@ -152,26 +144,25 @@ def test_what_was_damaged_is_not_loaded(copy):
         OnnxClassifier.load(copy.path)
 
 
-def test_an_export_of_other_weights_is_not_taken_for_the_runs(copy):
-    write_record(
-        copy.fingerprint, read_json(copy.fingerprint) | {"best_weights": "0" * 64}
-    )
+def test_an_export_of_other_weights_is_not_loaded(copy):
+    changed = read_json(copy.fingerprint) | {"best_weights": "0" * 64}
+    write_record(copy.fingerprint, changed)
     with pytest.raises(ConfigError, match="exported from other weights"):
         OnnxClassifier.load(copy.path)
 
 
-def test_a_run_without_an_export_says_how_to_make_one(tmp_path):
-    with pytest.raises(
-        ConfigError,
-        match=r"holds no model_quantized\.onnx; python .*export\.py run=.* int8=true",
-    ):
+def test_the_error_for_a_missing_export_names_the_command(tmp_path):
+    message = (
+        r"holds no model_quantized\.onnx; "
+        r"export it with: python .*export\.py run=.* int8=true"
+    )
+    with pytest.raises(ConfigError, match=message):
         OnnxClassifier.load(tmp_path, int8=True)
 
 
-def test_eight_bits_label_nearly_as_fp32(run):
-    int8, fp32 = (OnnxClassifier.load(run.path, int8=int8) for int8 in (True, False))
+def test_8_bit_logits_are_close_to_fp32(run):
+    int8 = OnnxClassifier.load(run.path, int8=True)
+    fp32 = OnnxClassifier.load(run.path, int8=False)
     pairs = [(text, None) for text in TEXTS]
-    difference = np.abs(
-        int8.forward(int8.encode(pairs)) - fp32.forward(fp32.encode(pairs))
-    ).max()
-    assert 0 < difference < 0.5
+    difference = int8.forward(int8.encode(pairs)) - fp32.forward(fp32.encode(pairs))
+    assert 0 < np.abs(difference).max() < 0.5

@@ -1,4 +1,4 @@
-"""The card says what the run found, in the form that the Hub reads, and nothing of the machine that trained."""
+"""The model card shows what the run found, and nothing about the machine."""
 
 import json
 import re
@@ -25,46 +25,43 @@ def run(request, place):
     return train_in(place / request.param, f"data.task={request.param}")
 
 
-def facts(run):
+def records(run):
+    """Results, provenance and fingerprint."""
     return read_json(run.results), read_json(run.provenance), read_json(run.fingerprint)
 
 
-def test_the_hub_reads_every_metric_from_the_metadata(run):
+def task_of(results):
+    return results["config"]["data"]["task"]
+
+
+def test_the_metadata_holds_every_metric(run):
     card = ModelCard.load(run.model_card)
     results = read_json(run.results)
     found = {}
     for entry in card.data.eval_results:
-        split = {"validation": "val"}.get(entry.dataset_split, entry.dataset_split)
-        found[split, entry.metric_type, json.dumps(entry.metric_args)] = (
-            entry.metric_value
-        )
-    metrics = [
-        value
-        for split in ("val", "test")
-        for value in results[split].values()
-        if isinstance(value, float)
-    ]
-    assert sorted(found.values()) == sorted(metrics)
-    macro = {
-        "single_label": '{"average": "macro"}',
-        "multi_label": '{"average": "macro"}',
-        "regression": None,
-    }
-    key = macro[results["config"]["data"]["task"]]
-    name, metric = ("macro_f1", "f1") if key else ("mse", "mse")
-    assert found["test", metric, key or "null"] == results["test"][name]
-    assert (card.data.library_name, card.data.pipeline_tag) == (
-        "transformers",
-        "text-classification",
-    )
-    name, entries = model_index_to_eval_results(
-        yaml.safe_load(card.content.split("---")[1])["model-index"]
-    )
-    assert (name, len(entries)) == ("debug", len(metrics))
+        split = "val" if entry.dataset_split == "validation" else entry.dataset_split
+        key = (split, entry.metric_type, json.dumps(entry.metric_args))
+        found[key] = entry.metric_value
+    expected = []
+    for split in ("val", "test"):
+        values = results[split].values()
+        expected += [value for value in values if isinstance(value, float)]
+    assert sorted(found.values()) == sorted(expected)
+
+    if task_of(results) == "regression":
+        assert found["test", "mse", "null"] == results["test"]["mse"]
+    else:
+        macro_f1 = found["test", "f1", '{"average": "macro"}']
+        assert macro_f1 == results["test"]["macro_f1"]
+    assert card.data.library_name == "transformers"
+    assert card.data.pipeline_tag == "text-classification"
+    metadata = yaml.safe_load(card.content.split("---")[1])
+    name, entries = model_index_to_eval_results(metadata["model-index"])
+    assert (name, len(entries)) == ("debug", len(expected))
 
 
-def test_the_card_names_data_seed_digests_and_the_way_back(run):
-    results, _, fingerprint = facts(run)
+def test_the_card_names_data_seed_digests_and_command(run):
+    results, _, fingerprint = records(run)
     text = run.model_card.read_text()
     for part in (
         digest_file(run.best_weights),
@@ -75,18 +72,18 @@ def test_the_card_names_data_seed_digests_and_the_way_back(run):
         "## Intended use",
     ):
         assert part in text
-    if results["config"]["data"]["task"] == "single_label":
-        assert "Calibration error on test" in text
+    if task_of(results) == "single_label":
+        assert "The calibration error on test" in text
 
 
-def test_tables_are_whole(run):
+def test_every_row_of_a_table_has_the_same_number_of_cells(run):
     for table in re.findall(r"(?:^\|.*\n)+", run.model_card.read_text(), re.MULTILINE):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(widths) == 1, table
         assert set(table.splitlines()[1]) <= set("|- "), table
 
 
-def test_nothing_of_this_machine_stands_in_the_card(run, place, tmp_path):
+def test_the_card_contains_no_folder_of_the_machine(run, place, tmp_path):
     record = run.path / ".hydra" / "overrides.yaml"
     record.parent.mkdir(exist_ok=True)
     folder = tmp_path / "private"
@@ -102,37 +99,36 @@ def test_nothing_of_this_machine_stands_in_the_card(run, place, tmp_path):
         "data.source=files",
         f"model.name={folder}/bert",
     )
-    text = model_card(run, config, *facts(run))
+    text = model_card(run, config, *records(run))
     assert "python scripts/train.py seed=1 data.train_path=.../train.csv\n" in text
-    assert "tracker" not in text.split("## Do it again")[1]
+    assert "tracker" not in text.split("## Reproduce this model")[1]
     for private in (str(place), str(folder), str(Path.home())):
         assert private not in text
     record.unlink()
 
 
-def test_labels_cannot_break_the_card(run):
-    results, provenance, fingerprint = facts(run)
-    if results["config"]["data"]["task"] == "regression":
+def test_labels_with_markup_are_escaped(run):
+    results, provenance, fingerprint = records(run)
+    if task_of(results) == "regression":
         return
     odd = ["a|b", "<script>", "c`d"]
     rows = dict(zip(odd, results["test"]["per_class"].values(), strict=True))
     results = results | {"labels": odd, "test": results["test"] | {"per_class": rows}}
-    config, _ = configure(
-        f"data.task={results['config']['data']['task']}", "name='---\n: odd'"
-    )
+    config, _ = configure(f"data.task={task_of(results)}", "name='---\n: odd'")
     text = model_card(run, config, results, provenance, fingerprint)
     assert ModelCard(text).data.eval_results
     assert "| a\\|b |" in text
     assert "| <script>" not in text
 
 
-def test_a_hub_model_and_data_set_are_linked(run):
+def test_the_metadata_links_a_model_and_data_set_of_the_hub(run):
     config, _ = configure(
         "data.source=hub",
         "data.name=org/texts",
         "model.name=org/encoder",
         "data.revision=v1",
     )
-    data = ModelCard(model_card(run, config, *facts(run))).data
-    assert (data.base_model, data.datasets) == ("org/encoder", ["org/texts"])
+    data = ModelCard(model_card(run, config, *records(run))).data
+    assert data.base_model == "org/encoder"
+    assert data.datasets == ["org/texts"]
     assert {entry.dataset_revision for entry in data.eval_results} == {"v1"}

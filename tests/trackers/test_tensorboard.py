@@ -1,4 +1,4 @@
-"""The real TensorBoard server shows one run per folder, with everything that a run tells."""
+"""The real TensorBoard server shows one run per folder, with all that was logged."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,193 +20,177 @@ from ostinato.run_dir import RunDir
 from ostinato.scoring.plots import confusion_matrix
 from ostinato.trackers import build
 
-NAMES = [
-    "accuracy",
-    "b c",
-    "d",
-]  # a class called like a metric must not get into its way
+# One class has the name of a metric; the two must not be confused.
+NAMES = ["accuracy", "b c", "d"]
+
+# Learning rate of each run folder.
 RUNS = {"2026-11-22/a_failed": 1e-2, "2026-11-22/b": 1e-3, "multirun/x/0_c": 1e-4}
+FAILED, RESUMED, PLAIN = RUNS
+
+FINAL = {"val/accuracy": 1.0, "test/accuracy": 0.75}
+HPARAMS = {"training.lr", "model.pretrained", "model.name"}
+
 Ask = Callable[..., Any]
+"""Sends a request to the server: `ask(path, post=None, **query)`; returns its JSON."""
 
 
-def write(folder: Path, lr: float, status: str, steps, step: int = 0) -> None:
-    rng = np.random.default_rng(0)
-    trackers = build(
-        TrackerConfig(tensorboard=TensorboardConfig()), RunDir(folder), step
-    )
-    trackers.start(
-        {
-            "training": {"lr": lr, "betas": [0.9, 0.99]},
-            "model": {"pretrained": True, "name": "tiny"},
-        },
-        {"a": 1},
-    )
-    for now in steps:
-        trackers.log(now, {"train/loss": lr / now, "val/accuracy": 1 / now})
+def write_run(
+    folder: Path, lr: float, status: str, steps: Iterable[int], resumed_from: int = 0
+) -> None:
+    """Writes the event file of a session of a run."""
+    random = np.random.default_rng(0)
+    cfg = TrackerConfig(tensorboard=TensorboardConfig())
+    trackers = build(cfg, RunDir(folder), resumed_from)
+    config = {
+        "training": {"lr": lr, "betas": [0.9, 0.99]},
+        "model": {"pretrained": True, "name": "tiny"},
+    }
+    trackers.start(config, {"a": 1})
+    for step in steps:
+        trackers.log(step, {"train/loss": lr / step, "val/accuracy": 1 / step})
     if status == "finished":
-        labels, scores = rng.integers(0, 3, 30), rng.random((30, 3))
-        trackers.plot(
-            1,
-            "val/confusion_matrix",
-            confusion_matrix(np.eye(3, dtype=np.int64), NAMES),
-        )
+        labels, scores = random.integers(0, 3, 30), random.random((30, 3))
+        plot = confusion_matrix(np.eye(3, dtype=np.int64), NAMES)
+        trackers.plot(1, "val/confusion_matrix", plot)
         trackers.pr_curves(1, "val", scores, labels, NAMES)
-    trackers.finish(
-        status,
-        {"val/accuracy": 1.0, "test/accuracy": 0.75} if status == "finished" else {},
-    )
+    trackers.finish(status, FINAL if status == "finished" else {})
 
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory) -> Iterator[Ask]:
-    """Asks a server over three runs: one failed; one resumed from step 3 after it had reached 5; one plain."""
-    logdir = tmp_path_factory.mktemp("outputs")
-    failed, resumed, plain = RUNS
-    write(logdir / failed, RUNS[failed], "failed", [1, 2])
-    write(logdir / resumed, RUNS[resumed], "interrupted", range(1, 6))
-    time.sleep(1.1)  # event files of one run are named by the second
-    write(logdir / resumed, RUNS[resumed], "finished", range(4, 8), step=3)
-    write(logdir / plain, RUNS[plain], "finished", range(1, 8))
+    """Sends requests to a server that shows three runs.
 
-    command = [
-        sys.executable,
-        "-m",
-        "tensorboard.main",
-        "--logdir",
-        logdir,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-    ]
+    One failed. One reached step 5 and was resumed from step 3. One ran without a break.
+    """
+    logdir = tmp_path_factory.mktemp("outputs")
+    write_run(logdir / FAILED, RUNS[FAILED], "failed", [1, 2])
+    write_run(logdir / RESUMED, RUNS[RESUMED], "interrupted", range(1, 6))
+    time.sleep(1.1)  # the name of an event file holds the second
+    write_run(logdir / RESUMED, RUNS[RESUMED], "finished", range(4, 8), resumed_from=3)
+    write_run(logdir / PLAIN, RUNS[PLAIN], "finished", range(1, 8))
+
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)]
+    command += ["--host", "127.0.0.1", "--port", "0"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as server:
         try:
-            url = next(
-                m[1]
-                for m in map(re.compile(r" at (http://\S+)").search, server.stderr)
-                if m
-            )
-
-            def ask(path: str, post: Any = None, **query: str) -> Any:
-                data = None if post is None else json.dumps(post).encode()
-                request = urllib.request.Request(
-                    f"{url}{path}?{urllib.parse.urlencode(query)}", data
-                )
-                request.add_header("Content-Type", "application/json")
-                with urllib.request.urlopen(request, timeout=20) as reply:
-                    return json.load(reply)
-
-            deadline = time.monotonic() + 30  # it reads the files in the background
-            while (
-                len(session_groups(ask)) < len(RUNS)
-                or len(ask("data/plugin/pr_curves/tags")) < 2
-            ):
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            ask = requests_to(address_of(server))
+            wait_until_read(ask)
             yield ask
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(20)
 
 
+def address_of(server: subprocess.Popen) -> str:
+    """The address that the server prints when it is ready."""
+    for line in server.stderr:
+        if match := re.search(r" at (http://\S+)", line):
+            return match[1]
+    raise AssertionError("the server ended")
+
+
+def requests_to(url: str) -> Ask:
+    def ask(path: str, post: Any = None, **query: str) -> Any:
+        data = None if post is None else json.dumps(post).encode()
+        address = f"{url}{path}?{urllib.parse.urlencode(query)}"
+        request = urllib.request.Request(address, data)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            return json.load(reply)
+
+    return ask
+
+
+def wait_until_read(ask: Ask) -> None:
+    """Waits for the server, which reads the files in the background."""
+    deadline = time.monotonic() + 30
+    while (
+        len(session_groups(ask)) < len(RUNS)
+        or len(ask("data/plugin/pr_curves/tags")) < 2
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def session_groups(ask: Ask) -> dict[str, Any]:
+    """Rows of the HParams table, by run."""
+    statuses = ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")
     wanted = {
-        "allowedStatuses": [
-            f"STATUS_{s}" for s in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")
-        ]
+        "allowedStatuses": [f"STATUS_{status}" for status in statuses],
+        "startIndex": 0,
+        "sliceSize": 9,
     }
-    reply = ask(
-        "data/plugin/hparams/session_groups",
-        {**wanted, "startIndex": 0, "sliceSize": 9},
-    )
+    reply = ask("data/plugin/hparams/session_groups", wanted)
     return {group["name"]: group for group in reply.get("sessionGroups", [])}
 
 
 @pytest.mark.slow
-def test_each_folder_is_exactly_one_run(ask):
+def test_each_folder_is_one_run(ask):
     assert sorted(ask("data/runs")) == sorted(RUNS)
 
 
-def test_scalars_are_there(ask):
-    tags = {run: set(there) for run, there in ask("data/plugin/scalars/tags").items()}
+def test_every_scalar_is_shown(ask):
+    shown = ask("data/plugin/scalars/tags")
+    tags = {run: set(names) for run, names in shown.items()}
     final = {"final/val/accuracy", "final/test/accuracy"}
     common = {"train/loss", "val/accuracy"}
-    failed, resumed, plain = RUNS
-    assert tags == {failed: common, resumed: common | final, plain: common | final}
+    assert tags == {FAILED: common, RESUMED: common | final, PLAIN: common | final}
 
 
-def test_a_resumed_run_has_the_curve_of_one_that_never_stopped(ask):
-    _, resumed, plain = RUNS
-    curves = [
-        ask("data/plugin/scalars/scalars", run=run, tag="val/accuracy")
-        for run in (resumed, plain)
-    ]
-    assert [[(step, value) for _, step, value in curve] for curve in curves] == [
-        [(step, pytest.approx(1 / step)) for step in range(1, 8)]
-    ] * 2
+@pytest.mark.parametrize("run", [RESUMED, PLAIN])
+def test_a_resumed_run_has_the_curve_of_an_uninterrupted_run(ask, run):
+    curve = ask("data/plugin/scalars/scalars", run=run, tag="val/accuracy")
+    points = [(step, value) for _, step, value in curve]
+    assert points == [(step, pytest.approx(1 / step)) for step in range(1, 8)]
 
 
-def test_config_and_provenance_can_be_read_as_text(ask):
-    assert all(
-        set(tags) == {"config/text_summary", "provenance/text_summary"}
-        for tags in ask("data/plugin/text/tags").values()
-    )
+def test_config_and_provenance_are_texts(ask):
+    for tags in ask("data/plugin/text/tags").values():
+        assert set(tags) == {"config/text_summary", "provenance/text_summary"}
     for run, lr in RUNS.items():
-        text = ask("data/plugin/text/text", run=run, tag="config/text_summary")[0][
-            "text"
-        ]
-        assert f"lr: {lr}" in text
-        assert "<code" in text
+        texts = ask("data/plugin/text/text", run=run, tag="config/text_summary")
+        assert f"lr: {lr}" in texts[0]["text"]
+        assert "<code" in texts[0]["text"]
 
 
-def test_pictures_and_precision_recall_curves_are_there(ask):
-    finished = list(RUNS)[1:]
-    pictures, curves = (
-        ask(f"data/plugin/{plugin}/tags") for plugin in ("images", "pr_curves")
-    )
-    assert {run: list(tags) for run, tags in pictures.items()} == {
-        run: ["val/confusion_matrix"] for run in finished
+def test_plots_and_precision_recall_curves_are_shown(ask):
+    plots = ask("data/plugin/images/tags")
+    assert {run: list(tags) for run, tags in plots.items()} == {
+        RESUMED: ["val/confusion_matrix"],
+        PLAIN: ["val/confusion_matrix"],
     }
+    curves = ask("data/plugin/pr_curves/tags")
     expected = ["val/pr/accuracy", "val/pr/b c", "val/pr/d"]
-    assert {run: sorted(tags) for run, tags in curves.items()} == dict.fromkeys(
-        finished, expected
-    )
+    assert {run: sorted(tags) for run, tags in curves.items()} == {
+        RESUMED: expected,
+        PLAIN: expected,
+    }
 
 
-def test_the_hparams_table_has_a_row_for_each_run_with_its_final_metrics(ask):
+def test_the_hparams_table_has_a_row_with_final_metrics_for_each_run(ask):
     rows = session_groups(ask)
     assert sorted(rows) == sorted(RUNS)
     for run, lr in RUNS.items():
-        assert rows[run]["hparams"] == {
-            "training.lr": lr,
-            "model.pretrained": True,
-            "model.name": "tiny",
-        }
-        metrics = {
-            value["name"]["tag"]: value["value"] for value in rows[run]["metricValues"]
-        }
-        final = {
-            name: value for name, value in metrics.items() if name.startswith("final/")
-        }
-        finished = run != "2026-11-22/a_failed"
-        assert final == (
-            {"final/val/accuracy": 1.0, "final/test/accuracy": 0.75} if finished else {}
-        )
-        assert [session["status"] for session in rows[run]["sessions"]] == [
-            "STATUS_SUCCESS" if finished else "STATUS_UNKNOWN"
-        ]
+        row = rows[run]
+        expected = {"training.lr": lr, "model.pretrained": True, "model.name": "tiny"}
+        assert row["hparams"] == expected
+        final = {}
+        for value in row["metricValues"]:
+            tag = value["name"]["tag"]
+            if tag.startswith("final/"):
+                final[tag.removeprefix("final/")] = value["value"]
+        is_finished = run != FAILED
+        assert final == (FINAL if is_finished else {})
+        statuses = [session["status"] for session in row["sessions"]]
+        assert statuses == ["STATUS_SUCCESS" if is_finished else "STATUS_UNKNOWN"]
 
 
-def test_the_hparams_table_offers_the_keys_that_differ_first_whichever_run_failed(ask):
+def test_the_hparams_table_lists_differing_keys_first(ask):
     experiment = ask("data/plugin/hparams/experiment", {})
-    assert experiment["hparamInfos"][0]["name"] == "training.lr"
-    assert {info["name"] for info in experiment["hparamInfos"]} == {
-        "training.lr",
-        "model.pretrained",
-        "model.name",
-    }
-    assert {"final/val/accuracy", "final/test/accuracy"} <= {
-        info["name"]["tag"] for info in experiment["metricInfos"]
-    }
+    hparams = [info["name"] for info in experiment["hparamInfos"]]
+    assert hparams[0] == "training.lr"
+    assert set(hparams) == HPARAMS
+    metrics = {info["name"]["tag"] for info in experiment["metricInfos"]}
+    assert {"final/val/accuracy", "final/test/accuracy"} <= metrics

@@ -1,4 +1,4 @@
-"""All trackers at once: the same metrics in each, the same run as with none, and each broken in every way."""
+"""All trackers in one run; and each tracker with a broken library."""
 
 import logging
 import threading
@@ -30,82 +30,88 @@ together = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def none(tmp_path_factory):
+def untracked(tmp_path_factory):
+    """A run without trackers."""
     return train_in(tmp_path_factory.mktemp("none"), "tracker=[]", *OPTIONS)
 
 
 @pytest.fixture(scope="module")
-def five(tmp_path_factory):
-    return train_in(
-        tmp_path_factory.mktemp("five"),
-        "tracker=[jsonl,tensorboard,mlflow,wandb,dvclive]",
-        *OPTIONS,
-    )
+def tracked(tmp_path_factory):
+    """A run with all five trackers."""
+    folder = tmp_path_factory.mktemp("five")
+    chosen = "tracker=[jsonl,tensorboard,mlflow,wandb,dvclive]"
+    return train_in(folder, chosen, *OPTIONS)
+
+
+def skip_without(name):
+    """Skips a test if the package of a tracker is not installed."""
+    if name in VENDORS:
+        pytest.importorskip(name, reason=f"needs the extra {name}")
 
 
 @pytest.mark.slow
 @together
-def test_every_scalar_is_the_same_in_all_five(five):
-    values = from_jsonl(five)
+def test_every_tracker_has_the_same_scalars(tracked):
+    values = from_jsonl(tracked)
     assert {name.split("/")[0] for name, _ in values} == {"train", "val", "test"}
     assert len(values) > 50
-    assert from_mlflow(five) == values
-    assert from_wandb(five) == values
-    assert from_dvclive(five) == values
-    assert from_results(five) == values
-    singles = {
-        at: [float(np.float32(value)) for value in logged]
-        for at, logged in values.items()
-    }
-    assert from_tensorboard(five) == singles  # its files hold single precision
+    assert from_mlflow(tracked) == values
+    assert from_wandb(tracked) == values
+    assert from_dvclive(tracked) == values
+    assert from_results(tracked) == values
+    # The files of TensorBoard hold single precision.
+    in_single_precision = {}
+    for at, logged in values.items():
+        in_single_precision[at] = [float(np.float32(value)) for value in logged]
+    assert from_tensorboard(tracked) == in_single_precision
 
 
 @together
-def test_final_metrics_are_the_best_weights(five):
-    results = read_json(five.results)
-    final = {
-        f"{split}/{name}": results[split][name]
-        for split in ("val", "test")
-        for name in ("loss", "macro_f1")
-    }
-    (file,) = wandb_files(five)
-    summary = [item for record in wandb_records(file) for item in record.summary.update]
-    in_wandb = {
-        item.key or "/".join(item.nested_key): float(item.value_json)
-        for item in summary
-        if "final" in str(item)
-    }
-    in_dvclive = read_json(five.dvclive / "metrics.json")["final"]
-    in_mlflow = mlflow_run(five)[1].data.metrics
-    for name, value in final.items():
-        split, metric = name.split("/")
-        assert (
-            in_mlflow[f"final/{name}"]
-            == in_wandb[f"final/{name}"]
-            == in_dvclive[split][metric]
-            == value
-        )
+def test_final_metrics_belong_to_the_best_weights(tracked):
+    results = read_json(tracked.results)
+    in_mlflow = mlflow_run(tracked)[1].data.metrics
+    in_wandb = wandb_final_metrics(tracked)
+    in_dvclive = read_json(tracked.dvclive / "metrics.json")["final"]
+    for split in ("val", "test"):
+        for name in ("loss", "macro_f1"):
+            value = results[split][name]
+            assert in_mlflow[f"final/{split}/{name}"] == value
+            assert in_wandb[f"final/{split}/{name}"] == value
+            assert in_dvclive[split][name] == value
+
+
+def wandb_final_metrics(run):
+    (file,) = wandb_files(run)
+    final = {}
+    for record in wandb_records(file):
+        for item in record.summary.update:
+            if "final" in str(item):
+                name = item.key or "/".join(item.nested_key)
+                final[name] = float(item.value_json)
+    return final
 
 
 @together
-def test_five_trackers_leave_the_run_that_none_leaves(none, five):
-    assert fingerprint(five) == fingerprint(none)
+def test_trackers_do_not_change_a_run(untracked, tracked):
+    assert fingerprint(tracked) == fingerprint(untracked)
 
 
 @pytest.mark.parametrize("name", ["jsonl", *VENDORS])
-def test_a_place_that_cannot_be_written_costs_one_warning(none, tmp_path, caplog, name):
-    if name in VENDORS:
-        pytest.importorskip(name, reason=f"needs the extra {name}")
-    in_the_way = tmp_path / {"jsonl": "metrics.jsonl", "mlflow": "mlflow.db"}.get(
-        name, name
-    )
-    in_the_way.mkdir() if "." in in_the_way.name else in_the_way.touch()
+def test_an_output_that_cannot_be_written_is_one_warning(
+    untracked, tmp_path, caplog, name
+):
+    skip_without(name)
+    if name in ("jsonl", "mlflow"):
+        file = {"jsonl": "metrics.jsonl", "mlflow": "mlflow.db"}[name]
+        (tmp_path / file).mkdir()  # a folder instead of a file
+    else:
+        (tmp_path / name).touch()  # a file instead of a folder
     run = train_in(tmp_path, f"tracker=[{name}]", *OPTIONS)
-    ends_well(run, none, caplog, name)
+    assert_finished_with_one_warning(run, untracked, caplog, name)
 
 
 class Broken:
-    """A vendor of which everything that is reached for and called raises, or never comes back."""
+    """A library whose attributes raise an error, or hang, when they are called."""
 
     def __init__(self, hangs: bool) -> None:
         self.hangs = hangs
@@ -113,13 +119,14 @@ class Broken:
     def __call__(self, *args, **kwargs):
         if self.hangs:
             threading.Event().wait()
-        raise RuntimeError("vendor is out of order")
+        raise RuntimeError("library is out of order")
 
     def __getattr__(self, name):
         return self
 
 
-ENTRANCES = {  # by what name a tracker's module knows its vendor
+# The name by which the module of each tracker uses its library.
+ENTRY_POINTS = {
     "tensorboard": "SummaryWriter",
     "mlflow": "MlflowClient",
     "wandb": "wandb",
@@ -128,17 +135,16 @@ ENTRANCES = {  # by what name a tracker's module knows its vendor
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
-@pytest.mark.parametrize("name", ENTRANCES)
-def test_a_vendor_that_is_broken_from_the_start_costs_one_warning(
-    none, tmp_path, caplog, monkeypatch, name, hangs
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_a_library_that_is_broken_from_the_start_is_one_warning(
+    untracked, tmp_path, caplog, monkeypatch, name, hangs
 ):
-    if name in VENDORS:
-        pytest.importorskip(name, reason=f"needs the extra {name}")
-    monkeypatch.setattr(f"ostinato.trackers.{name}.{ENTRANCES[name]}", Broken(hangs))
+    skip_without(name)
+    entry_point = f"ostinato.trackers.{name}.{ENTRY_POINTS[name]}"
+    monkeypatch.setattr(entry_point, Broken(hangs))
     run = train_in(tmp_path, f"tracker=[{name}]", "tracker.timeout=1", *OPTIONS)
-    ends_well(
-        run, none, caplog, name, "no answer within 1 s" if hangs else "out of order"
-    )
+    reason = "no answer within 1 s" if hangs else "out of order"
+    assert_finished_with_one_warning(run, untracked, caplog, name, reason)
 
 
 METHODS = [
@@ -156,23 +162,24 @@ METHODS = [
 @pytest.mark.parametrize(
     ("name", "method"), METHODS, ids=[method for _, method in METHODS]
 )
-def test_a_vendor_that_fails_on_the_way_costs_one_warning(
-    none, tmp_path, caplog, monkeypatch, name, method
+def test_a_library_that_fails_during_the_run_is_one_warning(
+    untracked, tmp_path, caplog, monkeypatch, name, method
 ):
-    pytest.importorskip(name, reason=f"needs the extra {name}")
+    skip_without(name)
     monkeypatch.setattr(method, Broken(hangs=False))
     run = train_in(tmp_path, f"tracker=[{name}]", *OPTIONS)
-    ends_well(run, none, caplog, name, "out of order")
+    assert_finished_with_one_warning(run, untracked, caplog, name, "out of order")
 
 
-def ends_well(run, none, caplog, name, reason=""):
-    assert fingerprint(run) == fingerprint(none)
+def assert_finished_with_one_warning(run, untracked, caplog, name, reason=""):
+    assert fingerprint(run) == fingerprint(untracked)
     assert read_json(run.results)["status"] == "finished"
-    (warning,) = [
-        r.getMessage()
-        for r in caplog.records
-        if r.levelno >= logging.WARNING and "tracker" in r.getMessage()
-    ]
+    warnings = []
+    for record in caplog.records:
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING and "tracker" in message:
+            warnings.append(message)
+    (warning,) = warnings
     assert f"tracker {name} failed" in warning
     assert reason in warning
     assert "\n" not in warning

@@ -1,4 +1,4 @@
-"""W&B offline: its own file, read back; nothing beyond the run folder; a resumed run keeps its id."""
+"""W&B offline: its file is read back; a resumed run keeps its id."""
 
 import os
 import socket
@@ -19,16 +19,17 @@ CHOSEN = ("tracker=[jsonl,wandb]", "training.log_every=1")
 
 @pytest.fixture(autouse=True)
 def _no_run_of_another_test():
-    wandb.teardown()  # one that was broken on purpose stays open, and the next would wait for it
+    """Closes a run that another test broke; the next run would wait for it."""
+    wandb.teardown()
 
 
-def header(file: Path):
-    """The record of the run itself."""
+def run_record(file: Path):
+    """The record that describes the W&B run."""
     return next(record.run for record in wandb_records(file) if record.HasField("run"))
 
 
-def command(*arguments: str, **environment: str) -> str:
-    """What scripts/train.py says."""
+def train_command(*arguments: str, **environment: str) -> str:
+    """Runs scripts/train.py and returns its output."""
     return subprocess.run(
         [python(), "scripts/train.py", *arguments],
         cwd=ROOT,
@@ -42,7 +43,7 @@ def command(*arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.slow
-def test_all_of_a_run_is_in_the_offline_file_and_nothing_elsewhere(tmp_path):
+def test_the_offline_file_holds_the_whole_run_and_no_file_is_elsewhere(tmp_path):
     home, folder = tmp_path / "home", tmp_path / "run"
     home.mkdir()
     variables = {
@@ -51,31 +52,27 @@ def test_all_of_a_run_is_in_the_offline_file_and_nothing_elsewhere(tmp_path):
         "SECRET_TEAM": "classified",
     }
     options = [*DEBUG, *CHOSEN, "training.epochs=1", f"hydra.run.dir={folder}"]
-    told = command(*options, "tracker.wandb.entity=${oc.env:SECRET_TEAM}", **variables)
-    assert "wandb" not in told
+    options.append("tracker.wandb.entity=${oc.env:SECRET_TEAM}")
+    output = train_command(*options, **variables)
+    assert "wandb" not in output
+
     run = RunDir(folder)
     assert from_wandb(run) == from_jsonl(run)
     (file,) = wandb_files(run)
-    kept = header(file)
-    assert (kept.display_name, kept.project, kept.run_id) == (
-        "run",
-        "ostinato",
-        run.tracker_id("wandb").read_text(),
-    )
-    config = {update.key: update.value_json for update in kept.config.update}
+    recorded = run_record(file)
+    assert recorded.display_name == "run"
+    assert recorded.project == "ostinato"
+    assert recorded.run_id == run.tracker_id("wandb").read_text()
+    config = {update.key: update.value_json for update in recorded.config.update}
     assert '"epochs":1' in config["training"].replace(" ", "")
     assert "classified" not in str(config)
-    sent = [
-        record.artifact for record in wandb_records(file) if record.HasField("artifact")
-    ]
-    (model,) = [artefact for artefact in sent if artefact.type == "model"]
-    assert {entry.local_path for entry in model.manifest.contents} == {
-        str(path) for path in run.best.iterdir()
-    }
-    assert {
-        path.name
-        for path in folder.glob("wandb/offline-run-*/files/media/images/val/*")
-    }
+
+    records = list(wandb_records(file))
+    artefacts = [r.artifact for r in records if r.HasField("artifact")]
+    (model,) = [artefact for artefact in artefacts if artefact.type == "model"]
+    sent = {entry.local_path for entry in model.manifest.contents}
+    assert sent == {str(path) for path in run.best.iterdir()}
+    assert list(folder.glob("wandb/offline-run-*/files/media/images/val/*"))
     assert not [path for path in home.rglob("*") if "wandb" in path.name]
 
 
@@ -85,45 +82,36 @@ def test_a_resumed_run_keeps_its_id(tmp_path, monkeypatch):
     train_until_killed(monkeypatch, 6, tmp_path, *options)
     run = train_in(tmp_path, *options, f"resume.run={tmp_path}")
     first, second = wandb_files(run)
-    assert header(first).run_id == header(second).run_id
-    written = from_wandb(run)
-    assert {at: values[-1:] for at, values in written.items()} == from_jsonl(run)
+    assert run_record(first).run_id == run_record(second).run_id
+    last_values = {at: values[-1:] for at, values in from_wandb(run).items()}
+    assert last_values == from_jsonl(run)
 
 
 @pytest.mark.slow
 def test_a_new_run_in_a_used_folder_has_a_new_id(tmp_path):
     train_in(tmp_path, *CHOSEN)
-    RunDir(
-        tmp_path
-    ).config.unlink()  # else the second run is refused in a folder that holds a run
+    # Otherwise the second run is refused, because the folder holds a run.
+    RunDir(tmp_path).config.unlink()
     first, second = wandb_files(train_in(tmp_path, *CHOSEN))
-    assert header(first).run_id != header(second).run_id
+    assert run_record(first).run_id != run_record(second).run_id
 
 
 @pytest.mark.proof
 @pytest.mark.slow
-def test_the_jobs_of_a_sweep_are_a_group(tmp_path):
-    command(
-        "-m",
-        *DEBUG,
-        *CHOSEN,
-        "training.epochs=1",
-        "seed=1,2",
-        f"hydra.sweep.dir={tmp_path}/sweep",
-    )
-    files = [
-        path
-        for folder in (tmp_path / "sweep").iterdir()
-        for path in wandb_files(RunDir(folder))
-    ]
-    assert [header(file).run_group for file in files] == ["sweep", "sweep"]
-    assert len({header(file).run_id for file in files}) == 2
+def test_the_jobs_of_a_sweep_form_a_group(tmp_path):
+    options = ["-m", *DEBUG, *CHOSEN, "training.epochs=1", "seed=1,2"]
+    train_command(*options, f"hydra.sweep.dir={tmp_path}/sweep")
+    files = []
+    for folder in (tmp_path / "sweep").iterdir():
+        files += wandb_files(RunDir(folder))
+    assert [run_record(file).run_group for file in files] == ["sweep", "sweep"]
+    assert len({run_record(file).run_id for file in files}) == 2
 
 
 @pytest.mark.proof
 @pytest.mark.slow
-def test_a_server_that_is_away_holds_up_neither_the_run_nor_its_end(tmp_path):
-    with socket.socket() as silent:  # takes connections, answers none
+def test_a_silent_server_delays_neither_the_run_nor_its_end(tmp_path):
+    with socket.socket() as silent:  # accepts connections, never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -133,12 +121,8 @@ def test_a_server_that_is_away_holds_up_neither_the_run_nor_its_end(tmp_path):
             "tracker.wandb.mode=online",
             "tracker.timeout=3",
             "training.epochs=1",
-        ]
-        told = command(
-            *options,
             f"hydra.run.dir={tmp_path}",
-            WANDB_BASE_URL=address,
-            WANDB_API_KEY="0" * 40,
-        )
-    assert told.count("tracker wandb failed and is left out") == 1
+        ]
+        output = train_command(*options, WANDB_BASE_URL=address, WANDB_API_KEY="0" * 40)
+    assert output.count("tracker wandb failed and is disabled") == 1
     assert read_json(tmp_path / "results.json")["status"] == "finished"

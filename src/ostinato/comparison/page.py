@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import rich
-from jinja2 import Environment, PackageLoader, select_autoescape
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +14,10 @@ from ostinato.comparison import plots
 from ostinato.comparison.configurations import Comparison
 from ostinato.comparison.view import CONFIGURATION_COLUMNS, PAIR_COLUMNS, Row, View
 from ostinato.errors import ConfigError
-from ostinato.redaction import inline, shown
+from ostinato.redaction import shown
 from ostinato.storage.atomic import write_json, write_text
 from ostinato.storage.outputs import check_output, holds
+from ostinato.templates import environment
 
 _WIDTH = 140  # of a table that is written to a file or a pipe
 
@@ -94,15 +94,8 @@ def write(
 
 
 def _render(comparison: Comparison, template: str) -> str:
-    environment = Environment(
-        loader=PackageLoader("ostinato"),
-        autoescape=select_autoescape(),
-        finalize=_shown_text,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["inline"] = inline
-    return environment.get_template(template).render(
+    templates = environment(finalize=_shown_text)
+    return templates.get_template(template).render(
         comparison=comparison,
         view=View(comparison),
         configuration_columns=CONFIGURATION_COLUMNS,

@@ -1,1 +1,1 @@
-"""A trained classifier outside of training: load, predict, export."""
+"""Loads a trained classifier to predict, or to export it."""

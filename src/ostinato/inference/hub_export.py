@@ -1,4 +1,4 @@
-"""Pushes a run's `best/` to a hub, model card and all: privately unless told otherwise, with the token in HF_TOKEN."""
+"""Pushes `best/` and its model card to a hub: privately by default, with HF_TOKEN."""
 
 import os
 
@@ -11,49 +11,69 @@ from ostinato.model.trained import verify_best
 from ostinato.redaction import redact
 from ostinato.run_dir import RunDir
 
+_MAX_REASON = 200  # characters
+
 
 def push(cfg: ExportConfig, run: RunDir) -> str:
-    """Uploads `best/` as one commit; returns its address.
+    """Uploads `best/` in one commit.
+
+    Args:
+        cfg: repository, and whether it is private.
+        run: run folder.
+
+    Returns:
+        URL of the commit.
 
     Raises:
-        ConfigError: no trained model, no token, a hub that refuses or cannot be reached, or a public repository where
-            a private one was asked for.
+        ConfigError: no trained model, no token, an error of the hub, or a public
+            repository with private=true.
     """
     token = os.environ.get("HF_TOKEN")
     if not token:
         raise ConfigError(
-            ["format=hub: HF_TOKEN is not set; put a token with write access there"]
+            ["format=hub: HF_TOKEN is not set; set it to a token with write access"]
         )
     if not run.best_config.is_file():
         raise ConfigError(
             [
-                f"run={run.path}: holds no trained model (no best/); has the run finished?"
+                f"run={run.path}: holds no trained model (no best/); has the run "
+                "finished?"
             ]
         )
     verify_best(run)
     disable_progress_bars()
     api = HfApi(token=token)
     try:
-        repo = api.create_repo(
-            str(cfg.repo), private=cfg.private, exist_ok=True
-        ).repo_id
-        public = not api.model_info(repo).private  # one that was there keeps what it is
-        if public and cfg.private:
-            raise ConfigError(
-                [
-                    f"repo={cfg.repo}: is there and public; private=false pushes to it all the same"
-                ]
-            )
-        message = f"{run.path.absolute().name}, by ostinato"
-        return str(
-            api.upload_folder(
-                repo_id=repo, folder_path=run.best, commit_message=message
-            ).commit_url
-        )
+        return _upload(api, cfg, run)
     except ConfigError:
         raise
-    except Exception as error:  # of the hub's client, or of what it speaks HTTP with: they have no common class
-        reason = " ".join(redact(str(error)).replace(token, "***").split())[:200]
+    # The hub client and its HTTP library have no common error class.
+    except Exception as error:
+        message = redact(str(error)).replace(token, "***")
+        reason = " ".join(message.split())[:_MAX_REASON]
         raise ConfigError(
             [f"repo={cfg.repo}: could not be pushed to {api.endpoint} ({reason})"]
         ) from None
+
+
+def _upload(
+    api: HfApi,
+    cfg: ExportConfig,
+    run: RunDir,
+) -> str:
+    created = api.create_repo(str(cfg.repo), private=cfg.private, exist_ok=True)
+    repo = created.repo_id
+    # An existing repository keeps its visibility.
+    is_public = not api.model_info(repo).private
+    if is_public and cfg.private:
+        raise ConfigError(
+            [
+                f"repo={cfg.repo}: exists and is public; set private=false to push to "
+                "a public repository"
+            ]
+        )
+    message = f"{run.path.absolute().name}, by ostinato"
+    commit = api.upload_folder(
+        repo_id=repo, folder_path=run.best, commit_message=message
+    )
+    return str(commit.commit_url)

@@ -1,4 +1,4 @@
-"""A classifier that scripts/export.py wrote, in ONNX Runtime on the CPU; predicts as `TextClassifier` does."""
+"""Predicts with a model that scripts/export.py wrote, in ONNX Runtime on the CPU."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ostinato.command_line import command, override
 from ostinato.errors import ConfigError
-from ostinato.inference.classifier import Classifier
+from ostinato.inference.base_classifier import Classifier
 from ostinato.model.collators import padded_collator
 from ostinato.model.pretrained import load_parts
 from ostinato.record.digests import digest_file
@@ -19,20 +19,25 @@ from ostinato.run_dir import RunDir
 from ostinato.scoring.calibration import load_calibration
 
 FP32 = "model.onnx"
-INT8 = "model_quantized.onnx"  # as the hub's own tools name it
+INT8 = "model_quantized.onnx"  # the name that Hugging Face tools use
 RECORD = "export.json"
+
+_ERRORS_ONLY = 3  # log level of ONNX Runtime
 
 
 class OnnxClassifier(Classifier):
-    """An exported sequence classifier with its tokenizer; batches are padded."""
+    """An exported sequence classifier with its tokenizer; pads its batches."""
 
     def __init__(
-        self, model: Path, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
+        self,
+        model: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        config: PreTrainedConfig,
     ) -> None:
         super().__init__(tokenizer, config)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = _ERRORS_ONLY
         self._session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
@@ -41,47 +46,56 @@ class OnnxClassifier(Classifier):
 
     @classmethod
     def load(
-        cls, folder: str | Path, calibrated: bool = False, int8: bool = False
+        cls,
+        folder: str | Path,
+        calibrated: bool = False,
+        int8: bool = False,
     ) -> "OnnxClassifier":
-        """Loads what scripts/export.py wrote.
+        """Loads an exported model.
 
         Args:
-            folder: run folder, or the exported folder.
-            calibrated: scores at the temperature, and labels by the thresholds, that validation gave to the fp32 model.
-            int8: the model with weights of 8 bits.
+            folder: run folder, or the folder of the export.
+            calibrated: whether to use the temperature and the thresholds that were
+                fitted on the validation rows, for the fp32 model.
+            int8: whether to load the model with 8-bit weights.
 
         Raises:
-            ConfigError: nothing exported there, damaged, or from other weights than the run's; or no calibration.
+            ConfigError: no exported model, a damaged one, one of other weights than
+                those of the run, or no calibration.
         """
         run = RunDir(folder)
         source = run.onnx if run.onnx.is_dir() else run.path
         model = source / (INT8 if int8 else FP32)
         if not (source / RECORD).is_file() or not model.is_file():
-            export = command(
-                "export", override("run", str(folder)), *(["int8=true"] if int8 else [])
+            overrides = [override("run", str(folder))]
+            if int8:
+                overrides.append("int8=true")
+            export = command("export", *overrides)
+            raise ConfigError(
+                [f"run={folder}: holds no {model.name}; export it with: {export}"]
             )
-            remedy = f"{export} writes it"
-            raise ConfigError([f"run={folder}: holds no {model.name}; {remedy}"])
         weights = _verify(run, source)
         config, tokenizer = load_parts(source)
         classifier = cls(model, tokenizer, config)
         if calibrated:
             classifier.calibration = load_calibration(
-                source, classifier.task, classifier.labels, weights
+                source,
+                classifier.task,
+                classifier.labels,
+                weights,
             )
         return classifier
 
     def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
         """See `Classifier`."""
-        inputs = self._collator.inputs(rows)
-        logits: NDArray[np.float32] = self._session.run(
-            ["logits"], {name: np.asarray(inputs[name]) for name in self._inputs}
-        )[0]
+        columns = self._collator.inputs(rows)
+        inputs = {name: np.asarray(columns[name]) for name in self._inputs}
+        logits: NDArray[np.float32] = self._session.run(["logits"], inputs)[0]
         return logits
 
 
 def _verify(run: RunDir, folder: Path) -> str:
-    """Compares the exported files with their record, and the weights that they came from with the run's.
+    """Checks the exported files, and that they belong to the best weights of the run.
 
     Returns:
         SHA-256 of the weights that were exported.
@@ -92,16 +106,19 @@ def _verify(run: RunDir, folder: Path) -> str:
         if not path.is_file() or digest_file(path) != digest:
             raise ConfigError(
                 [
-                    f"{path}: missing, damaged or changed since it was exported; export the run again"
+                    f"{path}: missing, damaged or changed since the export; "
+                    "export the run again"
                 ]
             )
-    trained = (
-        read_fingerprint(run)["best_weights"] if run.fingerprint.is_file() else None
-    )
-    if trained not in (None, record["weights"]):
+    weights: str = record["weights"]
+    best_weights = None
+    if run.fingerprint.is_file():
+        best_weights = read_fingerprint(run)["best_weights"]
+    if best_weights not in (None, weights):
         raise ConfigError(
             [
-                f"{folder}: exported from other weights than the run's best; export the run again"
+                f"{folder}: exported from other weights than the best weights of the "
+                "run; export the run again"
             ]
         )
-    return record["weights"]
+    return weights

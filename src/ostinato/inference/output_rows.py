@@ -1,4 +1,4 @@
-"""Rows of the output of predict: which names they have, and how a value is written in JSON and CSV."""
+"""Builds the output rows of predict: column names, and values for JSON and CSV."""
 
 import datetime
 import decimal
@@ -10,63 +10,83 @@ from typing import Any
 from ostinato.config import PredictConfig, Task
 from ostinato.data.texts import check_unicode, shown
 from ostinato.errors import ConfigError
-from ostinato.inference.classifier import Classifier
+from ostinato.inference.base_classifier import Classifier
 
-_FORMULA = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-    "\n",
-)  # https://owasp.org/www-community/attacks/CSV_Injection
-_JOIN = "|"
+# See https://owasp.org/www-community/attacks/CSV_Injection.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+_LABEL_SEPARATOR = "|"
+
+_OUTPUT_COLUMNS = {
+    Task.single_label: ("label", "score"),
+    Task.multi_label: ("labels",),
+    Task.regression: ("value",),
+}
 
 
 def is_csv(cfg: PredictConfig) -> bool:
-    """Whether the output is csv: its name decides, also where it is a link to a file of another name."""
+    """Whether the output is csv.
+
+    The name of the output decides, also if it links to a file with another name.
+    """
     return cfg.output.lower().endswith(".csv")
 
 
 def check_names(
-    cfg: PredictConfig, classifier: Classifier, kept: Iterable[str]
+    cfg: PredictConfig,
+    classifier: Classifier,
+    kept: Iterable[str],
 ) -> None:
-    """Refuses kept columns that have the name of an output column, and labels that one cell cannot hold.
+    """Checks the names of kept columns and, for csv, of labels.
+
+    Args:
+        cfg: options of predict.
+        classifier: the model.
+        kept: names of the kept columns.
 
     Raises:
-        ConfigError: such a column or label.
+        ConfigError: a kept column has the name of an output column, or a label
+            contains the character that separates labels.
     """
-    as_csv = is_csv(cfg)
-    own = {
-        Task.single_label: ["label", "score"],
-        Task.multi_label: ["labels"],
-        Task.regression: ["value"],
-    }
-    names = {*own[classifier.task]}
-    if classifier.task is not Task.regression:
-        names |= (
-            {f"score_{label}" for label in classifier.labels} if as_csv else {"scores"}
-        )
-    if double := sorted(names.intersection(kept)):
+    taken = sorted(_output_columns(cfg, classifier).intersection(kept))
+    if taken:
         raise ConfigError(
             [
-                f"keep: the column {shown(double[0])} has the name of an output column; rename it, or name others to keep"
+                f"keep: the column {shown(taken[0])} has the name of an output column; "
+                "rename it, or keep other columns"
             ]
         )
-    joined = [label for label in classifier.labels if _JOIN in label]
-    if as_csv and classifier.task is Task.multi_label and joined:
-        raise ConfigError(
-            [f"output={cfg.output}: the label {shown(joined[0])} contains {_JOIN!r}, which separates labels in csv; "
-             "give output=FILE.jsonl"]
-        )  # fmt: skip
+    if not is_csv(cfg) or classifier.task is not Task.multi_label:
+        return
+    for label in classifier.labels:
+        if _LABEL_SEPARATOR in label:
+            raise ConfigError(
+                [
+                    f"output={cfg.output}: the label {shown(label)} contains "
+                    f"{_LABEL_SEPARATOR!r}, which separates labels in csv; "
+                    "give output=FILE.jsonl"
+                ]
+            )
 
 
-def plain(name: str, value: Any) -> Any:
-    """A kept value as JSON can hold it: missing numbers (NaN) become null, dates and decimals text.
+def _output_columns(cfg: PredictConfig, classifier: Classifier) -> set[str]:
+    columns = set(_OUTPUT_COLUMNS[classifier.task])
+    if classifier.task is Task.regression:
+        return columns
+    if is_csv(cfg):
+        return columns | {f"score_{label}" for label in classifier.labels}
+    return columns | {"scores"}
+
+
+def json_value(name: str, value: Any) -> Any:
+    """Converts a kept value to JSON: NaN becomes null, dates and decimals become text.
+
+    Args:
+        name: name of the column.
+        value: the value as read.
 
     Raises:
-        ValueError: a value that JSON cannot hold.
+        ValueError: JSON cannot hold the value.
     """
     if isinstance(value, float) and math.isnan(value):
         return None
@@ -75,39 +95,42 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, decimal.Decimal):
         return str(value)
     try:
-        check_unicode(
-            json.dumps(value, ensure_ascii=False, allow_nan=False),
-            f"column {shown(name)}",
-        )
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        check_unicode(text, f"column {shown(name)}")
         check_unicode(name, "name of a column")
     except (TypeError, RecursionError) as error:
         raise ValueError(
-            f"the column {shown(name)} cannot be kept ({error}); name others to keep"
+            f"the column {shown(name)} cannot be kept ({error}); keep other columns"
         ) from None
     return value
 
 
-def flat(kept: dict[str, Any], prediction: dict[str, Any]) -> dict[str, Any]:
-    """A row for csv: the labels of a row in one cell, a column for each score."""
-    row = {name: _cell(value) for name, value in kept.items()}
-    row |= {name: value for name, value in prediction.items() if name != "scores"}
-    if "labels" in prediction:
-        row["labels"] = _JOIN.join(prediction["labels"])
-    return row | {
-        f"score_{name}": value for name, value in prediction.get("scores", {}).items()
-    }
+def csv_row(kept: dict[str, Any], prediction: dict[str, Any]) -> dict[str, Any]:
+    """Builds a row for csv: all labels in one cell, one column per score.
+
+    Args:
+        kept: values of the kept columns.
+        prediction: see `Classifier.predict`.
+    """
+    row = {name: _csv_value(value) for name, value in kept.items()}
+    for name, value in prediction.items():
+        if name == "labels":
+            row[name] = _LABEL_SEPARATOR.join(value)
+        elif name != "scores":
+            row[name] = value
+    for label, score in prediction.get("scores", {}).items():
+        row[f"score_{label}"] = score
+    return row
 
 
-def _cell(value: Any) -> Any:
-    return (
-        json.dumps(value, ensure_ascii=False)
-        if isinstance(value, bool | list | dict)
-        else value
-    )
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return value
 
 
 def safe_cell(value: Any) -> Any:
-    """The cell with a single quote before it where a spreadsheet would take its text for a formula."""
-    return (
-        f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-    )
+    """Quotes a text that a spreadsheet reads as a formula: a single quote before it."""
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value

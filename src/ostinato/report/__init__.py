@@ -1,1 +1,1 @@
-"""`report.html`, the run at a glance: one file that asks nobody for anything, for screen, phone and paper."""
+"""Writes `report.html`, the model card and the calibration of a run."""

@@ -1,36 +1,38 @@
-"""`best/README.md`: the model card, in the Hub's format, with the metrics as metadata that the Hub can read.
+"""Writes `best/README.md`, the model card in the format of the Hugging Face Hub.
 
-Says what the run knows: data, metrics, seeds, digests, the command. What only people know is left to them, in words.
-Holds no folder of the machine that trained, and sends nothing.
+The card names data, metrics, seeds, digests and the training command. It contains no
+folder of the training machine, and nothing is sent.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ostinato.config import RunConfig, Source, Task
-from ostinato.redaction import inline, redact
+from ostinato.redaction import redact
 from ostinato.report.text import (
+    BASELINES,
     data_name,
     number,
-    percent,
     plain,
     title,
     training_command,
 )
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
+from ostinato.templates import environment
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_OWN_FOLDER = re.compile(
-    r"(?<=[=,\[{'\"])[/~][^\s,'\"\]}]*/"
-)  # an absolute path, but for its last part
 
-# Name of a metric on the Hub, and its arguments there. Metrics that it has no name for keep their own.
+# The folders of an absolute path, without its last part.
+_FOLDERS = re.compile(r"(?<=[=,\[{'\"])[/~][^\s,'\"\]}]*/")
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy")
+
+# Name of a metric on the Hub, and its arguments there. Other metrics keep their names.
 _HUB_METRICS: Mapping[str, tuple[str, dict[str, Any] | None]] = {
     "macro_f1": ("f1", {"average": "macro"}),
     "micro_f1": ("f1", {"average": "micro"}),
@@ -51,18 +53,17 @@ def write_model_card(
     provenance: Mapping[str, Any],
     fingerprint: Mapping[str, Any],
 ) -> None:
-    """Writes the card beside the best weights, whole or not at all.
+    """Writes the model card beside the best weights, atomically.
 
     Args:
-        run: the run's folder.
-        config: its config.
-        results: what `results.json` holds of metrics and data.
-        provenance: what `provenance.json` holds.
-        fingerprint: what `fingerprint.json` holds.
+        run: run folder.
+        config: config of the run.
+        results: metrics and data of `results.json`.
+        provenance: content of `provenance.json`.
+        fingerprint: content of `fingerprint.json`.
     """
-    write_text(
-        run.model_card, model_card(run, config, results, provenance, fingerprint)
-    )
+    text = model_card(run, config, results, provenance, fingerprint)
+    write_text(run.model_card, text)
 
 
 def model_card(
@@ -72,65 +73,65 @@ def model_card(
     provenance: Mapping[str, Any],
     fingerprint: Mapping[str, Any],
 ) -> str:
-    """The card's text: metadata, then Markdown; see `write_model_card`."""
-    environment = Environment(
-        loader=PackageLoader("ostinato"),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = inline
-    content = environment.get_template("model_card.md").render(
+    """Renders the model card: metadata as YAML, then Markdown.
+
+    Args:
+        run: run folder.
+        config: config of the run.
+        results: metrics and data of `results.json`.
+        provenance: content of `provenance.json`.
+        fingerprint: content of `fingerprint.json`.
+    """
+    versions = provenance["packages"]
+    packages = [f"{name} {versions[name]}" for name in _PACKAGES if name in versions]
+    template = environment().get_template("model_card.md")
+    content = template.render(
         metadata=_metadata(config, results).to_yaml(),
         config=config,
-        model=_shown_name(config.model.name),
+        model=_display_name(config.model.name),
         data=data_name(config.data),
         results=results,
         provenance=provenance,
         fingerprint=fingerprint,
         splits=[name for name in ("val", "test") if name in results],
-        command=_OWN_FOLDER.sub(".../", training_command(run) or ""),
+        baseline=BASELINES[config.data.task],
+        packages=", ".join(packages),
+        command=_FOLDERS.sub(".../", training_command(run) or ""),
         commit=(provenance.get("git") or {}).get("commit"),
         number=number,
-        percent=percent,
         title=title,
     )
     return str(ModelCard(plain(content)))
 
 
 def _metadata(config: RunConfig, results: Mapping[str, Any]) -> ModelCardData:
-    hub = config.data.source is Source.hub
+    is_hub_data = config.data.source is Source.hub
+    hub_metrics = set()
+    for split in ("val", "test"):
+        for name in _metrics(results, split):
+            hub_metrics.add(_hub_metric(name)[0])
     return ModelCardData(
         model_name=config.name,
-        base_model=config.model.name if _on_hub(config.model.name) else None,
-        datasets=[str(config.data.name)] if hub else None,
+        base_model=config.model.name if _is_on_hub(config.model.name) else None,
+        datasets=[str(config.data.name)] if is_hub_data else None,
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["text-classification", "ostinato"],
-        metrics=sorted(
-            {
-                _hub_metric(name)[0]
-                for split in ("val", "test")
-                for name in _metrics(results, split)
-            }
-        ),
-        eval_results=list(_eval_results(config, results)) or None,
+        metrics=sorted(hub_metrics),
+        eval_results=_eval_results(config, results) or None,
     )
 
 
-def _eval_results(
-    config: RunConfig, results: Mapping[str, Any]
-) -> Iterator[EvalResult]:
+def _eval_results(config: RunConfig, results: Mapping[str, Any]) -> list[EvalResult]:
     data = config.data
+    is_regression = data.task is Task.regression
+    found = []
     for split in ("test", "val"):
         for name, value in _metrics(results, split).items():
             metric, arguments = _hub_metric(name)
-            yield EvalResult(
+            result = EvalResult(
                 task_type="text-classification",
-                task_name="Text regression"
-                if data.task is Task.regression
-                else "Text classification",
+                task_name="Text regression" if is_regression else "Text classification",
                 dataset_type=str(data.name or data.source.value),
                 dataset_name=data_name(data),
                 dataset_config=data.subset,
@@ -141,25 +142,27 @@ def _eval_results(
                 metric_args=arguments,
                 metric_value=value,
             )
+            found.append(result)
+    return found
 
 
 def _metrics(results: Mapping[str, Any], split: str) -> dict[str, float]:
-    return {
-        name: value
-        for name, value in results.get(split, {}).items()
-        if isinstance(value, float)
-    }
+    values = results.get(split, {})
+    return {name: values[name] for name in values if isinstance(values[name], float)}
 
 
 def _hub_metric(name: str) -> tuple[str, dict[str, Any] | None]:
+    """Name and arguments of a metric on the Hub."""
     return _HUB_METRICS.get(name, (name, None))
 
 
-def _on_hub(name: str) -> bool:
+def _is_on_hub(name: str) -> bool:
     return bool(_HUB_NAME.fullmatch(name)) and not Path(name).is_dir()
 
 
-def _shown_name(name: str) -> str:
-    """A model's name; of a local folder the last part only."""
+def _display_name(name: str) -> str:
+    """Name of a model; only the last part for a local folder."""
     name = redact(name)
-    return name if _on_hub(name) or name.startswith("asset:") else Path(name).name
+    if _is_on_hub(name) or name.startswith("asset:"):
+        return name
+    return Path(name).name

@@ -1,28 +1,46 @@
-"""The run at a glance: `report.html`, one file that asks nobody for anything, for screen, phone and paper.
+"""Writes `report.html`: one file that makes no network request, for screen and paper.
 
-Reads a run folder, as far as the run has come, and writes this one file. What is missing is said in it.
+A report can be written at any time. It shows what the run folder holds by then, and
+names what is missing.
 """
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from ostinato.config import ReportConfig, RunConfig
 from ostinato.data.splits import TextData
 from ostinato.errors import ConfigError
-from ostinato.report import plots, run_record
-from ostinato.report.material import gather
-from ostinato.report.view import View
+from ostinato.report import (
+    class_tables,
+    metric_tables,
+    row_tables,
+    run_details,
+    run_plots,
+)
+from ostinato.report.run_contents import read_run_contents
+from ostinato.report.run_metrics import RunMetrics
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
 from ostinato.storage.outputs import REPORT_MARK, check_output
+from ostinato.templates import environment
 
 
-def report(cfg: ReportConfig, run: RunDir, config: RunConfig) -> Path:
-    """Writes the report of a run that may be old or unfinished; returns the file.
+def report(
+    cfg: ReportConfig,
+    run: RunDir,
+    config: RunConfig,
+) -> Path:
+    """Writes the report of an older or unfinished run.
+
+    Args:
+        cfg: options of scripts/report.py.
+        run: run folder.
+        config: config of the run.
+
+    Returns:
+        The file.
 
     Raises:
-        ConfigError: the file cannot be written, or is there and no report.
+        ConfigError: the file cannot be written, or exists and is not a report.
     """
     slices = config.report.slices if cfg.slices is None else cfg.slices
     output = Path(cfg.output) if cfg.output else run.report
@@ -43,28 +61,34 @@ def write_report(
     slices: list[str],
     data: TextData | None = None,
 ) -> Path:
-    """Writes a run's report, whole or not at all.
+    """Writes the report of a run atomically.
 
     Args:
-        run: its folder.
-        config: its config.
-        output: html file to write.
-        slices: columns of the data to break metrics down by.
-        data: its data; None loads them again.
+        run: run folder.
+        config: config of the run.
+        output: HTML file to write.
+        slices: columns of the data by which the metrics are broken down.
+        data: data of the run; None loads them.
+
+    Returns:
+        The file.
     """
-    environment = Environment(
-        loader=PackageLoader("ostinato"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("report.html").render(
+    contents = read_run_contents(run, config, data)
+    metrics = RunMetrics(contents)
+    # Before the template, which shows the notes that this can add.
+    slice_tables = row_tables.slice_tables(metrics, slices)
+    template = environment().get_template("report.html")
+    text = template.render(
         mark=REPORT_MARK,
-        view=View(gather(run, config, data), slices),
-        record=run_record,
-        pictures=plots,
+        run=contents,
+        metrics=metrics,
+        slice_tables=slice_tables,
+        class_tables=class_tables,
+        metric_tables=metric_tables,
+        row_tables=row_tables,
+        run_details=run_details,
+        run_plots=run_plots,
     )
-    # A path or an error message may hold an unpaired surrogate, which UTF-8 cannot encode.
+    # Paths and error messages can hold unpaired surrogates, which are not valid UTF-8.
     write_text(output, text, errors="replace")
     return output

@@ -1,4 +1,8 @@
-"""What a finished run leaves beside its metrics: calibration, model card, report. None of it may fail the run."""
+"""Writes the calibration, the model card and the report of a finished run.
+
+An error here is logged as a warning, because the trained weights are valid without
+these files.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -22,10 +26,10 @@ from ostinato.scoring.predictions import load_predictions
 
 log = logging.getLogger(__name__)
 
-_BATCH = 64  # rows, as `predict` takes them
+_BATCH_SIZE = 64  # the default of `Classifier.predict`
 
 
-def describe_model(
+def write_calibration_and_card(
     run: RunDir,
     config: RunConfig,
     results: dict[str, Any],
@@ -33,69 +37,92 @@ def describe_model(
     fingerprint: Mapping[str, Any],
     val: TokenisedSplit,
 ) -> None:
-    """Calibrates the best weights and writes their model card; adds what calibration gave to the results."""
+    """Calibrates the best weights and writes their model card.
+
+    Args:
+        run: run folder.
+        config: config of the run.
+        results: content of `results.json`; the calibration is added to it.
+        provenance: content of `provenance.json`.
+        fingerprint: content of `fingerprint.json`.
+        val: validation rows.
+    """
     if config.data.task is not Task.regression:
-        with _only_warned("calibration"):
-            logits = _logits(run, results, val)
+        with _errors_as_warnings("calibration"):
+            logits = _validation_logits(run, results, val)
             calibration = calibrate(
-                config.data.task, logits, val.labels, results["labels"]
+                config.data.task,
+                logits,
+                val.labels,
+                results["labels"],
             )
             save_calibration(run, calibration)
-            results["calibration"] = _record(run, calibration)
-    with _only_warned("model card"):
+            results["calibration"] = _calibration_record(run, calibration)
+    with _errors_as_warnings("model card"):
         write_model_card(run, config, results, provenance, fingerprint)
 
 
-def show_run(run: RunDir, config: RunConfig, data: TextData) -> None:
-    """Writes the report, from what the folder holds."""
-    with _only_warned("report"):
+def write_run_report(
+    run: RunDir,
+    config: RunConfig,
+    data: TextData,
+) -> None:
+    """Writes the report of a run that has just finished.
+
+    Args:
+        run: run folder.
+        config: config of the run.
+        data: data of the run.
+    """
+    with _errors_as_warnings("report"):
         write_report(run, config, run.report, config.report.slices, data)
 
 
-def _logits(
-    run: RunDir, results: Mapping[str, Any], val: TokenisedSplit
+def _validation_logits(
+    run: RunDir,
+    results: Mapping[str, Any],
+    val: TokenisedSplit,
 ) -> NDArray[np.float32]:
-    """Validation logits as prediction computes them, in fp32; a run in another precision computes them once more."""
+    """Logits of the validation rows in fp32, the precision of `predict`."""
     if results["precision"] == "fp32":
-        return load_predictions(run.predictions("val"))[0]
+        logits, _ = load_predictions(run.predictions("val"))
+        return logits
     classifier = TextClassifier.load(run.path, results["device"])
     logits = np.empty((len(val.lengths), len(classifier.labels)), dtype=np.float32)
-    for indices in plan_evaluation(val.lengths, _BATCH):
+    for indices in plan_evaluation(val.lengths, _BATCH_SIZE):
         logits[indices] = classifier.forward(val.rows[indices])
     return logits
 
 
-def _record(run: RunDir, calibration: Calibration) -> dict[str, Any]:
+def _calibration_record(run: RunDir, calibration: Calibration) -> dict[str, Any]:
+    """The calibration as `results.json` holds it."""
     record: dict[str, Any] = {
         "temperature": calibration.temperature,
         "num_rows": calibration.num_rows,
     }
     if calibration.thresholds is not None:
-        return record | {
-            "thresholds": dict(
-                zip(calibration.labels, calibration.thresholds, strict=True)
-            )
-        }
+        pairs = zip(calibration.labels, calibration.thresholds, strict=True)
+        record["thresholds"] = dict(pairs)
+        return record
     assert calibration.ece is not None
-    errors = {"val": list(calibration.ece)}
+    record["ece"] = {"val": list(calibration.ece)}
     if run.predictions("test").is_file():
         logits, labels = load_predictions(run.predictions("test"))
-        scaled = calibration.scaled(logits)
-        errors["test"] = [
-            calibration_error(logits, labels),
-            calibration_error(scaled, labels),
-        ]
-    return record | {"ece": errors}
+        before = calibration_error(logits, labels)
+        after = calibration_error(calibration.scaled(logits), labels)
+        record["ece"]["test"] = [before, after]
+    return record
 
 
 @contextmanager
-def _only_warned(what: str) -> Iterator[None]:
+def _errors_as_warnings(what: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # the run stands whatever becomes of these
+    except Exception as error:
+        message = " ".join(str(error).split())
         log.warning(
             "the %s could not be written: %s: %s",
             what,
             type(error).__name__,
-            " ".join(str(error).split()),
+            message,
         )

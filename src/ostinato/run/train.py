@@ -15,7 +15,7 @@ from ostinato.record.digests import digest_file, digest_weights
 from ostinato.record.files import write_fingerprint, write_provenance
 from ostinato.record.schema import Fingerprint, Provenance
 from ostinato.redaction import redacted, register_references
-from ostinato.report.run_end import describe_model, show_run
+from ostinato.report.run_end import write_calibration_and_card, write_run_report
 from ostinato.report.slices import check_slices
 from ostinato.run.final_scores import score_best
 from ostinato.run.identity import fingerprint_of, provenance_of
@@ -139,8 +139,10 @@ def _describe(
 ) -> None:
     """Calibrates and describes the best weights; the report follows at the end."""
     prepared = training.prepared
-    describe_model(run, config, outcome.results, provenance, fingerprint, prepared.val)
-    outcome.write_report = partial(show_run, run, config, prepared.data)
+    write_calibration_and_card(
+        run, config, outcome.results, provenance, fingerprint, prepared.val
+    )
+    outcome.write_report = partial(write_run_report, run, config, prepared.data)
     if run.calibration.is_file():
         digest = digest_file(run.calibration)
         fingerprint["best_files"][run.calibration.name] = digest

@@ -1,4 +1,4 @@
-"""What services want in another form: a config as one level of dotted names, a metric as pixels."""
+"""Converts a config to flat names, and a plot to pixels, as tracking services need."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,20 +8,30 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+Scalar = bool | int | float | str
 
-def flat(
-    config: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, bool | int | float | str]]:
-    """Each single value of a nested config as (dotted name, value); lists and nulls are left out."""
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
+    """Yields each scalar of a nested config as (dotted name, value).
+
+    Lists and nulls are left out.
+
+    Args:
+        config: nested config.
+        prefix: start of every name.
+    """
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")
-        elif isinstance(value, bool | int | float | str):
+        elif isinstance(value, Scalar):
             yield f"{prefix}{name}", value
 
 
 def image(plot: Figure) -> NDArray[np.uint8]:
-    """A metric as pixels [height, width, 4], without pyplot, which both W&B and DVCLive would ask for."""
+    """Renders a plot as pixels [height, width, 4].
+
+    W&B and DVCLive would use pyplot, which keeps global state.
+    """
     canvas = FigureCanvasAgg(plot)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]

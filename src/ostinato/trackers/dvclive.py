@@ -1,6 +1,7 @@
-"""DVCLive's plain files in `dvclive/`: metrics.json, params.yaml, a table per metric, pictures; for `dvc plots`.
+"""Writes the files of DVCLive to `dvclive/`, for `dvc plots`.
 
-It makes no DVC experiment and no dvc.yaml: docs/dvc/ shows a pipeline that names these files.
+These are metrics.json, params.yaml, one table per metric, and plots. No DVC experiment
+and no dvc.yaml is created: docs/dvc/ shows a pipeline that uses these files.
 """
 
 import csv
@@ -18,14 +19,17 @@ from ostinato.trackers.convert import image
 
 
 class _Files(Live):  # type: ignore[misc]
-    """DVCLive without its look for a DVC repository: finding none, it makes one in the user's git and stages it."""
+    """DVCLive without a DVC repository.
+
+    Without one, DVCLive would create it in the user's git repository and stage it.
+    """
 
     def _init_dvc(self) -> None:
         pass
 
 
 class DvcliveTracker:
-    """Writes config, scalars and pictures; a run that goes on continues the tables after its step."""
+    """Writes config, scalars and plots; a resumed run continues the tables."""
 
     _live: _Files
 
@@ -34,9 +38,9 @@ class DvcliveTracker:
         self._step = step
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Opens the files, and drops what they hold of steps after the one that the run goes on from."""
+        """Opens the files, and removes steps that the resumed run computes again."""
         for table in self._folder.glob("plots/metrics/**/*.tsv"):
-            _keep(table, self._step)
+            _remove_later_steps(table, self._step)
         self._live = _Files(
             str(self._folder),
             resume=self._step > 0,
@@ -47,14 +51,20 @@ class DvcliveTracker:
         self._live.log_params(dict(config))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes scalars; `next_step` would read all tables again at every step."""
+        """Writes scalars."""
+        # `next_step` would read all tables at every step.
         self._live.step = step
         for name, value in values.items():
             self._live.log_metric(name, value)
         self._live.make_summary()
 
-    def plot(self, step: int, name: str, plot: Figure) -> None:
-        """Writes a picture."""
+    def plot(
+        self,
+        step: int,
+        name: str,
+        plot: Figure,
+    ) -> None:
+        """Writes a plot."""
         self._live.log_image(f"{name}.png", image(plot))
 
     def pr_curves(
@@ -65,22 +75,25 @@ class DvcliveTracker:
         labels: NDArray[Any],
         names: Sequence[str],
     ) -> None:
-        """The picture shows them."""
+        """Does nothing, because a plot shows the curves."""
 
     def artefact(self, path: Path) -> None:
-        """A pipeline's `outs` name the run folder: DVC keeps it whole."""
+        """Does nothing, because DVC keeps the whole run folder as an output."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Writes the final metrics into metrics.json, under `final`."""
+        """Writes the final metrics to metrics.json, under `final`."""
         for name, value in final.items():
             self._live.log_metric(f"final/{name}", value, plot=False)
         self._live.end()
 
 
-def _keep(table: Path, step: int) -> None:
+def _remove_later_steps(table: Path, step: int) -> None:
+    """Removes the rows of a table after a step, and incomplete rows."""
     with table.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file, delimiter="\t")
-    at = header.index("step")
+    column = header.index("step")
+    complete = [row for row in rows if len(row) == len(header)]
+    kept = [row for row in complete if int(row[column]) <= step]
     with table.open("w", encoding="utf-8", newline="") as file:
-        kept = [row for row in rows if len(row) == len(header) and int(row[at]) <= step]
-        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([header, *kept])
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerows([header, *kept])

@@ -1,4 +1,7 @@
-"""Every logged value as one JSON line in `metrics.jsonl`: {"step", "time" (Unix seconds), "name", "value", "crc32"}."""
+"""Writes every logged value as one JSON line to `metrics.jsonl`.
+
+A line holds "step", "time" (Unix seconds), "name", "value" and "crc32".
+"""
 
 import os
 import time
@@ -16,35 +19,36 @@ from ostinato.trackers.history import read_lines, stays, to_line
 
 
 class JsonlTracker:
-    """Appends; a run that goes on continues the file after the step that it goes on from."""
+    """Appends lines; a resumed run continues the file after its step."""
 
     def __init__(self, run: RunDir, step: int) -> None:
         self._path = run.metrics
         self._step = step
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Drops what was logged after the step that the run goes on from."""
+        """Removes lines that the resumed run computes again."""
         entries = read_lines(self._path)
-        lines = [
-            to_line(entry)
-            for entry in entries
-            if stays(entry["name"], entry["step"], self._step)
-        ]
-        write_text(self._path, "".join(lines))
+        kept = [e for e in entries if stays(e["name"], e["step"], self._step)]
+        write_text(self._path, "".join(map(to_line, kept)))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Writes a line for each value."""
         now = round(time.time(), 3)
         with self._path.open("a", encoding="utf-8") as file:
             for name, value in values.items():
-                file.write(
-                    to_line({"step": step, "time": now, "name": name, "value": value})
-                )
+                entry = {"step": step, "time": now, "name": name, "value": value}
+                file.write(to_line(entry))
+            # The lines must be on disk before a checkpoint of this step.
             file.flush()
-            os.fsync(file.fileno())  # a checkpoint of this step may follow
+            os.fsync(file.fileno())
 
-    def plot(self, step: int, name: str, plot: Figure) -> None:
-        """Pictures are no values."""
+    def plot(
+        self,
+        step: int,
+        name: str,
+        plot: Figure,
+    ) -> None:
+        """Does nothing."""
 
     def pr_curves(
         self,
@@ -54,10 +58,10 @@ class JsonlTracker:
         labels: NDArray[Any],
         names: Sequence[str],
     ) -> None:
-        """Curves are no values."""
+        """Does nothing."""
 
     def artefact(self, path: Path) -> None:
-        """Files are no values."""
+        """Does nothing."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Final metrics stand in `results.json`."""
+        """Does nothing, because `results.json` holds the final metrics."""

@@ -1,4 +1,7 @@
-"""TensorBoard event files in the run folder itself: one folder is one run, with its row in the HParams table."""
+"""Writes TensorBoard event files to the run folder.
+
+Each folder is one TensorBoard run, with one row in the HParams table.
+"""
 
 import logging
 import threading
@@ -22,42 +25,44 @@ from ostinato.scoring.plots import indicator, most_frequent
 from ostinato.trackers.convert import flat
 
 log = logging.getLogger(__name__)
-_print_traceback = threading.excepthook
+_default_excepthook = threading.excepthook
 
 
 class TensorboardTracker:
-    """Writes scalars, pictures, PR curves, config and provenance as text, and hyperparameters with the final metrics.
+    """Writes scalars, plots, PR curves, config, provenance and hyperparameters.
 
-    `SummaryWriter.add_hparams` would make a second run folder, so the summaries of a session are written one by one.
-    That of the experiment stays out: TensorBoard would take the columns of every run from the first one it finds.
-    Without any, it collects them from all runs, those that differ first.
+    `SummaryWriter.add_hparams` would create a second run folder, so the summaries of a
+    session are written directly. No experiment summary is written, because TensorBoard
+    would take the columns of every run from the first one. Without any, it
+    collects the columns from all runs and shows those that differ first.
     """
 
     _writer: SummaryWriter
 
-    def __init__(self, cfg: TensorboardConfig, run: RunDir, step: int) -> None:
+    def __init__(
+        self,
+        cfg: TensorboardConfig,
+        run: RunDir,
+        step: int,
+    ) -> None:
         self._cfg = cfg
         self._run = run
         self._step = step
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Opens the event file; writes config and provenance as text, and the hyperparameters."""
-        goes_on = any(
-            self._run.path.glob("events.out.tfevents.*")
-        )  # also from step 0: killed before a checkpoint
-        purge = self._step + 1 if goes_on else None
+        """Opens the event file; writes config, provenance and hyperparameters."""
+        # Event files can exist at step 0: the run was killed before a checkpoint.
+        is_resumed = any(self._run.path.glob("events.out.tfevents.*"))
         self._writer = SummaryWriter(
-            str(self._run.path), purge_step=purge, flush_secs=self._cfg.flush_secs
+            str(self._run.path),
+            purge_step=self._step + 1 if is_resumed else None,
+            flush_secs=self._cfg.flush_secs,
         )
         for name, value in (("config", config), ("provenance", provenance)):
-            self._writer.add_text(
-                name,
-                f"```yaml\n{yaml.safe_dump(dict(value), sort_keys=False)}```",
-                self._step,
-            )
-        self._add(
-            hparams_pb(dict(flat(config)), trial_id="")
-        )  # no trial: a row for each folder, under its name
+            text = yaml.safe_dump(dict(value), sort_keys=False)
+            self._writer.add_text(name, f"```yaml\n{text}```", self._step)
+        # Without a trial id, the row in the table has the name of the folder.
+        self._add(hparams_pb(dict(flat(config)), trial_id=""))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars."""
@@ -65,8 +70,13 @@ class TensorboardTracker:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def plot(self, step: int, name: str, plot: Figure) -> None:
-        """Writes a picture."""
+    def plot(
+        self,
+        step: int,
+        name: str,
+        plot: Figure,
+    ) -> None:
+        """Writes a plot."""
         self._writer.add_figure(name, plot, step, close=False)
 
     def pr_curves(
@@ -80,23 +90,26 @@ class TensorboardTracker:
         """Writes a curve for each of the most frequent classes."""
         truth = indicator(labels, len(names))
         for number in most_frequent(truth):
+            tag = f"{name}/pr/{names[number]}"
             self._writer.add_pr_curve(
-                f"{name}/pr/{names[number]}", truth[:, number], scores[:, number], step
+                tag,
+                truth[:, number],
+                scores[:, number],
+                step,
             )
 
     def artefact(self, path: Path) -> None:
-        """The event file lies beside it."""
+        """Does nothing, because the event file is in the same folder."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Writes the final metrics under `final/`, for the HParams table, and closes the file.
+        """Writes the final metrics under `final/`, and closes the file.
 
-        Under names of their own, because the table shows a scalar's last value: that of `val/accuracy` need not be the
-        best weights'.
+        The HParams table shows the last value of a scalar. The last `val/accuracy` can
+        differ from that of the best weights, so the final metrics have other names.
         """
         self.log(self._step, {f"final/{name}": value for name, value in final.items()})
-        if (
-            status == "finished"
-        ):  # another end would stand for ever: the first counts, and a failed run may go on
+        # TensorBoard uses the first end that it finds, and a failed run can be resumed.
+        if status == "finished":
             self._add(_session_end())
         self._writer.close()
 
@@ -105,15 +118,15 @@ class TensorboardTracker:
         self._writer.file_writer.add_summary(summary)
 
 
-def _name_in_one_line(failed: threading.ExceptHookArgs) -> None:
-    """Shows an error of TensorBoard's own thread, e.g. a full disk, without the traceback."""
+def _log_writer_error(failed: threading.ExceptHookArgs) -> None:
+    """Logs an error of TensorBoard's thread (e.g. a full disk) without a traceback."""
     if type(failed.thread).__module__.startswith("tensorboard."):
         log.warning("the event file could not be written: %s", failed.exc_value)
     else:
-        _print_traceback(failed)
+        _default_excepthook(failed)
 
 
-threading.excepthook = _name_in_one_line
+threading.excepthook = _log_writer_error
 
 
 def _session_end() -> Summary:
@@ -121,7 +134,9 @@ def _session_end() -> Summary:
         status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time()
     )
     info = plugin_data_pb2.HParamsPluginData(session_end_info=end)
-    tag, content = metadata.SESSION_END_INFO_TAG, metadata.create_summary_metadata(info)
-    return Summary(
-        value=[Summary.Value(tag=tag, metadata=content, tensor=metadata.NULL_TENSOR)]
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(info),
+        tensor=metadata.NULL_TENSOR,
     )
+    return Summary(value=[value])

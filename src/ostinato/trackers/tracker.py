@@ -1,4 +1,7 @@
-"""What a tracker is told, and how it may fail or hang: alone, once, without consequence for the run."""
+"""The interface of a tracker, and trackers that cannot stop or delay a run.
+
+A tracker that fails or hangs is reported once, then disabled.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -18,23 +21,44 @@ from ostinato.trackers.history import History
 log = logging.getLogger(__name__)
 
 UPLOAD_FACTOR = 10
-"""A call that may send a model may take this many times as long."""
+"""A call that can upload a model may take this many times as long as others."""
 
 
 class Tracker(Protocol):
-    """Somebody who writes down what a run does. It only observes: it draws no random number and changes nothing.
+    """Records what a run does. It only observes, and draws no random numbers.
 
-    All calls of one tracker come from one thread, which is not the main one.
+    All calls of one tracker come from the same thread, which is not the main thread.
     """
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """The run begins (or goes on) with this config, secrets left out."""
+        """Starts or resumes the record of a run.
+
+        Args:
+            config: resolved config, without secrets.
+            provenance: content of `provenance.json`, without secrets.
+        """
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Finite metrics after an optimizer step."""
+        """Records metrics.
 
-    def plot(self, step: int, name: str, plot: Figure) -> None:
-        """A picture."""
+        Args:
+            step: optimizer step.
+            values: finite values by name.
+        """
+
+    def plot(
+        self,
+        step: int,
+        name: str,
+        plot: Figure,
+    ) -> None:
+        """Records a plot.
+
+        Args:
+            step: optimizer step.
+            name: name of the plot.
+            plot: the plot.
+        """
 
     def pr_curves(
         self,
@@ -44,29 +68,44 @@ class Tracker(Protocol):
         labels: NDArray[Any],
         names: Sequence[str],
     ) -> None:
-        """Probabilities [num_rows, num_labels] and true labels, for precision-recall curves."""
+        """Records precision-recall curves.
+
+        Args:
+            step: optimizer step.
+            name: name of the split.
+            scores: probabilities [n, C].
+            labels: class ids [n] | 0 and 1 [n, C].
+            names: names of the classes.
+        """
 
     def artefact(self, path: Path) -> None:
-        """A file or folder that the finished run leaves: the trained model, the report."""
+        """Records a file or folder of a finished run: the model, the report."""
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """The run ended: finished, failed or interrupted, with these final metrics."""
+        """Ends the record of a run.
+
+        Args:
+            status: finished, failed or interrupted.
+            final: final metrics by name.
+        """
 
 
 Maker = Callable[[], Tracker]
-"""Makes a tracker; importing its library may be a part of it."""
+"""Creates a tracker, and imports its library."""
+
+_Call = Callable[[Tracker], None]
 
 
 class Trackers:
-    """Several trackers as one; none is fine. One that raises or hangs is named once and dropped.
+    """Calls several trackers, or none. One that raises or hangs is disabled.
 
     Args:
-        makers: what makes each tracker, by name.
+        makers: creates each tracker, by name.
         timeout: seconds that a call may take.
         history: what the run logged before it was resumed.
 
     Attributes:
-        history: every logged metric, whoever else is told.
+        history: every logged metric.
     """
 
     def __init__(
@@ -80,18 +119,23 @@ class Trackers:
         self._workers = {name: _Worker(maker) for name, maker in (makers or {}).items()}
 
     def start(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Tells all that the run begins; secrets are masked in what they get."""
+        """Starts all trackers, with secrets masked; see `Tracker.start`."""
         config, provenance = redacted(config), redacted(provenance)
-        self._tell(lambda tracker: tracker.start(config, provenance))
+        self._call_all(lambda tracker: tracker.start(config, provenance))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Tells all the metrics after a step."""
+        """Adds metrics to the history and logs them in all trackers."""
         self.history.log(step, values)
-        self._tell(lambda tracker: tracker.log(step, values))
+        self._call_all(lambda tracker: tracker.log(step, values))
 
-    def plot(self, step: int, name: str, plot: Figure) -> None:
-        """Shows all a picture."""
-        self._tell(lambda tracker: tracker.plot(step, name, plot))
+    def plot(
+        self,
+        step: int,
+        name: str,
+        plot: Figure,
+    ) -> None:
+        """Records a plot in all trackers."""
+        self._call_all(lambda tracker: tracker.plot(step, name, plot))
 
     def pr_curves(
         self,
@@ -101,63 +145,65 @@ class Trackers:
         labels: NDArray[Any],
         names: Sequence[str],
     ) -> None:
-        """Gives all the material of precision-recall curves."""
-        self._tell(lambda tracker: tracker.pr_curves(step, name, scores, labels, names))
+        """Records precision-recall curves in all trackers; see `Tracker.pr_curves`."""
+        self._call_all(
+            lambda tracker: tracker.pr_curves(step, name, scores, labels, names)
+        )
 
     def artefact(self, path: Path) -> None:
-        """Gives all a file or folder."""
-        self._tell(lambda tracker: tracker.artefact(path), patience=UPLOAD_FACTOR)
+        """Records a file or folder in all trackers."""
+        self._call_all(lambda tracker: tracker.artefact(path), UPLOAD_FACTOR)
 
     def finish(self, status: str, final: Mapping[str, float]) -> None:
-        """Tells all that the run ended."""
-        self._tell(
-            lambda tracker: tracker.finish(status, final), patience=UPLOAD_FACTOR
-        )
+        """Ends the record of the run in all trackers; see `Tracker.finish`."""
+        self._call_all(lambda tracker: tracker.finish(status, final), UPLOAD_FACTOR)
         for worker in self._workers.values():
             worker.end()
 
-    def _tell(self, message: Callable[[Tracker], None], patience: int = 1) -> None:
+    def _call_all(self, call: _Call, time_factor: int = 1) -> None:
+        """Calls each tracker in its thread and waits for it.
+
+        Args:
+            call: calls a method of a tracker.
+            time_factor: multiplies the timeout.
+        """
+        timeout = self._timeout * time_factor
         for name, worker in list(self._workers.items()):
-            answer = worker.tell(message)
+            done = worker.submit(call)
             try:
-                answer.result(self._timeout * patience)
+                done.result(timeout)
             except (Exception, SystemExit) as error:
-                reason = (
-                    f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
-                )
-                if not answer.done():
-                    reason = f"no answer within {self._timeout * patience:g} s (tracker.timeout)"
-                log.warning(
-                    "tracker %s failed and is left out from here on: %s", name, reason
-                )
+                message = redact(" ".join(str(error).split()))
+                reason = f"{type(error).__name__}: {message}"
+                if not done.done():
+                    reason = f"no answer within {timeout:g} s (tracker.timeout)"
+                log.warning("tracker %s failed and is disabled: %s", name, reason)
                 self._workers.pop(name).end()
 
 
 class _Worker:
-    """One tracker in a thread of its own. The process does not wait for a thread that hangs: it is a daemon."""
+    """Runs one tracker in a daemon thread; the process can end while it hangs."""
 
     def __init__(self, make: Maker) -> None:
-        self._calls: SimpleQueue[
-            tuple[Callable[[Tracker], None], Future[None]] | None
-        ] = SimpleQueue()
-        Thread(target=self._serve, args=(make,), daemon=True).start()
+        self._calls: SimpleQueue[tuple[_Call, Future[None]] | None] = SimpleQueue()
+        Thread(target=self._run, args=(make,), daemon=True).start()
 
-    def tell(self, message: Callable[[Tracker], None]) -> Future[None]:
-        """Hands a message over; the future answers when the tracker has taken it."""
-        answer: Future[None] = Future()
-        self._calls.put((message, answer))
-        return answer
+    def submit(self, call: _Call) -> Future[None]:
+        """Queues a call; the future is done when the tracker has executed it."""
+        done: Future[None] = Future()
+        self._calls.put((call, done))
+        return done
 
     def end(self) -> None:
-        """Lets the thread end after the messages that it has."""
+        """Ends the thread after the queued calls."""
         self._calls.put(None)
 
-    def _serve(self, make: Maker) -> None:
+    def _run(self, make: Maker) -> None:
         tracker = None
-        for message, answer in iter(self._calls.get, None):
+        for call, done in iter(self._calls.get, None):
             try:
                 tracker = tracker or make()
-                message(tracker)
-                answer.set_result(None)
-            except BaseException as error:  # the other thread judges
-                answer.set_exception(error)
+                call(tracker)
+                done.set_result(None)
+            except BaseException as error:  # raised again by `done.result`
+                done.set_exception(error)

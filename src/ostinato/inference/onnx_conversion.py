@@ -1,0 +1,114 @@
+"""Converts a model to ONNX, in fp32 and with 8-bit weights."""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ostinato.inference.base_classifier import Classifier, TextPair
+from ostinato.model.collators import padded_collator
+
+_NUM_EXAMPLES = 3  # torch.export fixes a dimension of size 1
+
+
+class PaddedClassifier(Classifier):
+    """The plain transformers model on padded batches, which is what is exported."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        super().__init__(tokenizer, model.config)
+        self.model = model
+        arguments = inspect.signature(model.forward).parameters
+        names = tokenizer.model_input_names
+        self._inputs = [name for name in names if name in arguments]
+        self._collator = padded_collator(tokenizer)
+
+    def inputs(self, rows: dict[str, list[list[int]]]) -> dict[str, Any]:
+        """The padded tensors [num_rows, length] that the model takes.
+
+        Args:
+            rows: see `Classifier.forward`.
+        """
+        columns = self._collator.inputs(rows)
+        return {name: columns[name] for name in self._inputs}
+
+    def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
+        """See `Classifier`."""
+        with torch.inference_mode():
+            outputs = self.model(**self.inputs(rows))
+            logits: NDArray[np.float32] = outputs.logits.numpy()
+        return logits
+
+
+def write_onnx_model(
+    classifier: PaddedClassifier,
+    pairs: Sequence[TextPair],
+    opset: int,
+    path: Path,
+) -> None:
+    """Writes a model for any number of rows and tokens, with torch.export.
+
+    Args:
+        classifier: the model.
+        pairs: texts to trace the model with, at least one.
+        opset: version of the ONNX operators.
+        path: file to write.
+    """
+    examples = list(pairs[:_NUM_EXAMPLES])
+    if len(examples) < _NUM_EXAMPLES:
+        examples = [pairs[0]] * _NUM_EXAMPLES
+    inputs = classifier.inputs(classifier.encode(examples))
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    with _silence():
+        torch.onnx.export(
+            classifier.model,
+            kwargs=inputs,
+            f=path,
+            input_names=list(inputs),
+            output_names=["logits"],
+            opset_version=opset,
+            dynamo=True,
+            dynamic_shapes=dict.fromkeys(inputs, axes),
+            external_data=False,
+            verbose=False,
+        )
+
+
+def quantize_model(source: Path, target: Path) -> None:
+    """Writes a model with 8-bit weights, one scale per column.
+
+    Activations are quantised when the model runs.
+
+    Args:
+        source: the fp32 model.
+        target: file to write.
+    """
+    with _silence():
+        quantize_dynamic(
+            source,
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+        )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Hides the warnings and logs of the exporters, which also use the root logger."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
