@@ -57,20 +57,18 @@ def word_tokenizer(
 def split_of(
     rows: Sequence[str | tuple[str, str]], labels: Sequence[str] | None = None
 ) -> Split:
+    """Makes a split of texts or pairs; the labels repeat."""
+    labels = labels or "xy"
+    made = []
+    for number, row in enumerate(rows):
+        text, pair = row if isinstance(row, tuple) else (row, None)
+        label = labels[number % len(labels)]
+        made.append(Row(f"row {number}", text, pair, label))
+    source = RowSource("made up", made)
     with_pair = isinstance(rows[0], tuple)
-    source = RowSource(
-        "made up",
-        [
-            Row(
-                f"row {i}",
-                *(text if isinstance(text, tuple) else (text, None)),
-                (labels or "xy")[i % len(labels or "xy")],
-            )
-            for i, text in enumerate(rows)
-        ],
-    )
-    made = scan("train", [source], LabelFormat(Task.single_label, "|"), with_pair)
-    return Split("train", made.table, made.sha256)
+    label_format = LabelFormat(Task.single_label, "|")
+    scanned = scan("train", [source], label_format, with_pair)
+    return Split("train", scanned.table, scanned.sha256)
 
 
 @pytest.fixture

@@ -43,8 +43,8 @@ def describe(rows: Rows) -> dict[str, Any]:
 def _count_conflicts(keys: NDArray[np.uint64], labels: NDArray[Any]) -> int:
     """Texts that occur with more than one label."""
     _, label_numbers = np.unique(labels, return_inverse=True)
-    label_numbers = label_numbers.astype(np.uint64)
-    pairs = np.stack([keys, label_numbers], axis=1)
+    label_keys = label_numbers.astype(np.uint64)
+    pairs = np.stack([keys, label_keys], axis=1)
     distinct_pairs = np.unique(pairs, axis=0)
     text_of_pair = distinct_pairs[:, 0]
     _, labels_per_text = np.unique(text_of_pair, return_counts=True)

@@ -133,7 +133,7 @@ def _read(cfg: DataConfig) -> dict[str, Rows]:
     """Reads the splits of the source, unchanged."""
     read: dict[str, Rows] = {}
     label_format = label_format_of(cfg)
-    labels = None
+    labels: tuple[str, ...] | None = None
     for split in ("train", "val", "test"):
         sources = open_split(cfg, split)
         if sources is None:
