@@ -93,7 +93,8 @@ def _derived(
 
 
 def _median(turns: list[Measurements], name: str) -> float:
-    return statistics.median(turn[name] for turn in turns)
+    values: list[float] = [turn[name] for turn in turns]
+    return statistics.median(values)
 
 
 def _run_bare_loop(prepared: Prepared, config: RunConfig, steps: int) -> Measurements:

@@ -76,9 +76,9 @@ def _local_files(config: RunConfig) -> Iterator[Path]:
             yield from sorted(folder.rglob("*"))
     folder = local_folder(config.model.name)
     if folder:
-        for path in sorted(folder.iterdir()):
-            if path.suffix != ".md":  # a model card changes no number
-                yield path
+        for file in sorted(folder.iterdir()):
+            if file.suffix != ".md":  # a model card changes no number
+                yield file
 
 
 def _content(path: Path) -> str:
