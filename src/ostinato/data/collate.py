@@ -236,8 +236,9 @@ class Collator:
         """
         is_counted = ~is_pad
         counted = np.cumsum(is_counted)
-        counted_before_text = counted[starts] - is_counted[starts]
-        counted_in_text = counted - np.repeat(counted_before_text, lengths)
+        counted_before_text: IntArray = counted[starts] - is_counted[starts]
+        before: IntArray = np.repeat(counted_before_text, lengths)
+        counted_in_text = counted - before
         positions = counted_in_text + self.first_position - 1
         return np.where(is_pad, self.pad_token_id, positions)
 
