@@ -235,9 +235,10 @@ class Collator:
         Its position id is the id of the pad token.
         """
         is_counted = ~is_pad
-        counted: IntArray = np.cumsum(is_counted)
+        counted = np.cumsum(is_counted)
         counted_before_text: IntArray = counted[starts] - is_counted[starts]
-        counted_in_text: IntArray = counted - np.repeat(counted_before_text, lengths)
+        before: IntArray = np.repeat(counted_before_text, lengths)
+        counted_in_text = counted - before
         positions = counted_in_text + self.first_position - 1
         return np.where(is_pad, self.pad_token_id, positions)
 
