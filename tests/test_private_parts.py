@@ -68,7 +68,7 @@ PRIVATE_PARTS = [
         files=(
             "src/ostinato/model/agreement.py",
             "src/ostinato/model/packing.py",
-            "src/ostinato/run/train.py",
+            "src/ostinato/run/identity.py",
         ),
         release="5.23.0",
         why="no public name returns the attention implementation of a loaded model",
@@ -76,7 +76,7 @@ PRIVATE_PARTS = [
     PrivatePart(
         package="hydra-core",
         path="hydra._internal.utils.get_args_parser",
-        files=("src/ostinato/cli/command.py",),
+        files=("src/ostinato/cli/arguments.py",),
         release="1.3.8",
         why="Hydra's options are parsed with Hydra's own parser",
     ),

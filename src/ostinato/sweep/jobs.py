@@ -77,7 +77,7 @@ def _local_files(config: RunConfig) -> Iterator[Path]:
     folder = local_folder(config.model.name)
     if folder:
         for file in sorted(folder.iterdir()):
-            if file.suffix != ".md":  # a model card changes no number
+            if file.suffix != ".md":  # a model card does not change results
                 yield file
 
 

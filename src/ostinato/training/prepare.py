@@ -95,10 +95,8 @@ def prepare(config: RunConfig) -> Prepared:
     for split in filter(None, (train, val, test)):
         check_rows(model, split.input_ids(), split.lengths, split.name)
 
-    sample = train.rows[:64]
-    configure_batching(
-        model, tokenizer, training.batching, masks, sample, compute.autocast
-    )
+    sample, autocast = train.rows[:64], compute.autocast
+    configure_batching(model, tokenizer, training.batching, masks, sample, autocast)
     collator = collator_of(model, tokenizer)
     batching = _supported_batching(training.batching, collator)
     if training.compile:
