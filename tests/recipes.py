@@ -119,7 +119,7 @@ METRIC_VALUE = """        "top2_accuracy": (
 METRIC_TEST = """import numpy as np
 
 from ostinato.config import Task
-from ostinato.scoring.metrics import score
+from ostinato.scoring.scores import score
 
 
 def test_a_label_among_the_two_most_likely_counts():
