@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from ostinato.comparison.configurations import Comparison, Configuration, Pair
 from ostinato.scoring.plots import escape_dollars
@@ -99,7 +100,7 @@ def _draw_points(
     row: int,
     values: Sequence[float],
     marker: str,
-    colour: str,
+    colour: ColorType,
 ) -> None:
     height = row + 0.12
     axes.plot(
