@@ -53,10 +53,7 @@ def without_leaks(
 
 
 def cut_validation(
-    rows: Rows,
-    task: Task,
-    fraction: float,
-    seed: int,
+    rows: Rows, task: Task, fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
     """Splits rows into train and val, stratified by label.
 
@@ -88,9 +85,7 @@ def cut_validation(
         DataError: too few rows for a validation split.
     """
     _, first_row_of_text, text_of_row = np.unique(
-        rows.text_keys,
-        return_index=True,
-        return_inverse=True,
+        rows.text_keys, return_index=True, return_inverse=True
     )
     stratum_of_row = _strata(rows, task, fraction)
     stratum_of_text = stratum_of_row[first_row_of_text]

@@ -74,13 +74,7 @@ def assign_batches(
         return first_fit
     num_batches = int(first_fit.max()) + 1
     while True:
-        leveled = _fill(
-            distinct,
-            counts,
-            num_batches,
-            budget,
-            level=True,
-        )
+        leveled = _fill(distinct, counts, num_batches, budget, level=True)
         if leveled is not None:
             return leveled
         more_batches = num_batches + 1 + num_batches // 100
@@ -112,8 +106,6 @@ def _fill(
         rows of 2:  limit 9, room [2, 2], taken [2, 1], loads [9, 7]
         result:     [0, 1, 0, 0, 1]
 
-    A limit of 8 has room for only two rows of 2 tokens, one in each batch.
-
     Args:
         sizes: distinct sizes in tokens, largest first, [num_sizes].
         counts: rows of each size, [num_sizes].
@@ -126,21 +118,19 @@ def _fill(
         fit.
     """
     loads = np.zeros(num_batches, np.int64)
-    batch_numbers = np.arange(num_batches)
     assigned = []
-    by_size = zip(sizes.tolist(), counts.tolist(), strict=True)
-    for size, count in by_size:
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         limit = budget
         if level:
             limit = _lowest_limit(loads, size, count, budget)
         room = _room(loads, size, limit)
-        # The first batches take as many rows as they have room for, until none is left.
+        # The first batches take as many rows as they have room for.
         taken_so_far = np.minimum(np.cumsum(room), count)
         taken = np.diff(taken_so_far, prepend=0)
         if taken.sum() < count:
             return None
         loads += taken * size
-        assigned.append(np.repeat(batch_numbers, taken))
+        assigned.append(np.repeat(np.arange(num_batches), taken))
     return np.concatenate(assigned)
 
 

@@ -112,13 +112,7 @@ def tokenise(
         if not is_cached:
             token_cache.remove(folder, key)
         file = folder / f"{key}.arrow"
-        table = _map_texts(
-            split.rows,
-            tokenizer,
-            max_length,
-            num_workers,
-            file,
-        )
+        table = _map_texts(split.rows, tokenizer, max_length, num_workers, file)
         if not is_cached:
             token_cache.write_record(folder, key, table)
     input_ids = table.data.column("input_ids")
