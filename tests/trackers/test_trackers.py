@@ -98,7 +98,7 @@ def test_a_tracker_that_cannot_be_created_is_disabled(caplog, error):
 def test_the_warning_masks_a_password_in_a_url(caplog):
     def refuse():
         raise ConnectionError(
-            "no route\nto http://me:secret@host/api"
+            "no route\nto http://me:secret@host/api"  # pragma: allowlist secret
         )  # pragma: allowlist secret
 
     call_all_methods(Trackers({"bad": lambda: FakeTracker("log", refuse)}))

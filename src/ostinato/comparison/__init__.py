@@ -1,1 +1,1 @@
-"""Compares configurations over their seeds, and tests whether the differences are real."""
+"""Compares configurations over seeds, and tests whether the differences are real."""

@@ -1,4 +1,4 @@
-"""Computes the logits of a split, each row exactly once and in row order, and scores them.
+"""Computes and scores the logits of a split, each row exactly once and in row order.
 
 Scoring draws no random numbers and does not change the model.
 """

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that logits are divided by, fitted on validation rows.
+"""Temperature scaling: a number that divides the logits, fitted on validation rows.
 
 Guo et al. 2017, On Calibration of Modern Neural Networks.
 """

@@ -81,7 +81,7 @@ def _level_starts(values: Floats) -> Integers:
 
 
 def _candidates(values: Floats, starts: Integers) -> Floats:
-    """Returns a threshold below each level, half-way to the level below it (or to 0)."""
+    """Returns a threshold below each level, half-way to the next lower level (or 0)."""
     first = values[0] / 2
     later_starts = starts[1:]
     below = values[later_starts - 1]

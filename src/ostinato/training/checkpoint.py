@@ -132,7 +132,7 @@ def load_newest(
 
 
 def delete_later(run: RunDir, step: int) -> None:
-    """Deletes the checkpoints after `step`, so that a run does not mix two histories."""
+    """Deletes the checkpoints after `step`; a run must not mix two histories."""
     for checkpoint in run.all_checkpoints():
         if checkpoint.step > step:
             path = checkpoint.path

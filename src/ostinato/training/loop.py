@@ -216,7 +216,7 @@ class Training:
             raise checkpoint_not_written(self._run, state.step, error) from error
 
     def _own_folder(self) -> None:
-        """Makes checkpoints and `best/` those of the step that this session starts from.
+        """Restores checkpoints and `best/` of the step that this session starts from.
 
         Called after the first step, because that step can fail: until then the files of
         an earlier session are kept.
