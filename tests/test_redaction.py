@@ -235,3 +235,8 @@ def test_names_in_foreign_runs_cannot_add_markup_to_a_comparison(tmp_path, capsy
 
 def test_a_plot_label_starts_no_formula():
     assert redaction.plot_label("a $b$ c") == r"a \$b\$ c"
+
+
+def test_a_password_in_a_name_is_masked_in_plots_too():
+    name = "uri=//user:hunter22@host/x"  # pragma: allowlist secret
+    assert "hunter22" not in redaction.plot_label(name)

@@ -49,7 +49,7 @@ class DeterminismError(UserError):
 
 
 class CheckpointError(UserError):
-    """A checkpoint that could not be written: the disk is full, or access is denied."""
+    """A checkpoint could not be written, or a file changed while the run trained."""
 
 
 class StorageError(UserError):

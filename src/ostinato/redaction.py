@@ -123,8 +123,8 @@ def inline(value: object) -> str:
 
 
 def plot_label(name: str) -> str:
-    """A name for a label in matplotlib, where an unescaped `$` starts a formula."""
-    return name.replace("$", r"\$")
+    """A name as `shown`, for matplotlib, where an unescaped `$` starts a formula."""
+    return shown(name).replace("$", r"\$")
 
 
 class Formatter(logging.Formatter):

@@ -71,6 +71,7 @@ REFUSED = [
     ("tracker={a:1}", "unknown tracker"),
     # The name of a run is the end of the name of its folder.
     ("name=a/b", "must not have slashes"),
+    ("name='a\udcff'", "must not have slashes"),
     ("name=../../a", "must not have slashes"),
     ("name=/etc", "must not have slashes"),
     ("name=a\\b", "must not have slashes"),

@@ -112,7 +112,7 @@ def test_an_fp16_run_can_be_scored_on_a_cpu_in_another_precision(run):
     with pytest.raises(ConfigError) as error:
         evaluate(cfg, folder, config)
     assert error.value.problems == [
-        "precision=fp16: needs a CUDA GPU, not cpu; take precision=fp32"
+        "precision=fp16: needs a CUDA GPU, not cpu; use precision=fp32"
     ]
     assert (
         evaluate(replace(cfg, precision=Precision.fp32), folder, config)["num_rows"]

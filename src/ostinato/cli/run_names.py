@@ -34,13 +34,13 @@ def problems_of_name(cfg: DictConfig) -> list[str]:
 
 def _broken_rule(name: str) -> str | None:
     """The rule for the name of a folder that this name breaks, if any."""
-    num_bytes = len(name.encode())
     if not name.strip():
         return "must have a visible character"
     if not name.isprintable() or "/" in name or "\\" in name:
         return "must not have slashes, backslashes or control characters"
     if name.startswith("."):
         return "must not start with a dot"
+    num_bytes = len(name.encode())  # printable, so it can be encoded
     if num_bytes > _MAX_BYTES:
         return f"must have at most {_MAX_BYTES} bytes, not {num_bytes}"
     return None

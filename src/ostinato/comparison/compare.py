@@ -113,7 +113,7 @@ def _check_metric(metric: Metric, runs: Sequence[Run]) -> None:
             available.append(f"{metric.split}/{name}")
     remedy = f"the runs have no {metric.split} split"
     if available:
-        remedy = "take one of: " + ", ".join(available)
+        remedy = "use one of: " + ", ".join(available)
     raise ConfigError([f"compare.metric={metric}: no run has this metric; {remedy}"])
 
 

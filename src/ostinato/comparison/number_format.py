@@ -7,7 +7,7 @@ from ostinato.comparison.statistics import Interval
 class NumberFormat:
     """Formats scores with as many decimals as they need.
 
-    Scores up to 1 get four decimals, and percentages get one.
+    Scores below 1 get four decimals, scores below 10 three, and percentages one.
     """
 
     def __init__(self, comparison: Comparison) -> None:

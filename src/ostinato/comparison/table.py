@@ -99,7 +99,7 @@ def _check_columns(
         if column not in columns:
             available = ", ".join(columns)
             problems.append(
-                f"{key}={column}: the table does not have this column; take one of: "
+                f"{key}={column}: the table does not have this column; use one of: "
                 f"{available}"
             )
     if problems:

@@ -40,7 +40,7 @@ class BenchmarkConfig:
     group them well.
     """
     turns: Count = 3
-    """How many times to measure; reported metrics are medians over the turns."""
+    """How many times to measure; measurements are medians over the turns."""
     rows: list[int] = dataclasses.field(default_factory=lambda: list(_ROWS))
     """Numbers of rows (memory)."""
     peer: str | None = None
@@ -54,7 +54,7 @@ class BenchmarkConfig:
     folder.
     """
     output: str | None = None
-    """JSON file to write the metrics to as well."""
+    """JSON file to write the measurements to as well."""
 
 
 @dataclass(config=STRICT, kw_only=True)

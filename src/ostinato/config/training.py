@@ -115,7 +115,7 @@ class TrainingConfig:
     """
     batching: Batching = Batching.packed
     """packed joins texts without padding (or falls back to bucketed); bucketed pads
-    texts of similar length; random any.
+    texts of similar length; random pads texts of any length.
     """
     compile: bool = False
     """Compile the model, with CUDA graphs on a GPU; not worthwhile on a CPU

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ostinato.config import CacheConfig
 from ostinato.data.assets import IN_USE, cache_dir
+from ostinato.data.wheels import MANIFEST
 from ostinato.errors import AssetError
 
 _DAY = 24 * 60 * 60.0
@@ -130,7 +131,7 @@ def _last_used(path: Path) -> float:
     lock = _lock(path)
     if lock.is_file():
         times.append(lock.stat().st_mtime)
-    manifest = path / "manifest.json"
+    manifest = path / MANIFEST
     if manifest.is_file():
         times.append(manifest.stat().st_mtime)
     return max(times)

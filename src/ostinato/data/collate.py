@@ -99,7 +99,7 @@ class Batch:
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Batch":
-        """Copies the batch to a device; the copy overlaps with work on the device."""
+        """Copies the batch to a device; copies to a GPU overlap with its work."""
         if device.type == "cpu":
             return self
         inputs = to_device(self.inputs, device)

@@ -90,10 +90,9 @@ class Classifier(ABC):
             all labels. Multi-label: `labels` with a score above 0.5 (above their
             thresholds if calibrated) and `scores` of all labels. Regression: `value`.
         """
-        second_texts: Sequence[str | None] = [None] * len(texts)
+        pairs: Iterable[TextPair] = ((text, None) for text in texts)
         if text_pairs is not None:
-            second_texts = text_pairs
-        pairs = zip(texts, second_texts, strict=True)
+            pairs = zip(texts, text_pairs, strict=True)
         return list(self.predict_stream(pairs, batch_size))
 
     def predict_stream(

@@ -72,7 +72,7 @@ def _flash(
     dropout: float,
     window: int | None,
 ) -> Tensor:
-    """Calls the kernel that `torch.nn.attention.varlen` uses, which has no dropout.
+    """Calls the kernel of `torch.nn.attention.varlen`, which itself offers no dropout.
 
     The filler counts as one more text because the kernel does not write the memory
     outside of texts, neither outputs nor gradients. With first tokens only, this text

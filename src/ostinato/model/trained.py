@@ -10,7 +10,8 @@ from ostinato.errors import ConfigError
 from ostinato.model.pretrained import load_folder
 from ostinato.record.digests import digest_file
 from ostinato.record.drift import changed_config
-from ostinato.run_dir import RunDir, read_json
+from ostinato.record.files import read_fingerprint
+from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import atomic_folder
 
 
@@ -73,7 +74,7 @@ def load_trained(
         ConfigError: no trained model, or files that differ from the run's record.
     """
     if not run.best_config.is_file():
-        problem = f"run={run.path}: no trained model (best/ is missing)"
+        problem = f"run={run.path}: holds no trained model (no best/)"
         raise ConfigError([f"{problem}; has the run finished?"])
     verify_best(run)
     return load_folder(run.best, attention)
@@ -97,9 +98,9 @@ def verify_best(run: RunDir) -> None:
             problem = f"{run.config}: changed since the run ended ({change})"
             problems.append(f"{problem}; restore the file")
         raise ConfigError(problems)
-    record = read_json(run.fingerprint)
+    record = read_fingerprint(run)
     digests = dict(record.get("best_files", {}))
-    digests[run.best_weights.name] = record.get("best_weights")
+    digests[run.best_weights.name] = record["best_weights"]
     for name, digest in digests.items():
         path = run.best / name
         # Only calibrated predictions need this file, and they check that it exists.

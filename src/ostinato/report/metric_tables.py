@@ -67,7 +67,10 @@ def calibration_note(metrics: RunMetrics) -> str:
     assert fitted is not None
     sentences = [f"The temperature is {number(fitted.temperature)}."]
     if fitted.thresholds:
-        sentences.append("Each label has the threshold with the best F1.")
+        sentences.append(
+            "Each label has the threshold with the best F1, "
+            "or 0.5 if all rows or no rows have the label."
+        )
         subject = "Temperature and thresholds are"
     else:
         subject = "It is"
@@ -76,8 +79,8 @@ def calibration_note(metrics: RunMetrics) -> str:
     )
     if fitted.temperature == 1:
         sentences.append(
-            "It stays 1 because these rows do not determine another value; "
-            f"a value below 1 needs at least {MIN_ERRORS} errors."
+            "The temperature stays 1 because these rows do not determine another "
+            f"value; a value below 1 needs at least {MIN_ERRORS} errors."
         )
     sentences.append("To predict with this calibration, set calibrated=true.")
     return " ".join(sentences)

@@ -31,7 +31,7 @@ class RunContents:
     Attributes:
         run: run folder.
         config: config of the run.
-        results: `results.json`; empty before the run has finished.
+        results: `results.json`; empty before the run has ended.
         provenance: `provenance.json`; empty if there is none.
         fingerprint: `fingerprint.json`; empty if there is none.
         metrics: logged points of each metric.
@@ -152,7 +152,7 @@ def _read_record(
     except ConfigError:
         note = f"{path.name} is {'damaged' if path.is_file() else 'missing'}"
         if name == "results":
-            note += "; the run has not finished, or it was killed"
+            note += "; the run has not ended, or it was killed"
         notes.append(note)
         return {}
 

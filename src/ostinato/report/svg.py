@@ -58,8 +58,3 @@ def to_svg(figure: Figure, title: str) -> str:
     for placeholder, colour in _PAGE_COLOURS.items():
         text = text.replace(placeholder, colour)
     return text.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
-
-
-def without_formula(name: str) -> str:
-    """Escapes dollar signs, which matplotlib reads as a formula."""
-    return name.replace("$", r"\$")

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ostinato.report.svg import BLUE, INK, ORANGE, STYLE, to_svg, without_formula
+from ostinato.redaction import plot_label
+from ostinato.report.svg import BLUE, INK, ORANGE, STYLE, to_svg
 from ostinato.scoring.arrays import Floats
 from ostinato.scoring.calibration_error import NUM_BINS, confidence_bins
 from ostinato.trackers.history import Point
@@ -50,7 +51,7 @@ def curves(
                 marker="o" if len(points) < _MAX_MARKED_POINTS else "",
                 markersize=3.5,
                 linewidth=1.5,
-                label=without_formula(name),
+                label=plot_label(name),
             )
         if best_step is not None:
             axes.axvline(best_step, label="best weights", **_DOTTED)
@@ -183,6 +184,6 @@ def residuals(title: str, errors: Floats) -> str:
 def _figure(title: str, label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.2, 2.7), facecolor="none")
     axes = figure.subplots(gridspec_kw=_MARGINS)
-    axes.set(title=without_formula(title), xlabel=label)
+    axes.set(title=plot_label(title), xlabel=label)
     axes.grid(alpha=0.7)
     return figure, axes

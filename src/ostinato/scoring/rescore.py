@@ -119,9 +119,6 @@ def _compute(device: Device, precision: Precision) -> Compute:
     device_type = compute.device.type
     if precision is Precision.fp16 and device_type != "cuda":
         raise ConfigError(
-            [
-                f"precision=fp16: needs a CUDA GPU, not {device_type}; "
-                "take precision=fp32"
-            ]
+            [f"precision=fp16: needs a CUDA GPU, not {device_type}; use precision=fp32"]
         )
     return choose(device, precision)

@@ -40,7 +40,7 @@ def resume_arguments(argv: list[str], parent: Path) -> list[str]:
         reason = f"{parent} holds no sweep to resume"
         remedy = "remove sweep=resume to start one"
         raise ConfigError([f"sweep=resume: {reason}; {remedy}"])
-    newest = max(records, key=_modification_time)
+    newest = sorted(records, key=_modification_time)[-1]
     if not typed:
         typed, notes = overrides.for_sweep(newest)
         for note in notes:

@@ -127,7 +127,7 @@ def _train(
         record_failure(run, error)
         sys.exit(2)
     except Exception as error:
-        log.exception("stopped by an error of the program or of a library")
+        log.exception("stopped by an error in the program or in a library")
         record_failure(run, error)
         sys.exit(1)
 

@@ -41,9 +41,8 @@ class BatchOrder:
         count = self._cfg.accumulate
         batches = []
         for number in range(count):
-            indices = rows[
-                number::count
-            ]  # Each micro-batch gets some of the long rows.
+            # Each micro-batch gets some of the long rows.
+            indices = rows[number::count]
             if len(indices):
                 batches.append(collator.batch(split, indices))
         return batches
