@@ -5,6 +5,7 @@ caller decides what to do with the counts.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -78,30 +79,59 @@ def shared_with(rows: Rows, other: Rows) -> NDArray[np.bool_]:
     return np.isin(rows.text_keys, keys_of_other)
 
 
-def count_leaks(splits: Mapping[str, Rows]) -> dict[str, int]:
-    """Counts the rows of one split whose text also occurs in an earlier split.
+@dataclass(frozen=True)
+class Leak:
+    """Rows of one split whose text also occurs in an earlier split.
 
-    Returns:
-        For example {"train/test": 4}: four rows of test have a text of train.
+    Attributes:
+        first: the earlier split.
+        second: the split of the rows.
+        num_rows: how many; can be 0.
     """
-    leaks = {}
+
+    first: str
+    second: str
+    num_rows: int
+
+    def describe(self, num_rows: int) -> str:
+        """The leak as a line of text; `num_rows` are all rows of the second split."""
+        share = f"{self.num_rows:,} of {num_rows:,}"
+        return f"{share} {self.second} rows also occur in {self.first}"
+
+
+def count_leaks(splits: Mapping[str, Rows]) -> list[Leak]:
+    """Counts the shared rows of each pair of splits."""
+    leaks = []
     for first, second in combinations(splits, 2):
         shared = shared_with(splits[second], splits[first])
-        pair = f"{first}/{second}"
-        leaks[pair] = int(shared.sum())
+        leaks.append(Leak(first, second, int(shared.sum())))
+    return leaks
+
+
+def leaks_record(leaks: Sequence[Leak]) -> dict[str, int]:
+    """Leaks as `results.json` holds them, for example {"train/test": 4}."""
+    return {f"{leak.first}/{leak.second}": leak.num_rows for leak in leaks}
+
+
+def read_leaks(record: Mapping[str, int]) -> list[Leak]:
+    """The leaks of a record; see `leaks_record`."""
+    leaks = []
+    for pair, num_rows in record.items():
+        first, second = pair.split("/")
+        leaks.append(Leak(first, second, num_rows))
     return leaks
 
 
 def warnings_about(
     read: Mapping[str, dict[str, Any]],
-    leaks: Mapping[str, int],
+    leaks: Sequence[Leak],
     labels: Sequence[str],
 ) -> list[str]:
     """Describes the findings that a user should know, one line each.
 
     Args:
         read: the counts of `describe` by split.
-        leaks: the counts of `count_leaks`.
+        leaks: see `count_leaks`.
         labels: names of the classes.
     """
     lines = []
@@ -112,13 +142,8 @@ def warnings_about(
             lines.append(f"{name}: {empty_texts:,} of {num_rows:,} rows have no text")
         if counts["duplicates"]:
             lines.append(_duplicates_line(name, counts))
-    for pair, count in leaks.items():
-        if count:
-            first, second = pair.split("/")
-            num_rows = read[second]["rows"]
-            lines.append(
-                f"{count:,} of {num_rows:,} {second} rows also occur in {first}"
-            )
+    found = [leak for leak in leaks if leak.num_rows]
+    lines += [leak.describe(read[leak.second]["rows"]) for leak in found]
     for group in lookalikes(labels):
         names = " and ".join(shown(label) for label in group)
         lines.append(

@@ -1,10 +1,12 @@
 """Drops leaking rows, cuts a validation split from train, and takes random subsets."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ostinato.config import DataConfig, OnLeak, Task
-from ostinato.data.checks import shared_with
+from ostinato.data.checks import Leak, shared_with
 from ostinato.data.rows import Rows
 from ostinato.errors import DataError
 
@@ -14,24 +16,21 @@ IntArray = NDArray[np.int64]
 def without_leaks(
     cfg: DataConfig,
     read: dict[str, Rows],
-    leaks: dict[str, int],
+    leaks: Sequence[Leak],
 ) -> Rows:
     """Applies `data.on_leak` to the training rows.
 
     Args:
         cfg: the config.
         read: the splits as read.
-        leaks: counts of shared rows; see `checks.count_leaks`.
+        leaks: see `checks.count_leaks`.
 
     Raises:
         DataError: `data.on_leak=error`, or all training rows leak.
     """
     train = read["train"]
-    found = []
-    for pair, count in leaks.items():
-        first, second = pair.split("/")
-        if first == "train" and count:
-            found.append(f"{count:,} {second} rows")
+    of_train = [leak for leak in leaks if leak.first == "train" and leak.num_rows]
+    found = [f"{leak.num_rows:,} {leak.second} rows" for leak in of_train]
     if not found or cfg.on_leak is OnLeak.warn:
         return train
     if cfg.on_leak is OnLeak.error:

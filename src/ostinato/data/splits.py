@@ -11,7 +11,13 @@ from typing import Any
 from datasets import Dataset
 
 from ostinato.config import DataConfig, Task
-from ostinato.data.checks import count_leaks, describe, warnings_about
+from ostinato.data.checks import (
+    Leak,
+    count_leaks,
+    describe,
+    leaks_record,
+    warnings_about,
+)
 from ostinato.data.cuts import cut_validation, subset, without_leaks
 from ostinato.data.files import open_files
 from ostinato.data.rows import TEXT_NORMALISATION, Rows
@@ -87,7 +93,7 @@ def load_data(cfg: DataConfig, seeds: Seeds) -> TextData:
         report={
             "text_normalisation": TEXT_NORMALISATION,
             "read": counts,
-            "leaks": leaks,
+            "leaks": leaks_record(leaks),
             "used": {name: _size_and_digest(rows) for name, rows in used.items()},
             "notes": notes,
         },
@@ -169,7 +175,7 @@ def _cut(
     cfg: DataConfig,
     seeds: Seeds,
     read: dict[str, Rows],
-    leaks: dict[str, int],
+    leaks: Sequence[Leak],
 ) -> tuple[dict[str, Rows], list[str]]:
     """Makes the splits to use from those that were read.
 

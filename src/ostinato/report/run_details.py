@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from ostinato.command_line import command, override
+from ostinato.data.checks import read_leaks
 from ostinato.report.run_contents import RunContents
 from ostinato.report.table import Table
 from ostinato.report.text import (
@@ -93,15 +94,9 @@ def _data_row(summary: Mapping[str, Any], name: str) -> list[str]:
 def data_findings(run: RunContents) -> list[str]:
     """Texts that two splits share, and what was changed in the data, one line each."""
     read = run.summary.get("read", {})
-    leaks = run.summary.get("leaks", {})
-    lines = []
-    for pair, num_shared in leaks.items():
-        if num_shared:
-            first, second = pair.split("/")
-            num_rows = read[second]["rows"]
-            lines.append(
-                f"{num_shared:,} of {num_rows:,} {second} rows also occur in {first}"
-            )
+    leaks = read_leaks(run.summary.get("leaks", {}))
+    found = [leak for leak in leaks if leak.num_rows]
+    lines = [leak.describe(read[leak.second]["rows"]) for leak in found]
     if leaks and not lines:
         lines.append("no text occurs in two splits")
     lines += run.summary.get("notes", [])
