@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ostinato.config import Batching
-from ostinato.data.token_budget import assign_batches, round_up
+from ostinato.data.token_budget import Counts, Lengths, assign_batches, round_up
 
 Indices = NDArray[np.int64]
-Lengths = NDArray[np.int32]
-Counts = NDArray[np.int64]
 
 # Rows are sorted by length within buckets of this many batches. A batch computes 1.05
 # times its real tokens and is still random.

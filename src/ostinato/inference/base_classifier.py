@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ostinato.config import Task
 from ostinato.data.batching import plan_evaluation
+from ostinato.data.collate import TokenLists
 from ostinato.scoring.calibration import Calibration
 from ostinato.scoring.metrics import probabilities
 
@@ -41,7 +42,7 @@ class Classifier(ABC):
         self.calibration: Calibration | None = None
 
     @abstractmethod
-    def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
+    def forward(self, rows: TokenLists) -> NDArray[np.float32]:
         """Computes the logits of one batch.
 
         Args:
@@ -51,7 +52,7 @@ class Classifier(ABC):
             Logits [num_rows, num_labels].
         """
 
-    def encode(self, pairs: Sequence[TextPair]) -> dict[str, list[list[int]]]:
+    def encode(self, pairs: Sequence[TextPair]) -> TokenLists:
         """Tokenises texts.
 
         Args:

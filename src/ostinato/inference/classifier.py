@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.config import Batching, Device, Precision
-from ostinato.data.collate import to_device
+from ostinato.data.collate import TokenLists, to_device
 from ostinato.errors import ConfigError
 from ostinato.inference.base_classifier import Classifier
 from ostinato.model.architecture import num_positions
@@ -82,7 +82,7 @@ class TextClassifier(Classifier):
             )
         return classifier
 
-    def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
+    def forward(self, rows: TokenLists) -> NDArray[np.float32]:
         """See `Classifier`."""
         lengths = np.array([len(ids) for ids in rows["input_ids"]])
         token_ids = np.concatenate(rows["input_ids"])

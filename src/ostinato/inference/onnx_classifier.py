@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ostinato.command_line import command, override
+from ostinato.data.collate import TokenLists
 from ostinato.errors import ConfigError
 from ostinato.inference.base_classifier import Classifier
 from ostinato.model.collators import padded_collator
@@ -86,7 +87,7 @@ class OnnxClassifier(Classifier):
             )
         return classifier
 
-    def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
+    def forward(self, rows: TokenLists) -> NDArray[np.float32]:
         """See `Classifier`."""
         columns = self._collator.inputs(rows)
         inputs = {name: np.asarray(columns[name]) for name in self._inputs}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ostinato.data.collate import TokenLists
 from ostinato.inference.base_classifier import Classifier, TextPair
 from ostinato.model.collators import padded_collator
 
@@ -33,7 +34,7 @@ class PaddedClassifier(Classifier):
         self._inputs = [name for name in names if name in arguments]
         self._collator = padded_collator(tokenizer)
 
-    def inputs(self, rows: dict[str, list[list[int]]]) -> dict[str, Any]:
+    def inputs(self, rows: TokenLists) -> dict[str, Any]:
         """The padded tensors [num_rows, length] that the model takes.
 
         Args:
@@ -42,7 +43,7 @@ class PaddedClassifier(Classifier):
         columns = self._collator.inputs(rows)
         return {name: columns[name] for name in self._inputs}
 
-    def forward(self, rows: dict[str, list[list[int]]]) -> NDArray[np.float32]:
+    def forward(self, rows: TokenLists) -> NDArray[np.float32]:
         """See `Classifier`."""
         with torch.inference_mode():
             outputs = self.model(**self.inputs(rows))

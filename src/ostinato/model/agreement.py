@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ostinato.data.collate import Collator, to_device
+from ostinato.data.collate import Collator, TokenLists, to_device
 
 # Relative to the largest logit, in fp32. Reordered sums differ by about 1e-6.
 TOLERANCE = 1e-4
@@ -24,10 +24,10 @@ _TEXTS = [
 ]
 _NUM_CANDIDATES = 64
 
-Rows = dict[str, list[list[int]]]
 
-
-def probe_rows(tokenizer: PreTrainedTokenizerBase, rows: Rows | None = None) -> Rows:
+def probe_rows(
+    tokenizer: PreTrainedTokenizerBase, rows: TokenLists | None = None
+) -> TokenLists:
     """Chooses three short rows of unequal length.
 
     Args:
@@ -49,7 +49,7 @@ def probe_rows(tokenizer: PreTrainedTokenizerBase, rows: Rows | None = None) -> 
     return columns
 
 
-def _unequal_rows(rows: Rows) -> Rows | None:
+def _unequal_rows(rows: TokenLists) -> TokenLists | None:
     """Chooses three of the first rows.
 
     Returns:
@@ -86,7 +86,7 @@ class Agreement:
     def __init__(
         self,
         model: PreTrainedModel,
-        rows: Rows,
+        rows: TokenLists,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self._model = model
@@ -125,7 +125,7 @@ class Agreement:
             f"in a batch (largest logit {largest:.1e})"
         )
 
-    def _logits(self, collator: Collator, rows: Rows) -> Tensor:
+    def _logits(self, collator: Collator, rows: TokenLists) -> Tensor:
         inputs = to_device(collator.inputs(rows), self._model.device)
         precision = self._autocast() if self._half else torch.no_grad()
         with _undisturbed(self._model), precision:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.config import Batching
-from ostinato.data.collate import Collator
+from ostinato.data.collate import Collator, TokenLists
 from ostinato.errors import ConfigError
-from ostinato.model.agreement import Agreement, Rows, probe_rows
+from ostinato.model.agreement import Agreement, probe_rows
 from ostinato.model.dropout import Masks
 from ostinato.model.families import POSITIONS_AFTER_PAD_TOKEN
 from ostinato.model.packing import can_pack, is_packed, pack, unpack
@@ -26,7 +26,7 @@ def configure_batching(
     tokenizer: PreTrainedTokenizerBase,
     batching: Batching,
     masks: Masks,
-    rows: Rows | None = None,
+    rows: TokenLists | None = None,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> None:
     """Makes model and tokenizer agree on a form of batches that keeps all logits.
@@ -86,7 +86,7 @@ def first_position(model: PreTrainedModel) -> int:
 def _agreement(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Rows | None,
+    rows: TokenLists | None,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> Agreement:
     """Computes the logits of each text alone, for comparison."""

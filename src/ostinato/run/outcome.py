@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ostinato.command_line import command, override
 from ostinato.errors import Interrupted, ResumeRefused, UserError
 from ostinato.record.files import write_results
 from ostinato.redaction import redact
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import storage_errors
 from ostinato.trackers import Trackers
+from ostinato.training.resume import resume_command
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def outcome_of(run: RunDir, name: str) -> Iterator[Outcome]:
     """
     outcome = Outcome({"name": name, "status": "finished", "started": now()})
     had_begun = run.began
-    resume = command("train", override("resume", str(run.path)))
+    resume = resume_command(run)
     try:
         with storage_errors(run.path, f"free some space, then resume with: {resume}"):
             yield outcome
