@@ -64,7 +64,7 @@ def test_an_unfinished_run_is_shown_but_not_scored(run, tmp_path):
     shutil.rmtree(young.path / "predictions")
     shown = write_report_again(young).shown
     assert "not finished" in shown
-    note = "results.json is missing; the run has not finished, or it was killed"
+    note = "results.json is missing; the run has not ended, or it was killed"
     assert note in shown
     assert "Curves" in shown
     assert "Final metrics" not in shown
