@@ -8,7 +8,12 @@ class UserError(ValueError):
     """A mistake that the user can fix.
 
     The message names the key or file, the value and the remedy.
+
+    Attributes:
+        exit_code: of the command.
     """
+
+    exit_code = 2
 
 
 class ConfigError(UserError):
@@ -58,6 +63,22 @@ class StorageError(UserError):
 
 class ResumeRefused(ConfigError):
     """A run that cannot resume as it started. Nothing in its folder has changed."""
+
+
+class ProcessFailed(UserError):
+    """One of several processes of a training ended, or does not answer.
+
+    Attributes:
+        exit_code: 2 for a mistake that the user can fix, otherwise 1.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+class ProcessLost(Exception):
+    """Another process of a training does not answer; the reason is not known here."""
 
 
 class Interrupted(Exception):

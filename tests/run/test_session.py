@@ -22,7 +22,7 @@ from ostinato.errors import Interrupted, ResumeRefused, UserError
 from ostinato.run.session import check_new, session
 from ostinato.run_dir import RunDir, read_json
 from ostinato.sweep.jobs import run_once
-from ostinato.training import loop
+from ostinato.training import loop, optimization
 
 ROOT = Path(__file__).parents[2]
 HOLD_THE_LOCK = """
@@ -154,7 +154,7 @@ def test_a_first_step_that_fails_keeps_the_records_of_the_earlier_session(
     def out_of_memory(*arguments):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(loop, "train_step", out_of_memory)
+    monkeypatch.setattr(optimization, "train_step", out_of_memory)
     with pytest.raises(RuntimeError, match="out of memory"):
         copies.resume(run, "training.epochs=3", "resume.allow_drift=true")
     assert records(run) == before

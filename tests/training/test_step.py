@@ -13,9 +13,10 @@ from ostinato.config import ClassWeights, Precision, Task, TrainingConfig
 from ostinato.data.collate import Batch, Collator
 from ostinato.model.device import Compute
 from ostinato.model.dropout import Masks
+from ostinato.training.gradient_sum import OneProcess
 from ostinato.training.loss import Loss, build_loss
 from ostinato.training.optim import build_optimizer, set_lr
-from ostinato.training.step import Learner, train_step
+from ostinato.training.step import Learner, StepPlan, train_step
 
 CPU = Compute(torch.device("cpu"), Precision.fp32)
 CFG = TrainingConfig(lr=1e-3)
@@ -83,8 +84,10 @@ def step(model, loss, batches, clip=None, seed=0, cfg=CFG):
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         compute=CPU,
         max_grad_norm=clip,
+        gradients=OneProcess(),
     )
-    return train_step(learner, batches, lambda number: masks.seed(seed + number))
+    plan = StepPlan.of(batches, loss)
+    return train_step(learner, plan, lambda number: masks.seed(seed + number))
 
 
 def updates(before, after):

@@ -135,7 +135,7 @@ class Job:
             sys.exit(error.exit_code)
         except UserError as error:
             log.error("%s", error)
-            self._fail(error, 2)
+            self._fail(error, error.exit_code)
         except Exception as error:
             log.exception("stopped by an error in the program or in a library")
             self._fail(error, 1)

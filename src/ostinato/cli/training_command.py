@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ostinato import torchrun
 from ostinato.cli.arguments import (
     find_override,
     is_sweep,
@@ -62,6 +63,7 @@ def training_command(main: Main) -> Entry:
     def entry() -> None:
         with command_process():
             argv = quote_existing_paths(sys.argv[1:])
+            argv = _under_torchrun(argv)
             argv = resumed_sweep(argv)
             argv = resumed_run(argv)
             argv = with_preset_resets(argv)
@@ -101,6 +103,31 @@ class TrainingJob(Job):
         # The job returns None, which a sweeper counts as a failed trial. It would stop
         # at NaN.
         jobs.record_failure(_run_folder(), error)
+
+
+def _under_torchrun(argv: list[str]) -> list[str]:
+    """The arguments of process 0. The other processes follow it, without Hydra.
+
+    Raises:
+        ConfigError: the arguments start a sweep.
+    """
+    place = torchrun.place()
+    if place is None:
+        return argv
+    from ostinato.run.follow import follow_torchrun  # imports torch
+    from ostinato.run.restarts import folder_before_restart
+
+    if place.rank > 0:
+        follow_torchrun(place)
+        sys.exit(0)
+    if is_sweep(argv):
+        problem = "torchrun starts the processes of one run, not a sweep"
+        remedy = "start the sweep without torchrun, with training.processes"
+        raise ConfigError([f"{problem}; {remedy}"])
+    folder = folder_before_restart()
+    if folder is None or find_override(overrides_of(argv), "resume.run") is not None:
+        return argv
+    return [*argv, override("resume", folder)]
 
 
 def _in_sweep() -> bool:

@@ -61,7 +61,7 @@ class TrainingConfig:
     lr: Annotated[float, Field(gt=0)] = 5e-5
     """Peak learning rate."""
     batch_size: Count = 32
-    """Rows per optimizer step and process, including all micro-batches."""
+    """Rows per optimizer step, over all micro-batches and processes."""
     eval_batch_size: Count = 64
     """Rows per batch in evaluation and prediction."""
     epochs: Annotated[float, Field(gt=0)] = 2
@@ -91,8 +91,15 @@ class TrainingConfig:
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Gradients are clipped to this L2 norm; null never clips."""
     accumulate: Count = 1
-    """Number of micro-batches per optimizer step, for models that do not fit in memory.
+    """Number of micro-batches per optimizer step, for models that do not fit in memory
+    and for several processes.
     """
+    processes: Workers | Annotated[str, Field(pattern="^auto$")] = 1
+    """Number of processes of this machine that share the micro-batches of each step, at
+    most `accumulate`; auto starts one per GPU. Never changes a result.
+    """
+    process_timeout: Annotated[float, Field(gt=0)] = 1800.0
+    """Seconds that a process waits for the others before the run fails."""
     label_smoothing: Rate = 0.0
     """Probability mass that is distributed over the other classes (single_label)."""
     class_weights: ClassWeights = ClassWeights.none

@@ -70,6 +70,13 @@ def check_cores(key: str, number: int) -> None:
         raise ConfigError([f"{problem}; use at most {most}"])
 
 
+def available_cores() -> int:
+    """The cores that this process may use; a scheduler can grant fewer than exist."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def set_threads(number: int | None) -> None:
     """Sets the number of CPU threads.
 

@@ -24,6 +24,7 @@ from ostinato.trackers import build
 from ostinato.training.loop import Training
 from ostinato.training.optim import build_optimizer, clip_gradients, set_lr
 from ostinato.training.prepare import Prepared
+from ostinato.training.roles import Leader
 
 Measurements = dict[str, Any]
 
@@ -56,7 +57,8 @@ def run_steps(prepared: Prepared, config: RunConfig, steps: int) -> Measurements
             prepared.compute,
             bar,
         )
-        training = Training(config, run, prepared, scorer, Stop())
+        stop = Stop()
+        training = Training(config, run, prepared, scorer, stop, Leader(None, stop))
         trackers = build(TrackerConfig(jsonl=JsonlConfig()), run)
         trackers.start({}, {})
         training.run(trackers, steps)

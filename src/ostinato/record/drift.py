@@ -23,6 +23,8 @@ OBSERVERS = (
     "training.log_every",
     "training.checkpoint_every",
     "training.keep_checkpoints",
+    "training.processes",
+    "training.process_timeout",
     "data.num_workers",
 )
 

@@ -79,6 +79,7 @@ class Provenance(Environment, Identity):
     """`provenance.json`: what a run ran on, and with which data."""
 
     assets: NotRequired[dict[str, dict[str, str]]]
+    processes: NotRequired[dict[str, Any]]
     resumed: NotRequired[list[dict[str, Any]]]
     not_deterministic: NotRequired[list[str]]
 

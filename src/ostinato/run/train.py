@@ -20,14 +20,16 @@ from ostinato.report.slices import check_slices
 from ostinato.run.final_scores import score_best
 from ostinato.run.identity import fingerprint_of, provenance_of
 from ostinato.run.outcome import Outcome, outcome_of
+from ostinato.run.processes import processes_of, share_threads
 from ostinato.run.resumption import check_drift, metric_if_finished, replace_records
 from ostinato.run.session import check_new, session
 from ostinato.run_dir import RunDir, write_config
-from ostinato.scoring.evaluation import Scorer
+from ostinato.scoring.evaluation import NoSharing, Scorer, Sharing
 from ostinato.seeding import name_nondeterminism
 from ostinato.trackers import build
 from ostinato.training.loop import Training
 from ostinato.training.prepare import prepare
+from ostinato.training.roles import Leader, SharedScoring
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def train(
             if metric is not None:
                 log.info("finished already: %s", run.path)
                 return metric
-        return _train(config, run, resolved, until_step)
+        return _train(share_threads(config, run), run, resolved, until_step)
 
 
 def _train(
@@ -78,13 +80,15 @@ def _train(
         stop_on_signals() as stop,
         progress_bar() as bar,
         outcome_of(run, config.name) as outcome,
+        processes_of(config, run, stop) as processes,
     ):
         if not resuming:
             write_config(run, resolved)
-        training = _prepare_training(config, run, bar, stop)
+        training = _prepare_training(config, run, bar, stop, processes.leader)
         initial_weights = digest_weights(training.prepared.model.state_dict())
 
         provenance = provenance_of(config, training.prepared, config.provenance.diff)
+        provenance["processes"] = processes.connect(provenance, initial_weights)
         if resuming:
             provenance["resumed"] = check_drift(config, run, resolved, provenance)
             training.resume()
@@ -114,10 +118,13 @@ def _train(
 
 
 def _prepare_training(
-    config: RunConfig, run: RunDir, bar: Progress, stop: Stop
+    config: RunConfig, run: RunDir, bar: Progress, stop: Stop, leader: Leader
 ) -> Training:
     check_slices(config.data, config.report.slices)
     prepared = prepare(config)
+    sharing: Sharing = NoSharing()
+    if leader.team is not None:
+        sharing = SharedScoring(leader.team, leader, prepared.model)
     scorer = Scorer(
         task=prepared.data.task,
         labels=prepared.data.labels,
@@ -125,8 +132,9 @@ def _prepare_training(
         batch_size=config.training.eval_batch_size,
         compute=prepared.compute,
         bar=bar,
+        sharing=sharing,
     )
-    return Training(config, run, prepared, scorer, stop)
+    return Training(config, run, prepared, scorer, stop, leader)
 
 
 def _describe(

@@ -3,9 +3,9 @@
 Scoring draws no random numbers and does not change the model.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from rich.progress import Progress
 from transformers import PreTrainedModel
 
 from ostinato.config import Task
-from ostinato.data.batching import plan_evaluation
+from ostinato.data.batching import Indices, plan_evaluation
 from ostinato.data.collate import Collator
 from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import TrainingDiverged
@@ -35,6 +35,41 @@ class Evaluated:
     scores: Scores
 
 
+class Sharing(Protocol):
+    """Deals the batches of an evaluation to processes."""
+
+    def begin(self, model: PreTrainedModel, split: str, count: int) -> Iterable[int]:
+        """Starts an evaluation.
+
+        Args:
+            model: the classifier.
+            split: name of the split.
+            count: number of batches.
+
+        Returns:
+            The numbers of the batches that this process computes.
+        """
+
+    def collect(self, logits: Logits, batches: Sequence[Indices]) -> None:
+        """Fills in the rows that other processes computed.
+
+        Args:
+            logits: [num_rows, num_labels].
+            batches: row numbers of each batch.
+        """
+
+
+class NoSharing:
+    """This process computes all batches."""
+
+    def begin(self, model: PreTrainedModel, split: str, count: int) -> Iterable[int]:
+        """See `Sharing`."""
+        return range(count)
+
+    def collect(self, logits: Logits, batches: Sequence[Indices]) -> None:
+        """See `Sharing`."""
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Scores splits with the same batches, device and precision each time.
@@ -46,6 +81,7 @@ class Scorer:
         batch_size: rows per batch.
         compute: device and precision.
         bar: shows the progress.
+        sharing: deals the batches to processes.
     """
 
     task: Task
@@ -54,6 +90,7 @@ class Scorer:
     batch_size: int
     compute: Compute
     bar: Progress
+    sharing: Sharing = field(default_factory=NoSharing)
 
     def score(self, model: PreTrainedModel, split: TokenisedSplit) -> Evaluated:
         """Scores a split. The mode of the model (training or evaluation) is restored.
@@ -61,7 +98,7 @@ class Scorer:
         Raises:
             TrainingDiverged: if the model's outputs are NaN or infinite.
         """
-        logits = self._logits(model, split)
+        logits = self.logits(model, split)
         if not np.isfinite(logits).all():
             raise TrainingDiverged(
                 f"the model's outputs on {split.name} are NaN or infinite; "
@@ -75,10 +112,12 @@ class Scorer:
         )
         return Evaluated(logits, scores)
 
-    def _logits(self, model: PreTrainedModel, split: TokenisedSplit) -> Logits:
+    def logits(self, model: PreTrainedModel, split: TokenisedSplit) -> Logits:
+        """Computes the logits of a split, fp32 [num_rows, num_labels]."""
         num_rows = len(split.lengths)
         num_labels = model.config.num_labels
         logits = np.empty((num_rows, num_labels), dtype=np.float32)
+        batches = plan_evaluation(split.lengths, self.batch_size)
         title = f"scoring {split.name}"
         progress = self.bar.add_task(
             title,
@@ -93,13 +132,15 @@ class Scorer:
             torch.inference_mode(),
             self.compute.autocast(),
         ):
-            for indices in plan_evaluation(split.lengths, self.batch_size):
+            for number in self.sharing.begin(model, split.name, len(batches)):
+                indices = batches[number]
                 batch = collator.batch(split, indices)
                 batch = batch.to(self.compute.device)
                 outputs = model(**batch.inputs)
                 batch_logits = outputs.logits.float().cpu()
                 logits[indices] = batch_logits.numpy()
                 self.bar.advance(progress, len(indices))
+        self.sharing.collect(logits, batches)
         model.train(was_training)
         self.bar.remove_task(progress)
         return logits

@@ -125,7 +125,7 @@ def _train(
     except UserError as error:
         log.error("%s", error)
         record_failure(run, error)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except Exception as error:
         log.exception("stopped by an error in the program or in a library")
         record_failure(run, error)

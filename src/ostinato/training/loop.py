@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 from ostinato.config import RunConfig
 from ostinato.interruption import Stop
@@ -17,10 +16,8 @@ from ostinato.training.checkpoint import (
     load_newest,
     save_checkpoint,
 )
-from ostinato.training.compiling import compiled
 from ostinato.training.divergence import check_overflows, check_weights
-from ostinato.training.optim import build_optimizer, lr_factor, set_lr
-from ostinato.training.order import BatchOrder
+from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import Prepared
 from ostinato.training.recorder import Recorder, progress_text
 from ostinato.training.resume import (
@@ -28,7 +25,7 @@ from ostinato.training.resume import (
     checkpoint_not_written,
     interrupted,
 )
-from ostinato.training.step import Learner, gradient_scaler, train_step
+from ostinato.training.roles import Leader
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +39,7 @@ class Training:
         prepared: data and model.
         scorer: scores the validation split.
         stop: holds the signal that requests the training to stop.
+        leader: tells the other processes of the training what to do.
 
     Attributes:
         schedule: epochs and steps.
@@ -57,6 +55,7 @@ class Training:
         prepared: Prepared,
         scorer: Scorer,
         stop: Stop,
+        leader: Leader,
     ) -> None:
         self.cfg = config.training
         self.prepared = prepared
@@ -64,17 +63,11 @@ class Training:
         self.state = TrainState()
         self._run = run
         self._stop = stop
+        self._leader = leader
 
-        self._order = BatchOrder(self.cfg, prepared)
-        self.schedule = self._order.schedule
-        self.learner = Learner(
-            model=prepared.model,
-            loss=prepared.loss,
-            optimizer=build_optimizer(prepared.model, self.cfg),
-            scaler=gradient_scaler(prepared.compute),
-            compute=prepared.compute,
-            max_grad_norm=self.cfg.max_grad_norm,
-        )
+        self._optimization = Optimization(self.cfg, prepared, leader.team)
+        self.schedule = self._optimization.schedule
+        self.learner = self._optimization.learner
         self.best_model = BestModel(config, run, prepared)
         self._recorder = Recorder(run, self.learner.scaler)
         self._after_step: Callable[[], None] = lambda: None
@@ -102,6 +95,7 @@ class Training:
         self.state = state
         if state.scaler:
             self.learner.scaler.load_state_dict(state.scaler)
+        self._leader.load(self._optimization)
         self._bar.update(self._task, completed=state.step)
         log.info("resuming at step %d of %d", state.step, total)
 
@@ -129,8 +123,9 @@ class Training:
         self._first_step = self.state.step
         self._after_step = after_step
 
+        self._leader.train()
         self.prepared.model.train()  # Loaded models are in evaluation mode.
-        with self._compiled() if self.cfg.compile else nullcontext():
+        with self._optimization.compiled():
             self._recorder.start(self.state.step, trackers)
             self._loop()
         if until_step is None:
@@ -169,20 +164,13 @@ class Training:
         self._own_folder()
 
     def _step(self) -> None:
-        step, total = self.state.step, self.schedule.total_steps
-        factor = lr_factor(step, total, self.cfg.warmup_ratio, self.cfg.schedule)
-        set_lr(self.learner.optimizer, factor)
-
-        def seed_dropout(number: int) -> None:
-            seed = self.prepared.seeds.derive("dropout", step, number)
-            self.prepared.masks.seed(seed)
-
-        batches = self._order.micro_batches(step)
-        result = train_step(self.learner, batches, seed_dropout)
+        step = self.state.step
+        self._leader.step(step)
+        result = self._optimization.take_step(step)
 
         self.state.step += 1
-        lr = self.cfg.lr * factor
-        self._recorder.add(self.state.step, lr, self._order.rows(step), result)
+        lr, rows = self._optimization.lr(step), self._optimization.rows(step)
+        self._recorder.add(self.state.step, lr, rows, result)
         self._bar.advance(self._task)
 
     def _record(self) -> None:
@@ -239,11 +227,3 @@ class Training:
     def _is_due(self, every: int) -> bool:
         step = self.state.step
         return step % every == 0 or step == self.schedule.total_steps
-
-    def _compiled(self) -> AbstractContextManager[None]:
-        log.info("training.compile=true: compiling the model")
-        steps = range(min(2, self.schedule.steps_per_epoch))
-        first = [self._order.micro_batches(step)[0] for step in steps]
-        return compiled(
-            self.prepared.model, self.prepared.loss, first, self.prepared.compute
-        )

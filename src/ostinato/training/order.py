@@ -1,9 +1,11 @@
 """The batches of each optimizer step: a function of the seed and the step."""
 
+import torch
+
 from ostinato.config import TrainingConfig
 from ostinato.data.batching import Indices, Schedule, count_batches, plan_epoch
-from ostinato.data.collate import Batch
 from ostinato.training.prepare import Prepared
+from ostinato.training.step import StepPlan
 
 
 class BatchOrder:
@@ -34,18 +36,21 @@ class BatchOrder:
             self._epoch = epoch
         return self._batches[position]
 
-    def micro_batches(self, step: int) -> list[Batch]:
-        """The micro-batches of a step, without empty ones."""
+    def plan(self, step: int) -> StepPlan:
+        """The micro-batches of a step. They are made when they are needed."""
         rows = self.rows(step)
-        split, collator = self._prepared.train, self._prepared.collator
         count = self._cfg.accumulate
-        batches = []
-        for number in range(count):
-            # Each micro-batch gets some of the long rows.
-            indices = rows[number::count]
-            if len(indices):
-                batches.append(collator.batch(split, indices))
-        return batches
+        # Each micro-batch gets some of the long rows. A small step has fewer of them.
+        parts = [rows[number::count] for number in range(min(count, len(rows)))]
+        split, loss = self._prepared.train, self._prepared.loss
+        labels = (torch.from_numpy(split.labels[part]) for part in parts)
+        return StepPlan(
+            count=len(parts),
+            batch=lambda number: self._prepared.collator.batch(split, parts[number]),
+            weight=sum(map(loss.weight, labels)),
+            num_rows=len(rows),
+            num_tokens=int(self._lengths[rows].sum()),
+        )
 
     def _plan(self, epoch: int) -> list[Indices]:
         return plan_epoch(

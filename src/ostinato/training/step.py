@@ -10,8 +10,39 @@ from torch.optim import AdamW
 from ostinato.config import Precision
 from ostinato.data.collate import Batch
 from ostinato.model.device import Compute
+from ostinato.training.gradient_sum import GradientSum
 from ostinato.training.loss import Loss
 from ostinato.training.optim import clip_gradients
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """The micro-batches of one optimizer step, over all processes.
+
+    Attributes:
+        count: number of micro-batches.
+        batch: makes a micro-batch, by its number from 0.
+        weight: divides the sum of the rows' losses; see `Loss.weight`.
+        num_rows: rows of the step.
+        num_tokens: real tokens of the step.
+    """
+
+    count: int
+    batch: Callable[[int], Batch]
+    weight: float
+    num_rows: int
+    num_tokens: int
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch], loss: Loss) -> "StepPlan":
+        """The plan of batches that exist already."""
+        return cls(
+            count=len(batches),
+            batch=lambda number: batches[number],
+            weight=sum(loss.weight(batch.labels) for batch in batches),
+            num_rows=sum(batch.num_rows for batch in batches),
+            num_tokens=sum(batch.num_tokens for batch in batches),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +56,7 @@ class Learner:
         scaler: gradient scaler; disabled unless the precision is fp16.
         compute: device and precision.
         max_grad_norm: clip to this L2 norm; None never clips.
+        gradients: adds the gradients of micro-batches.
     """
 
     model: nn.Module
@@ -33,6 +65,7 @@ class Learner:
     scaler: torch.amp.GradScaler
     compute: Compute
     max_grad_norm: float | None
+    gradients: GradientSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,29 +86,31 @@ class StepResult:
 
 
 def train_step(
-    learner: Learner, batches: Sequence[Batch], seed_dropout: Callable[[int], None]
+    learner: Learner, plan: StepPlan, seed_dropout: Callable[[int], None]
 ) -> StepResult:
     """Computes gradients over all micro-batches and updates the weights once.
 
     The loss sum of each micro-batch is divided by the weight of the whole step, so that
     unequal micro-batches stay unbiased. Dropout is seeded before each micro-batch, so
-    that earlier random numbers cannot change a result.
+    that earlier random numbers cannot change a result. With several processes, each
+    one computes some of the micro-batches and updates its copy of the weights.
 
     Args:
         learner: the model and what updates it.
-        batches: the micro-batches.
+        plan: the micro-batches of all processes.
         seed_dropout: called with the number of each micro-batch before its forward
             pass.
     """
-    loss, scaler, compute = learner.loss, learner.scaler, learner.compute
-    weight = sum(loss.weight(batch.labels) for batch in batches)
-    total = torch.zeros((), device=compute.device)
-
-    for number, batch in enumerate(batches):
+    scaler, gradients = learner.scaler, learner.gradients
+    parts = []
+    for number in gradients.begin(plan.count):
+        batch = plan.batch(number)
         seed_dropout(number)
-        part = batch_loss(learner.model, loss, batch, compute) / weight
-        scaler.scale(part).backward()  # type: ignore[no-untyped-call]
-        total += part.detach()
+        total = batch_loss(learner.model, learner.loss, batch, learner.compute)
+        part = total / plan.weight
+        gradients.backward(scaler.scale(part))
+        parts.append(part.detach())
+    loss = gradients.complete(parts)
 
     scaler.unscale_(learner.optimizer)
     grad_norm = clip_gradients(learner.model, learner.max_grad_norm)
@@ -84,10 +119,10 @@ def train_step(
     learner.optimizer.zero_grad(set_to_none=True)
 
     return StepResult(
-        loss=total,
+        loss=loss,
         grad_norm=grad_norm.detach(),
-        num_rows=sum(batch.num_rows for batch in batches),
-        num_tokens=sum(batch.num_tokens for batch in batches),
+        num_rows=plan.num_rows,
+        num_tokens=plan.num_tokens,
     )
 
 

@@ -1,0 +1,96 @@
+"""Processes 1, 2, ... of a training: the same data and model as process 0, no files."""
+
+import json
+import logging
+import socket
+import sys
+import traceback
+import warnings
+
+from pydantic import TypeAdapter
+from rich.progress import Progress
+
+from ostinato import torchrun
+from ostinato.config import RunConfig
+from ostinato.errors import ProcessLost, UserError
+from ostinato.interruption import stop_on_signals
+from ostinato.record.digests import digest_weights
+from ostinato.run.identity import provenance_of
+from ostinato.scoring.evaluation import Scorer
+from ostinato.torchrun import Place
+from ostinato.training.distributed import Team, join_store, torchrun_store
+from ostinato.training.optimization import Optimization
+from ostinato.training.prepare import prepare
+from ostinato.training.roles import Follower, SharedScoring
+
+_SECONDS_FOR_CONFIG = 600.0
+
+
+def follow_locally(port: int, rank: int, size: int) -> None:
+    """Follows a process of this machine until the training ends; exits the process.
+
+    Args:
+        port: of the store that process 0 serves.
+        rank: number of this process.
+        size: number of processes.
+    """
+    _follow(Team(join_store(port), Place(rank, size, rank, size)))
+
+
+def follow_torchrun(place: Place) -> None:
+    """Follows process 0 of torchrun until the training ends; exits the process."""
+    torchrun.stop_with_torchrun()
+    _follow(Team(torchrun_store(), place))
+
+
+def _follow(team: Team) -> None:
+    # Process 0 logs, and it would log the same.
+    logging.disable()
+    warnings.simplefilter("ignore")
+    try:
+        text = team.wait_for("config", _SECONDS_FOR_CONFIG)
+        _train(team, TypeAdapter(RunConfig).validate_json(text))
+    except ProcessLost:
+        sys.exit(1)  # process 0 finds out why
+    except UserError as error:
+        _report(team, str(error), "", error.exit_code)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        line = f"{type(error).__name__}: {error}"
+        _report(team, line, traceback.format_exc(), 1)
+        sys.exit(1)
+
+
+def _train(team: Team, config: RunConfig) -> None:
+    with stop_on_signals() as stop:
+        prepared = prepare(config)
+        start = {
+            "provenance": provenance_of(config, prepared),
+            "host": socket.gethostname(),
+            "weights": digest_weights(prepared.model.state_dict()),
+        }
+        team.publish(f"start/{team.rank}", json.dumps(start))
+        scorer = Scorer(
+            task=prepared.data.task,
+            labels=prepared.data.labels,
+            collator=prepared.collator,
+            batch_size=config.training.eval_batch_size,
+            compute=prepared.compute,
+            bar=Progress(disable=True),
+            sharing=SharedScoring(team, None, prepared.model),
+        )
+        optimization = Optimization(config.training, prepared, team)
+        team.form(config.training.process_timeout)
+        Follower(team, prepared, optimization, scorer, stop).obey()
+        team.close()
+
+
+def _report(team: Team, line: str, details: str, exit_code: int) -> None:
+    failure = {
+        "process": team.rank,
+        "host": socket.gethostname(),
+        "error": line,
+        "traceback": details,
+        "exit_code": exit_code,
+    }
+    team.report_failure(failure)

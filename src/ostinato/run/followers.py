@@ -1,0 +1,98 @@
+"""Starts the other processes of a training on this machine, and ends them with it.
+
+A fork server imports the libraries once and forks for each process. This needs a system
+that can fork.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
+
+from ostinato.errors import ProcessLost
+from ostinato.run.follow import follow_locally
+
+_GRACE_SECONDS = 5.0
+
+
+class Followers:
+    """The processes that this process started.
+
+    Args:
+        processes: processes 1, 2, ... of the training.
+    """
+
+    def __init__(self, processes: list[ForkServerProcess]) -> None:
+        self._processes = processes
+
+    def check(self) -> None:
+        """Checks that no process was killed.
+
+        Raises:
+            ProcessLost: one was.
+        """
+        killed = self.killed()
+        if killed:
+            raise ProcessLost(killed)
+
+    def killed(self) -> str:
+        """Which process was killed, and how; empty if none was."""
+        for number, process in enumerate(self._processes, start=1):
+            code = process.exitcode
+            if code is None or code >= 0:
+                continue
+            name = f"process {number} of {len(self._processes) + 1}"
+            reason = f"{name} was killed by {signal.Signals(-code).name}"
+            if code == -signal.SIGKILL:
+                reason += "; memory may have run out"
+            return reason
+        return ""
+
+    def end(self) -> None:
+        """Waits until all have ended; kills those that do not end soon."""
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for process in self._processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()  # does nothing if the process has ended
+            process.join()
+
+
+@contextmanager
+def started(port: int, size: int) -> Iterator[Followers]:
+    """Starts processes 1 to `size - 1` and kills them at the end.
+
+    Args:
+        port: of the store that this process serves.
+        size: number of processes, with this one.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ostinato.run.follow"])
+    processes = []
+    for rank in range(1, size):
+        arguments = (port, rank, size)
+        processes.append(context.Process(target=_follow, args=arguments))
+    try:
+        for process in processes:
+            process.start()
+        yield Followers(processes)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _follow(port: int, rank: int, size: int) -> None:
+    """The main function of a new process."""
+    os.setpgrp()  # Ctrl-C goes to process 0 only, which tells the others
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    follow_locally(port, rank, size)
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,198 @@
+"""The processes of a run: how many, how they start, and what happens if one fails."""
+
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from ostinato import torchrun
+from ostinato.config import RunConfig, TrackerConfig
+from ostinato.errors import ConfigError, ProcessFailed, ProcessLost
+from ostinato.interruption import Stop
+from ostinato.model.device import available_cores, check_cores
+from ostinato.record.drift import environment_drift
+from ostinato.record.files import read_provenance
+from ostinato.record.schema import Provenance
+from ostinato.run.followers import Followers, started
+from ostinato.run.restarts import remember_folder
+from ostinato.run_dir import RunDir
+from ostinato.torchrun import Place
+from ostinato.training.distributed import Team, serve_store, torchrun_store
+from ostinato.training.resume import resume_command
+from ostinato.training.roles import Leader
+
+log = logging.getLogger(__name__)
+
+_SECONDS_FOR_REASON = 2.0
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, as process 0 sees them.
+
+    Attributes:
+        leader: tells the others what to do.
+        followers: those that this process started.
+        timeout: seconds that a process waits for the others.
+    """
+
+    leader: Leader
+    followers: Followers
+    timeout: float
+
+    def connect(self, provenance: Provenance, weights: str) -> dict[str, Any]:
+        """Waits until all processes are ready, and connects them.
+
+        Args:
+            provenance: what this process computes on and with.
+            weights: digest of its weights.
+
+        Returns:
+            Facts for the provenance: number of processes, hosts, backend.
+
+        Raises:
+            ConfigError: another process would compute something else.
+        """
+        hosts = [socket.gethostname()]
+        team = self.leader.team
+        if team is None:
+            return {"count": 1, "hosts": hosts, "backend": None}
+        for rank in range(1, team.place.size):
+            name = f"start/{rank}"
+            start = json.loads(team.wait_for(name, self.timeout, self.followers.check))
+            _check_same(rank, start, provenance, weights)
+            hosts.append(start["host"])
+        team.form(self.timeout)
+        return {"count": team.place.size, "hosts": hosts, "backend": team.backend}
+
+
+def share_threads(config: RunConfig, run: RunDir) -> RunConfig:
+    """Fixes the number of threads of each process, because results depend on it.
+
+    A resumed run keeps the number that it began with. Processes of one machine share
+    its cores.
+    """
+    if config.training.threads is not None:
+        return config
+    place = torchrun.place()
+    if config.resume.run is not None and run.provenance.is_file():
+        threads = read_provenance(run)["threads"]
+    elif place is not None:
+        # torchrun sets OMP_NUM_THREADS to 1.
+        threads = max(1, available_cores() // place.local_size)
+    else:
+        threads = max(1, torch.get_num_threads() // _count(config))
+    return replace(config, training=replace(config.training, threads=threads))
+
+
+@contextmanager
+def processes_of(config: RunConfig, run: RunDir, stop: Stop) -> Iterator[Processes]:
+    """Starts the other processes, or meets those of torchrun; ends them at the end.
+
+    Args:
+        config: the run's config.
+        run: the run folder.
+        stop: gets the signals that reach other processes.
+
+    Raises:
+        ConfigError: there are more processes than micro-batches, cores or GPUs.
+        ProcessFailed: another process failed, ended or does not answer.
+    """
+    timeout = config.training.process_timeout
+    if torchrun.place() is not None:
+        remember_folder(run)
+    place = torchrun.place() or Place(0, _count(config), 0, _count(config))
+    _check_size(config, place)
+    if place.size == 1:
+        yield Processes(Leader(None, stop), Followers([]), timeout)
+        return
+
+    with _team(place) as (team, followers):
+        # Observers run in this process only; their settings can be secrets.
+        shared = replace(config, tracker=TrackerConfig())
+        team.publish("config", TypeAdapter(RunConfig).dump_json(shared).decode())
+        leader = Leader(team, stop)
+        try:
+            yield Processes(leader, followers, timeout)
+            leader.end()
+            followers.end()
+        except ProcessLost as error:
+            raise _reason(team, followers, run, error) from None
+
+
+@contextmanager
+def _team(place: Place) -> Iterator[tuple[Team, Followers]]:
+    if torchrun.place() is not None:
+        torchrun.stop_with_torchrun()
+        team = Team(torchrun_store(), place)
+        followers: AbstractContextManager[Followers] = nullcontext(Followers([]))
+    else:
+        store = serve_store()
+        team = Team(store, place)
+        followers = started(store.port, place.size)
+    with followers as own:
+        try:
+            yield team, own
+        finally:
+            team.close()
+
+
+def _count(config: RunConfig) -> int:
+    """The number of processes that the config asks for."""
+    count = config.training.processes
+    return max(1, torch.cuda.device_count()) if isinstance(count, str) else count
+
+
+def _check_size(config: RunConfig, place: Place) -> None:
+    training = config.training
+    size = place.size
+    if torchrun.place() is not None and _count(config) not in (1, size):
+        problem = f"torchrun started {size} processes"
+        raise ConfigError(
+            [f"training.processes={training.processes}: {problem}; omit the key"]
+        )
+    key = f"training.processes={size}"
+    if size > training.accumulate:
+        few = f"{key}: a step has only {training.accumulate} micro-batches"
+        remedy = f"use training.accumulate={size} or a multiple of it"
+        raise ConfigError([f"{few}; {remedy}"])
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < place.local_size and training.device not in ("cpu", "mps"):
+        raise ConfigError([f"{key}: this machine has {gpus} GPUs; use at most {gpus}"])
+    check_cores("training.processes", place.local_size)
+
+
+def _check_same(
+    rank: int, start: dict[str, Any], provenance: Provenance, weights: str
+) -> None:
+    """Checks that another process starts from the same data, code and weights."""
+    drift = environment_drift(provenance, start["provenance"])
+    differences = [str(difference) for difference in drift]
+    if start["weights"] != weights:
+        differences.append("the initial weights differ")
+    if differences:
+        where = f"process {rank} ({start['host']}) differs from process 0"
+        raise ConfigError([f"{where}: {difference}" for difference in differences])
+
+
+def _reason(
+    team: Team, followers: Followers, run: RunDir, lost: ProcessLost
+) -> ProcessFailed:
+    """Why another process does not answer, in one line with the remedy."""
+    hint = f"resume with: {resume_command(run)}"
+    failure = team.reported_failure(_SECONDS_FOR_REASON)
+    if failure is not None:
+        if failure["traceback"]:
+            log.error("%s", failure["traceback"].rstrip())
+        who = f"process {failure['process']} ({failure['host']})"
+        message = f"{who}: {failure['error']}; {hint}"
+        return ProcessFailed(message, failure["exit_code"])
+    killed = followers.killed()
+    what = killed or f"another process does not answer ({lost})"
+    return ProcessFailed(f"{what}; {hint}", 1)

@@ -1,0 +1,271 @@
+"""Adds the gradients of micro-batches in the order of their numbers.
+
+In one process, autograd does. With several processes, each one owns a part of every
+gradient. For each round of micro-batches, the owner gets its part from every process
+and adds the parts in the order of the micro-batches. The sum is therefore the same for
+every number of processes.
+
+Floating-point addition is not associative. An all-reduce adds in an order that depends
+on the number of processes, on the place in its buffer and on the network.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ostinato.training.distributed import Team, Transfer
+
+SLICE_BYTES = 25 * 2**20
+"""Gradients travel in slices of about this size while the backward pass goes on."""
+
+# Gradients lie in a slice as far apart as torch's allocator places tensors, because the
+# instructions that a library uses can depend on the address.
+_ALIGNMENT = 64
+
+
+class GradientSum(Protocol):
+    """Adds the gradients of the micro-batches of one optimizer step."""
+
+    def begin(self, count: int) -> Iterable[int]:
+        """Starts a step.
+
+        Args:
+            count: micro-batches of the step, over all processes.
+
+        Returns:
+            The numbers of the micro-batches that this process computes.
+        """
+
+    def backward(self, part: Tensor) -> None:
+        """Runs the backward pass of this process's next micro-batch.
+
+        Args:
+            part: its share of the loss, scalar.
+        """
+
+    def complete(self, parts: Sequence[Tensor]) -> Tensor:
+        """Leaves the whole gradient in each parameter's `grad`.
+
+        Args:
+            parts: the shares of the loss of this process's micro-batches, detached.
+
+        Returns:
+            The sum of all shares, scalar.
+        """
+
+
+class OneProcess:
+    """All micro-batches are computed here; autograd adds their gradients."""
+
+    def begin(self, count: int) -> Iterable[int]:
+        """See `GradientSum`."""
+        return range(count)
+
+    def backward(self, part: Tensor) -> None:
+        """See `GradientSum`."""
+        part.backward()  # type: ignore[no-untyped-call]
+
+    def complete(self, parts: Sequence[Tensor]) -> Tensor:
+        """See `GradientSum`."""
+        return _add(parts)
+
+
+@dataclass
+class _Slice:
+    """Consecutive parameters whose gradients travel together.
+
+    Attributes:
+        parameters: the parameters.
+        offsets: the index of each one's first element.
+        gradients: their gradients in this process, [size * length]. At the end of a
+            step, the whole gradients.
+        own: the sum so far of this process's part, [length].
+        received: this process's part from each sender, [size, length].
+        missing: parameters without a gradient in this round so far.
+    """
+
+    parameters: list[nn.Parameter]
+    offsets: list[int]
+    gradients: Tensor
+    own: Tensor
+    received: Tensor
+    missing: int = 0
+
+    def view(self, number: int) -> Tensor:
+        """The gradient of a parameter."""
+        parameter, start = self.parameters[number], self.offsets[number]
+        return self.gradients[start : start + parameter.numel()].view_as(parameter)
+
+
+class FixedOrderSum:
+    """Micro-batches are dealt to processes in order: rank, rank + size, ...
+
+    Args:
+        model: the classifier, on the device.
+        team: the processes.
+        slice_bytes: size of a slice.
+    """
+
+    def __init__(
+        self, model: nn.Module, team: Team, slice_bytes: int = SLICE_BYTES
+    ) -> None:
+        self._team = team
+        self._slices = _cut(model, team.size, slice_bytes)
+        self._places: dict[nn.Parameter, tuple[int, int]] = {}
+        for index, piece in enumerate(self._slices):
+            for number, parameter in enumerate(piece.parameters):
+                self._places[parameter] = index, number
+                parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                    self._collect
+                )
+        self._computed = torch.zeros(len(self._places), dtype=torch.uint8)
+        self._order = {parameter: i for i, parameter in enumerate(self._places)}
+        self._count = 0
+        self._round = 0
+        self._is_in_round = False
+        self._transfers: list[Transfer] = []
+
+    def begin(self, count: int) -> Iterable[int]:
+        """See `GradientSum`."""
+        self._count = count
+        self._round = 0
+        self._computed.zero_()
+        return range(self._team.rank, count, self._team.size)
+
+    def backward(self, part: Tensor) -> None:
+        """See `GradientSum`."""
+        self._start_round()
+        part.backward()  # type: ignore[no-untyped-call]
+        self._finish_round()
+
+    def complete(self, parts: Sequence[Tensor]) -> Tensor:
+        """See `GradientSum`."""
+        rounds = math.ceil(self._count / self._team.size)
+        while self._round < rounds:  # this process has no micro-batch in this round
+            self._start_round()
+            self._finish_round()
+
+        transfers = [self._team.start_gather(p.gradients, p.own) for p in self._slices]
+        for transfer in transfers:
+            transfer.wait()
+        self._set_gradients()
+        return self._add_losses(parts, rounds)
+
+    def _senders(self) -> list[bool]:
+        """Whether each process has a micro-batch in this round."""
+        first = self._round * self._team.size
+        return [first + rank < self._count for rank in range(self._team.size)]
+
+    def _start_round(self) -> None:
+        self._is_in_round = True
+        self._transfers = []
+        for piece in self._slices:
+            piece.missing = len(piece.parameters)
+            # -0.0 + x is x for every x; 0.0 + x changes the sign of -0.0.
+            piece.gradients.fill_(-0.0)
+
+    def _collect(self, parameter: nn.Parameter) -> None:
+        """Takes a gradient, and sends the slices that are complete.
+
+        Called by autograd. All processes send the slices in the same order.
+        """
+        if not self._is_in_round:
+            return
+        index, number = self._places[parameter]
+        piece = self._slices[index]
+        assert parameter.grad is not None
+        piece.view(number).copy_(parameter.grad)
+        parameter.grad = None
+        self._computed[self._order[parameter]] = 1
+        piece.missing -= 1
+        while self._next_slice is not None and not self._next_slice.missing:
+            self._send(self._next_slice)
+
+    @property
+    def _next_slice(self) -> _Slice | None:
+        """The slice to send next: a backward pass ends with the first parameters."""
+        number = len(self._slices) - 1 - len(self._transfers)
+        return self._slices[number] if number >= 0 else None
+
+    def _send(self, piece: _Slice) -> None:
+        senders = self._senders()
+        received = piece.received[: sum(senders)]
+        transfer = self._team.start_exchange(received, piece.gradients, senders)
+        self._transfers.append(transfer)
+
+    def _finish_round(self) -> None:
+        while self._next_slice is not None:
+            self._send(self._next_slice)
+        num_senders = sum(self._senders())
+        for transfer, piece in zip(self._transfers, self._slices[::-1], strict=True):
+            transfer.wait()
+            for number in range(num_senders):
+                is_first = self._round == 0 and number == 0
+                if is_first:
+                    piece.own.copy_(piece.received[0])
+                else:
+                    piece.own.add_(piece.received[number])
+        self._round += 1
+        self._is_in_round = False
+
+    def _set_gradients(self) -> None:
+        """Sets `grad`, except where no micro-batch computed one."""
+        computed = self._team.gather(self._computed).amax(0).tolist()
+        for parameter, (index, number) in self._places.items():
+            if computed[self._order[parameter]]:
+                parameter.grad = self._slices[index].view(number)
+
+    def _add_losses(self, parts: Sequence[Tensor], rounds: int) -> Tensor:
+        device = self._slices[0].gradients.device
+        own = torch.zeros(rounds, device=device)
+        for number, part in enumerate(parts):
+            own[number] = part
+        by_number = self._team.gather(own).T.reshape(-1)
+        return _add(by_number[: self._count].unbind())
+
+
+def _add(parts: Sequence[Tensor]) -> Tensor:
+    total = torch.zeros_like(parts[0])
+    for part in parts:
+        total += part
+    return total
+
+
+def _cut(model: nn.Module, size: int, slice_bytes: int) -> list[_Slice]:
+    """Cuts the trained parameters of a model into slices, in their order."""
+    slices = []
+    parameters: list[nn.Parameter] = []
+    num_bytes = 0
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
+        parameters.append(parameter)
+        num_bytes += parameter.numel() * parameter.element_size()
+        if num_bytes >= slice_bytes:
+            slices.append(_slice(parameters, size))
+            parameters, num_bytes = [], 0
+    if parameters:
+        slices.append(_slice(parameters, size))
+    return slices
+
+
+def _slice(parameters: list[nn.Parameter], size: int) -> _Slice:
+    per_line = _ALIGNMENT // parameters[0].element_size()
+    offsets = []
+    end = 0
+    for parameter in parameters:
+        offsets.append(end)
+        end += math.ceil(parameter.numel() / per_line) * per_line
+    length = math.ceil(end / (size * per_line)) * per_line
+    like = parameters[0].detach()
+    return _Slice(
+        parameters=parameters,
+        offsets=offsets,
+        gradients=like.new_empty(size * length),
+        own=like.new_empty(length),
+        received=like.new_empty(size, length),
+    )
