@@ -1,0 +1,105 @@
+"""The number of processes decides no bit of a training.
+
+With two processes an error in the order of a sum cannot show, because a + b = b + a.
+These tests use three and more.
+"""
+
+import hashlib
+
+import pytest
+from runs import fingerprint, resume, train_in
+
+ONE_ROUND = "training.accumulate=3"
+UNEQUAL_ROUNDS = "training.accumulate=5"
+RANDOM_MODEL = "model.pretrained=false"
+CASES = {
+    "one round": [ONE_ROUND],
+    "unequal rounds": [UNEQUAL_ROUNDS],
+    "fewer rows than micro-batches in the last step": [
+        *(UNEQUAL_ROUNDS, "training.batch_size=14", "data.limit_train=60"),
+    ],
+    "a budget of tokens": [UNEQUAL_ROUNDS, "training.tokens_per_batch=100"],
+    "class weights": [
+        *(UNEQUAL_ROUNDS, "training.class_weights=balanced"),
+        "training.label_smoothing=0.1",
+    ],
+    "multi-label": [UNEQUAL_ROUNDS, "data.task=multi_label"],
+    "regression": [UNEQUAL_ROUNDS, "data.task=regression"],
+    "bf16": [UNEQUAL_ROUNDS, "training.precision=bf16"],
+    "bucketed": [UNEQUAL_ROUNDS, "training.batching=bucketed"],
+    "random batches without clipping": [
+        *(UNEQUAL_ROUNDS, "training.batching=random", "training.max_grad_norm=null"),
+    ],
+    "rates by layer": [
+        *(UNEQUAL_ROUNDS, "training.head_lr=1e-2", "training.layer_lr_decay=0.5"),
+    ],
+    "pairs of texts": [UNEQUAL_ROUNDS, "data.text_pair_column=text_pair"],
+    "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
+}
+QUICK = ("unequal rounds", "class weights", "multi-label", "bf16", "bucketed")
+
+
+def train(folder, processes, *overrides):
+    """Trains with a number of processes.
+
+    Returns:
+        The fingerprint, and digests of the files that hold numbers.
+    """
+    run = train_in(folder, f"training.processes={processes}", *overrides)
+    files = [run.steps, run.best_weights, run.predictions("val")]
+    if run.predictions("test").is_file():
+        files.append(run.predictions("test"))
+    digests = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+    return fingerprint(run), digests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.proof)
+        for name in CASES
+    ],
+)
+def test_three_processes_compute_what_one_computes(name, tmp_path):
+    one = train(tmp_path / "one", 1, *CASES[name])
+    three = train(tmp_path / "three", 3, *CASES[name])
+
+    assert three == one
+
+
+@pytest.mark.slow
+def test_every_number_of_processes_gives_the_same_files(tmp_path):
+    found = {
+        processes: train(tmp_path / str(processes), processes, UNEQUAL_ROUNDS)
+        for processes in (1, 2, 4, 5)
+    }
+
+    for processes, numbers in found.items():
+        assert numbers == found[1], f"{processes} processes"
+
+
+@pytest.mark.slow
+def test_a_run_resumes_with_another_number_of_processes(tmp_path):
+    options = (UNEQUAL_ROUNDS, "training.checkpoint_every=1")
+    whole = train_in(tmp_path / "whole", *options)
+    run = train_in(tmp_path / "run", "training.processes=4", *options, until_step=3)
+
+    run = resume(run, "training.processes=3", *options)
+
+    assert fingerprint(run) == fingerprint(whole)
+
+
+@pytest.mark.proof
+def test_a_pretrained_model_on_real_texts(tmp_path):
+    options = (
+        *("model=minilm", "data=reuters_r8", "training.accumulate=8"),
+        *("data.limit_train=96", "data.limit_val=50", "data.limit_test=50"),
+        "training.batch_size=32",
+    )
+    one = train(tmp_path / "1", 1, *options)
+
+    for processes in (2, 4):
+        assert train(tmp_path / str(processes), processes, *options) == one
