@@ -82,6 +82,21 @@ def test_every_number_of_processes_gives_the_same_files(tmp_path):
 
 
 @pytest.mark.slow
+def test_divided_moments_change_no_bit_and_resume_undivided(tmp_path):
+    options = (UNEQUAL_ROUNDS, "training.head_lr=1e-2", "training.checkpoint_every=2")
+    divided = "training.shard_optimizer=true"
+    one = train_in(tmp_path / "one", *options)
+    processes = ("training.processes=3", divided)
+    run = train_in(tmp_path / "run", *processes, *options, until_step=4)
+
+    again = ("training.processes=4", divided, f"resume.run={run.path}")
+    train_in(run.path, *again, *options, until_step=6)
+    resume(run, *options)
+
+    assert fingerprint(run) == fingerprint(one)
+
+
+@pytest.mark.slow
 def test_a_run_resumes_with_another_number_of_processes(tmp_path):
     options = (UNEQUAL_ROUNDS, "training.checkpoint_every=1")
     whole = train_in(tmp_path / "whole", *options)

@@ -98,6 +98,10 @@ class TrainingConfig:
     """Number of processes of this machine that share the micro-batches of each step, at
     most `accumulate`; auto starts one per GPU. Never changes a result.
     """
+    shard_optimizer: bool = False
+    """Divide AdamW's moments among the processes, to save memory. Never changes a
+    result; not with fp16.
+    """
     process_timeout: Annotated[float, Field(gt=0)] = 1800.0
     """Seconds that a process waits for the others before the run fails."""
     label_smoothing: Rate = 0.0

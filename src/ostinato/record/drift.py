@@ -24,6 +24,7 @@ OBSERVERS = (
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.processes",
+    "training.shard_optimizer",
     "training.process_timeout",
     "data.num_workers",
 )

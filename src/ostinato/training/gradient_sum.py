@@ -75,7 +75,7 @@ class OneProcess:
 
 
 @dataclass
-class _Slice:
+class Slice:
     """Consecutive parameters whose gradients travel together.
 
     Attributes:
@@ -84,6 +84,7 @@ class _Slice:
         gradients: their gradients in this process, [size * length]. At the end of a
             step, the whole gradients.
         own: the sum so far of this process's part, [length].
+        own_start: where this part starts in `gradients`.
         received: this process's part from each sender, [size, length].
         missing: parameters without a gradient in this round so far.
     """
@@ -92,6 +93,7 @@ class _Slice:
     offsets: list[int]
     gradients: Tensor
     own: Tensor
+    own_start: int
     received: Tensor
     missing: int = 0
 
@@ -108,15 +110,18 @@ class FixedOrderSum:
         model: the classifier, on the device.
         team: the processes.
         slice_bytes: size of a slice.
+
+    Attributes:
+        slices: the parameters, divided among the processes.
     """
 
     def __init__(
         self, model: nn.Module, team: Team, slice_bytes: int = SLICE_BYTES
     ) -> None:
         self._team = team
-        self._slices = _cut(model, team.size, slice_bytes)
+        self.slices = _cut(model, team, slice_bytes)
         self._places: dict[nn.Parameter, tuple[int, int]] = {}
-        for index, piece in enumerate(self._slices):
+        for index, piece in enumerate(self.slices):
             for number, parameter in enumerate(piece.parameters):
                 self._places[parameter] = index, number
                 parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
@@ -149,7 +154,7 @@ class FixedOrderSum:
             self._start_round()
             self._finish_round()
 
-        transfers = [self._team.start_gather(p.gradients, p.own) for p in self._slices]
+        transfers = [self._team.start_gather(p.gradients, p.own) for p in self.slices]
         for transfer in transfers:
             transfer.wait()
         self._set_gradients()
@@ -163,7 +168,7 @@ class FixedOrderSum:
     def _start_round(self) -> None:
         self._is_in_round = True
         self._transfers = []
-        for piece in self._slices:
+        for piece in self.slices:
             piece.missing = len(piece.parameters)
             # -0.0 + x is x for every x; 0.0 + x changes the sign of -0.0.
             piece.gradients.fill_(-0.0)
@@ -176,7 +181,7 @@ class FixedOrderSum:
         if not self._is_in_round:
             return
         index, number = self._places[parameter]
-        piece = self._slices[index]
+        piece = self.slices[index]
         assert parameter.grad is not None
         piece.view(number).copy_(parameter.grad)
         parameter.grad = None
@@ -186,12 +191,12 @@ class FixedOrderSum:
             self._send(self._next_slice)
 
     @property
-    def _next_slice(self) -> _Slice | None:
+    def _next_slice(self) -> Slice | None:
         """The slice to send next: a backward pass ends with the first parameters."""
-        number = len(self._slices) - 1 - len(self._transfers)
-        return self._slices[number] if number >= 0 else None
+        number = len(self.slices) - 1 - len(self._transfers)
+        return self.slices[number] if number >= 0 else None
 
-    def _send(self, piece: _Slice) -> None:
+    def _send(self, piece: Slice) -> None:
         senders = self._senders()
         received = piece.received[: sum(senders)]
         transfer = self._team.start_exchange(received, piece.gradients, senders)
@@ -201,7 +206,7 @@ class FixedOrderSum:
         while self._next_slice is not None:
             self._send(self._next_slice)
         num_senders = sum(self._senders())
-        for transfer, piece in zip(self._transfers, self._slices[::-1], strict=True):
+        for transfer, piece in zip(self._transfers, self.slices[::-1], strict=True):
             transfer.wait()
             for number in range(num_senders):
                 is_first = self._round == 0 and number == 0
@@ -217,10 +222,10 @@ class FixedOrderSum:
         computed = self._team.gather(self._computed).amax(0).tolist()
         for parameter, (index, number) in self._places.items():
             if computed[self._order[parameter]]:
-                parameter.grad = self._slices[index].view(number)
+                parameter.grad = self.slices[index].view(number)
 
     def _add_losses(self, parts: Sequence[Tensor], rounds: int) -> Tensor:
-        device = self._slices[0].gradients.device
+        device = self.slices[0].gradients.device
         own = torch.zeros(rounds, device=device)
         for number, part in enumerate(parts):
             own[number] = part
@@ -235,7 +240,7 @@ def _add(parts: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def _cut(model: nn.Module, size: int, slice_bytes: int) -> list[_Slice]:
+def _cut(model: nn.Module, team: Team, slice_bytes: int) -> list[Slice]:
     """Cuts the trained parameters of a model into slices, in their order."""
     slices = []
     parameters: list[nn.Parameter] = []
@@ -246,14 +251,15 @@ def _cut(model: nn.Module, size: int, slice_bytes: int) -> list[_Slice]:
         parameters.append(parameter)
         num_bytes += parameter.numel() * parameter.element_size()
         if num_bytes >= slice_bytes:
-            slices.append(_slice(parameters, size))
+            slices.append(_slice(parameters, team))
             parameters, num_bytes = [], 0
     if parameters:
-        slices.append(_slice(parameters, size))
+        slices.append(_slice(parameters, team))
     return slices
 
 
-def _slice(parameters: list[nn.Parameter], size: int) -> _Slice:
+def _slice(parameters: list[nn.Parameter], team: Team) -> Slice:
+    size, rank = team.size, team.rank
     per_line = _ALIGNMENT // parameters[0].element_size()
     offsets = []
     end = 0
@@ -262,10 +268,11 @@ def _slice(parameters: list[nn.Parameter], size: int) -> _Slice:
         end += math.ceil(parameter.numel() / per_line) * per_line
     length = math.ceil(end / (size * per_line)) * per_line
     like = parameters[0].detach()
-    return _Slice(
+    return Slice(
         parameters=parameters,
         offsets=offsets,
         gradients=like.new_empty(size * length),
         own=like.new_empty(length),
+        own_start=rank * length,
         received=like.new_empty(size, length),
     )

@@ -84,7 +84,8 @@ class Training:
         Raises:
             ResumeRefused: the checkpoint does not fit this config.
         """
-        state = load_newest(self._run, self.prepared.model, self.learner.optimizer)
+        model, optimizer = self.prepared.model, self._optimization.whole
+        state = load_newest(self._run, model, optimizer)
         if state is None:
             folder = self._run.checkpoints
             log.info("%s has no complete checkpoint: starting at step 0", folder)
@@ -190,7 +191,9 @@ class Training:
     def _save(self) -> None:
         # Check first: a checkpoint never holds a training that diverged.
         self._record()
-        self._check_weights()
+        self._leader.save()
+        optimizer = self._optimization.with_moments()
+        check_weights(self.prepared.model, optimizer, self.state.step)
 
         state, learner = self.state, self.learner
         state.steps_sha256 = self._recorder.sha256
@@ -199,7 +202,7 @@ class Training:
 
         keep = self.cfg.keep_checkpoints
         try:
-            save_checkpoint(self._run, state, learner.model, learner.optimizer, keep)
+            save_checkpoint(self._run, state, learner.model, optimizer, keep)
         except OSError as error:
             raise checkpoint_not_written(self._run, state.step, error) from error
 

@@ -3,6 +3,8 @@
 import logging
 from contextlib import AbstractContextManager, nullcontext
 
+from torch.optim import AdamW
+
 from ostinato.config import TrainingConfig
 from ostinato.data.batching import Indices
 from ostinato.training.compiling import compiled
@@ -11,6 +13,7 @@ from ostinato.training.gradient_sum import FixedOrderSum, OneProcess
 from ostinato.training.optim import build_optimizer, lr_factor, set_lr
 from ostinato.training.order import BatchOrder
 from ostinato.training.prepare import Prepared
+from ostinato.training.sharding import ShardedAdamW
 from ostinato.training.step import Learner, StepResult, gradient_scaler, train_step
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,8 @@ class Optimization:
     Attributes:
         schedule: epochs and steps.
         learner: model, loss and optimizer.
+        whole: the optimizer of whole parameters. It has no moments if they are divided.
+        sharded: the optimizer with divided moments, if the config says so.
     """
 
     def __init__(
@@ -36,14 +41,19 @@ class Optimization:
         self._prepared = prepared
         self._order = BatchOrder(cfg, prepared)
         self.schedule = self._order.schedule
+        self.whole = build_optimizer(prepared.model, cfg)
+        gradients = FixedOrderSum(prepared.model, team) if team else OneProcess()
+        self.sharded = None
+        if cfg.shard_optimizer and team and isinstance(gradients, FixedOrderSum):
+            self.sharded = ShardedAdamW(self.whole, gradients, team)
         self.learner = Learner(
             model=prepared.model,
             loss=prepared.loss,
-            optimizer=build_optimizer(prepared.model, cfg),
+            optimizer=self.sharded or self.whole,
             scaler=gradient_scaler(prepared.compute),
             compute=prepared.compute,
             max_grad_norm=cfg.max_grad_norm,
-            gradients=FixedOrderSum(prepared.model, team) if team else OneProcess(),
+            gradients=gradients,
         )
 
     def take_step(self, step: int) -> StepResult:
@@ -55,6 +65,15 @@ class Optimization:
             self._prepared.masks.seed(seed)
 
         return train_step(self.learner, self._order.plan(step), seed_dropout)
+
+    def with_moments(self) -> AdamW:
+        """The optimizer with the moments of whole parameters. All processes call it."""
+        if self.sharded is None:
+            return self.whole
+        optimizer = build_optimizer(self._prepared.model, self._cfg)
+        for parameter, moments in self.sharded.moments():
+            optimizer.state[parameter] = moments
+        return optimizer
 
     def lr(self, step: int) -> float:
         """The learning rate of a step."""

@@ -10,8 +10,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import torch
-from torch import nn
-from torch.optim import Optimizer
+from torch import Tensor, nn
 
 from ostinato.data.batching import Indices
 from ostinato.interruption import Stop
@@ -20,8 +19,7 @@ from ostinato.scoring.evaluation import Scorer
 from ostinato.training.distributed import Team
 from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import Prepared
-
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+from ostinato.training.sharding import MOMENTS
 
 
 class Leader:
@@ -47,6 +45,10 @@ class Leader:
     def train(self) -> None:
         """Announces that training starts."""
         self._tell({"do": "train"})
+
+    def save(self) -> None:
+        """Announces that a checkpoint is saved."""
+        self._tell({"do": "save"})
 
     def step(self, number: int) -> None:
         """Announces an optimizer step."""
@@ -145,6 +147,8 @@ class Follower:
                 elif command["do"] == "train":
                     self._prepared.model.train()
                     compiled.enter_context(self._optimization.compiled())
+                elif command["do"] == "save":
+                    self._optimization.with_moments()
                 elif command["do"] == "step":
                     self._optimization.take_step(command["step"])
                 else:
@@ -160,24 +164,29 @@ class Follower:
 
 def _share_state(team: Team, optimization: Optimization) -> None:
     """Makes weights and moments of all processes those of process 0."""
-    learner = optimization.learner
-    team.broadcast(learner.model.state_dict().values())
-    parameters = _parameters(learner.optimizer)
-    has_moments = torch.tensor([p in learner.optimizer.state for p in parameters])
+    model, whole, sharded = (
+        optimization.learner.model,
+        optimization.whole,
+        optimization.sharded,
+    )
+    team.broadcast(model.state_dict().values())
+    parameters = [p for group in whole.param_groups for p in group["params"]]
+    has_moments = torch.tensor([p in whole.state for p in parameters])
     team.broadcast([has_moments])
     for parameter, has in zip(parameters, has_moments.tolist(), strict=True):
         if not has:
             continue
-        moments = learner.optimizer.state[parameter]
-        if not moments:
-            moments["step"] = torch.zeros((), device=parameter.device)
-            moments["exp_avg"] = torch.zeros_like(parameter)
-            moments["exp_avg_sq"] = torch.zeros_like(parameter)
-        team.broadcast(moments[name] for name in _MOMENTS)
+        moments = whole.state.pop(parameter, None) or _no_moments(parameter)
+        team.broadcast(moments[name] for name in ("step", *MOMENTS))
+        if sharded is None:
+            whole.state[parameter] = moments
+        else:
+            sharded.set_moments(parameter, moments)
 
 
-def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
+def _no_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
+    moments = {name: torch.zeros_like(parameter) for name in MOMENTS}
+    return {"step": torch.zeros((), device=parameter.device), **moments}
 
 
 def _rows(batches: Sequence[Indices]) -> Indices:
