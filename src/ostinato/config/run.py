@@ -11,7 +11,7 @@ from ostinato.config.model import ModelConfig
 from ostinato.config.report import ReportOptions
 from ostinato.config.trackers import TrackerConfig
 from ostinato.config.training import TrainingConfig
-from ostinato.config.types import METRICS, STRICT, Count, Seed
+from ostinato.config.types import METRICS, STRICT, Count, Precision, Seed
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -83,6 +83,23 @@ class RunConfig:
             raise ValueError(
                 f"training.tokens_per_batch={tokens}: must be at least "
                 f"model.max_length={longest}, so that a text fits"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_processes(self) -> "RunConfig":
+        training = self.training
+        size = training.processes
+        if isinstance(size, int) and size > training.accumulate:
+            raise ValueError(
+                f"training.processes={size}: a step has only "
+                f"{training.accumulate} micro-batches; "
+                f"use training.accumulate={size} or a multiple of it"
+            )
+        if training.shard_optimizer and training.precision is Precision.fp16:
+            raise ValueError(
+                "training.shard_optimizer=true: is not possible in fp16; "
+                "use training.precision=bf16"
             )
         return self
 

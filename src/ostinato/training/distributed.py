@@ -85,7 +85,7 @@ class Team:
         if dist.is_initialized():
             dist.destroy_process_group()
 
-    # What the processes are told.
+    # What process 0 announces.
 
     def publish(self, name: str, text: str) -> None:
         """Stores a text under a name."""

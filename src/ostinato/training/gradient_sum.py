@@ -11,20 +11,13 @@ on the number of processes, on the place in its buffer and on the network.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ostinato.training.distributed import Team, Transfer
-
-SLICE_BYTES = 25 * 2**20
-"""Gradients travel in slices of about this size while the backward pass goes on."""
-
-# Gradients lie in a slice as far apart as torch's allocator places tensors, because the
-# instructions that a library uses can depend on the address.
-_ALIGNMENT = 64
+from ostinato.training.slices import SLICE_BYTES, Slice, cut_into_slices
 
 
 class GradientSum(Protocol):
@@ -74,35 +67,6 @@ class OneProcess:
         return _add(parts)
 
 
-@dataclass
-class Slice:
-    """Consecutive parameters whose gradients travel together.
-
-    Attributes:
-        parameters: the parameters.
-        offsets: the index of each one's first element.
-        gradients: their gradients in this process, [size * length]. At the end of a
-            step, the whole gradients.
-        own: the sum so far of this process's part, [length].
-        own_start: where this part starts in `gradients`.
-        received: this process's part from each sender, [size, length].
-        missing: parameters without a gradient in this round so far.
-    """
-
-    parameters: list[nn.Parameter]
-    offsets: list[int]
-    gradients: Tensor
-    own: Tensor
-    own_start: int
-    received: Tensor
-    missing: int = 0
-
-    def view(self, number: int) -> Tensor:
-        """The gradient of a parameter."""
-        parameter, start = self.parameters[number], self.offsets[number]
-        return self.gradients[start : start + parameter.numel()].view_as(parameter)
-
-
 class FixedOrderSum:
     """Micro-batches are dealt to processes in order: rank, rank + size, ...
 
@@ -119,7 +83,7 @@ class FixedOrderSum:
         self, model: nn.Module, team: Team, slice_bytes: int = SLICE_BYTES
     ) -> None:
         self._team = team
-        self.slices = _cut(model, team, slice_bytes)
+        self.slices = cut_into_slices(model, team, slice_bytes)
         self._places: dict[nn.Parameter, tuple[int, int]] = {}
         for index, piece in enumerate(self.slices):
             for number, parameter in enumerate(piece.parameters):
@@ -238,41 +202,3 @@ def _add(parts: Sequence[Tensor]) -> Tensor:
     for part in parts:
         total += part
     return total
-
-
-def _cut(model: nn.Module, team: Team, slice_bytes: int) -> list[Slice]:
-    """Cuts the trained parameters of a model into slices, in their order."""
-    slices = []
-    parameters: list[nn.Parameter] = []
-    num_bytes = 0
-    for parameter in model.parameters():
-        if not parameter.requires_grad:
-            continue
-        parameters.append(parameter)
-        num_bytes += parameter.numel() * parameter.element_size()
-        if num_bytes >= slice_bytes:
-            slices.append(_slice(parameters, team))
-            parameters, num_bytes = [], 0
-    if parameters:
-        slices.append(_slice(parameters, team))
-    return slices
-
-
-def _slice(parameters: list[nn.Parameter], team: Team) -> Slice:
-    size, rank = team.size, team.rank
-    per_line = _ALIGNMENT // parameters[0].element_size()
-    offsets = []
-    end = 0
-    for parameter in parameters:
-        offsets.append(end)
-        end += math.ceil(parameter.numel() / per_line) * per_line
-    length = math.ceil(end / (size * per_line)) * per_line
-    like = parameters[0].detach()
-    return Slice(
-        parameters=parameters,
-        offsets=offsets,
-        gradients=like.new_empty(size * length),
-        own=like.new_empty(length),
-        own_start=rank * length,
-        received=like.new_empty(size, length),
-    )

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from ostinato.training.distributed import Team
-from ostinato.training.gradient_sum import FixedOrderSum, Slice
+from ostinato.training.gradient_sum import FixedOrderSum
+from ostinato.training.slices import Slice
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
