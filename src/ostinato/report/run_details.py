@@ -117,6 +117,7 @@ def provenance_facts(run: RunContents) -> list[tuple[str, str]]:
         "steps": _steps(results),
         "best step": results.get("best_step"),
         "device": _device(provenance),
+        "processes": _processes(provenance),
         "threads": provenance.get("threads"),
         "processor": _processor(provenance),
         "commit": _commit(provenance),
@@ -138,6 +139,13 @@ def _steps(results: Mapping[str, Any]) -> str:
     if "steps" not in results:
         return ""
     return f"{results['steps']:,} ({results['epochs']:.3g} epochs)"
+
+
+def _processes(provenance: Mapping[str, Any]) -> str:
+    processes = provenance.get("processes") or {}
+    count = processes.get("count", 1)
+    hosts = set(processes.get("hosts", []))
+    return f"{count} on {', '.join(sorted(hosts))}" if count > 1 else ""
 
 
 def _device(provenance: Mapping[str, Any]) -> str:
