@@ -44,6 +44,7 @@ DOORS = {
     "hydra.utils.call": "",
     "pickle": "",  # reading one runs code
     "torch.distributed": "training.distributed",
+    "torch.nn.parallel": "proof.all_reduce",  # its sums depend on the number of processes
     "tensorboard": "trackers.tensorboard",
     "torch.utils.tensorboard": "trackers.tensorboard",
     "mlflow": "trackers.mlflow",

@@ -32,7 +32,9 @@ class BenchmarkConfig:
     """Measure the speed of the program on this machine."""
 
     mode: BenchmarkMode = BenchmarkMode.training
-    """training, prepare, startup, tokenisation, memory, checkpoint or determinism."""
+    """training, prepare, startup, tokenisation, memory, checkpoint, determinism or
+    processes.
+    """
     overrides: list[str] = dataclasses.field(default_factory=list)
     """Overrides of the training that is measured, as for scripts/train.py."""
     steps: Count = 8
@@ -43,6 +45,8 @@ class BenchmarkConfig:
     """How many times to measure; measurements are medians over the turns."""
     rows: list[int] = dataclasses.field(default_factory=lambda: list(_ROWS))
     """Numbers of rows (memory)."""
+    processes: list[Count] = dataclasses.field(default_factory=lambda: [1, 2])
+    """Numbers of processes that share the micro-batches of a step (processes)."""
     peer: str | None = None
     """Another program to measure in turn (training): it takes --model, --data, --limit
     ... and prints one JSON line.

@@ -110,6 +110,7 @@ class BenchmarkMode(str, Enum):
     memory = "memory"
     checkpoint = "checkpoint"
     determinism = "determinism"
+    processes = "processes"
 
 
 class Backend(str, Enum):

@@ -12,6 +12,7 @@ from ostinato.proof.benchmark_parts import (
     measure_determinism,
     measure_tokenisation,
 )
+from ostinato.proof.benchmark_processes import measure_processes
 from ostinato.proof.benchmark_startup import (
     measure_memory,
     measure_prepare,
@@ -67,3 +68,5 @@ def _measure(cfg: BenchmarkConfig, config: RunConfig, script: Path) -> Measureme
             return measure_checkpoint(cfg, config)
         case BenchmarkMode.determinism:
             return measure_determinism(cfg, config)
+        case BenchmarkMode.processes:
+            return measure_processes(cfg, config)

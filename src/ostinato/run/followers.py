@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 
@@ -62,18 +62,21 @@ class Followers:
 
 
 @contextmanager
-def started(port: int, size: int) -> Iterator[Followers]:
+def started(
+    port: int, size: int, follow: Callable[[int, int, int], None] = follow_locally
+) -> Iterator[Followers]:
     """Starts processes 1 to `size - 1` and kills them at the end.
 
     Args:
         port: of the store that this process serves.
         size: number of processes, with this one.
+        follow: what each process does with the port, its rank and the size.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ostinato.run.follow"])
     processes = []
     for rank in range(1, size):
-        arguments = (port, rank, size)
+        arguments = (follow, port, rank, size)
         processes.append(context.Process(target=_follow, args=arguments))
     try:
         for process in processes:
@@ -84,11 +87,13 @@ def started(port: int, size: int) -> Iterator[Followers]:
             process.kill()
 
 
-def _follow(port: int, rank: int, size: int) -> None:
+def _follow(
+    follow: Callable[[int, int, int], None], port: int, rank: int, size: int
+) -> None:
     """The main function of a new process."""
     os.setpgrp()  # Ctrl-C goes to process 0 only, which tells the others
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    follow_locally(port, rank, size)
+    follow(port, rank, size)
 
 
 def _exit_with_parent() -> None:
