@@ -116,7 +116,7 @@ def _summary(turns: list[Measurements], size: int) -> Measurements:
         for name in ("fixed_order", "all_reduce")
     )
     first = ours[0]
-    gradient, rounds = first["gradient_bytes"], first["rounds"]
+    gradient, transfers = first["gradient_bytes"], first["transfers"]
     pairs = list(zip(ours, peer, strict=True))
     return {
         "threads": first["threads"],
@@ -128,10 +128,10 @@ def _summary(turns: list[Measurements], size: int) -> Measurements:
             theirs["step_s"] / own["step_s"] for own, theirs in pairs
         ),
         "gradient_bytes": gradient,
-        "rounds": rounds,
+        "transfers": transfers,
         "sent_bytes": first["sent_bytes"],
         "all_reduce_sent_bytes": peer[0]["sent_bytes"],
-        "computed_bytes": round(fixed_order_bytes(size, gradient, rounds)),
+        "computed_bytes": round(fixed_order_bytes(size, gradient, transfers)),
         "ring_bytes": round(ring_bytes(size, gradient)),
     }
 
@@ -213,13 +213,14 @@ def _take_steps(job: _Job, team: Team | None) -> Measurements:
         ends.append(_clocks())
     # The first step is slower.
     step_s, cpu_s, sent_bytes = np.median(np.subtract(ends, begins)[1:], axis=0)
+    rounds = math.ceil(training.accumulate / job.size)
     trained = [p for p in prepared.model.parameters() if p.requires_grad]
     return {
         "step_s": float(step_s),
         "cpu_s": float(cpu_s),
         "sent_bytes": int(sent_bytes),
         "gradient_bytes": sum(p.numel() * p.element_size() for p in trained),
-        "rounds": math.ceil(training.accumulate / job.size),
+        "transfers": rounds + 1 + (optimization.sharded is not None),
         "threads": training.threads,
         "loss": result.loss.item(),
         "grad_norm": result.grad_norm.item(),

@@ -7,7 +7,7 @@ an all-reduce along a ring, once per step.
 
 from dataclasses import dataclass
 
-from ostinato.training.gradient_sum import SLICE_BYTES
+from ostinato.training.slices import SLICE_BYTES
 
 _BACKWARD_SHARE = 2 / 3  # of a micro-batch; its matrix products are two of three
 
@@ -46,9 +46,16 @@ class Work:
     rounds: int = 1
 
 
-def fixed_order_bytes(processes: int, gradient: float, rounds: int) -> float:
-    """Bytes that a process sends in a step with the sum in fixed order."""
-    return (rounds + 1) * (processes - 1) / processes * gradient
+def fixed_order_bytes(processes: int, gradient: float, transfers: int) -> float:
+    """Bytes that a process sends in a step with the sum in fixed order.
+
+    Args:
+        processes: number of processes.
+        gradient: bytes of the gradient.
+        transfers: rounds of micro-batches, and one for the whole gradient. Divided
+            moments add one for the weights.
+    """
+    return transfers * (processes - 1) / processes * gradient
 
 
 def ring_bytes(processes: int, gradient: float) -> float:

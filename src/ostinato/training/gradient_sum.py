@@ -94,14 +94,18 @@ class FixedOrderSum:
         self._computed = torch.zeros(len(self._places), dtype=torch.uint8)
         self._order = {parameter: i for i, parameter in enumerate(self._places)}
         self._count = 0
+        self._rounds = 0
         self._round = 0
         self._is_in_round = False
         self._transfers: list[Transfer] = []
+        self._gathers: list[Transfer] = []
 
     def begin(self, count: int) -> Iterable[int]:
         """See `GradientSum`."""
         self._count = count
+        self._rounds = math.ceil(count / self._team.size)
         self._round = 0
+        self._gathers = []
         self._computed.zero_()
         return range(self._team.rank, count, self._team.size)
 
@@ -113,16 +117,13 @@ class FixedOrderSum:
 
     def complete(self, parts: Sequence[Tensor]) -> Tensor:
         """See `GradientSum`."""
-        rounds = math.ceil(self._count / self._team.size)
-        while self._round < rounds:  # this process has no micro-batch in this round
+        while self._round < self._rounds:  # no micro-batch for it in this round
             self._start_round()
             self._finish_round()
-
-        transfers = [self._team.start_gather(p.gradients, p.own) for p in self.slices]
-        for transfer in transfers:
-            transfer.wait()
+        for gather in self._gathers:
+            gather.wait()
         self._set_gradients()
-        return self._add_losses(parts, rounds)
+        return self._add_losses(parts)
 
     def _senders(self) -> list[bool]:
         """Whether each process has a micro-batch in this round."""
@@ -133,9 +134,7 @@ class FixedOrderSum:
         self._is_in_round = True
         self._transfers = []
         for piece in self.slices:
-            piece.missing = len(piece.parameters)
-            # -0.0 + x is x for every x; 0.0 + x changes the sign of -0.0.
-            piece.gradients.fill_(-0.0)
+            piece.missing = set(range(len(piece.parameters)))
 
     def _collect(self, parameter: nn.Parameter) -> None:
         """Takes a gradient, and sends the slices that are complete.
@@ -150,7 +149,7 @@ class FixedOrderSum:
         piece.view(number).copy_(parameter.grad)
         parameter.grad = None
         self._computed[self._order[parameter]] = 1
-        piece.missing -= 1
+        piece.missing.remove(number)
         while self._next_slice is not None and not self._next_slice.missing:
             self._send(self._next_slice)
 
@@ -161,6 +160,9 @@ class FixedOrderSum:
         return self.slices[number] if number >= 0 else None
 
     def _send(self, piece: Slice) -> None:
+        for number in piece.missing:
+            # -0.0 + x is x for every x; 0.0 + x changes the sign of -0.0.
+            piece.view(number).fill_(-0.0)
         senders = self._senders()
         received = piece.received[: sum(senders)]
         transfer = self._team.start_exchange(received, piece.gradients, senders)
@@ -178,6 +180,9 @@ class FixedOrderSum:
                     piece.own.copy_(piece.received[0])
                 else:
                     piece.own.add_(piece.received[number])
+            if self._round == self._rounds - 1:
+                gather = self._team.start_gather(piece.gradients, piece.own)
+                self._gathers.append(gather)
         self._round += 1
         self._is_in_round = False
 
@@ -188,9 +193,9 @@ class FixedOrderSum:
             if computed[self._order[parameter]]:
                 parameter.grad = self.slices[index].view(number)
 
-    def _add_losses(self, parts: Sequence[Tensor], rounds: int) -> Tensor:
+    def _add_losses(self, parts: Sequence[Tensor]) -> Tensor:
         device = self.slices[0].gradients.device
-        own = torch.zeros(rounds, device=device)
+        own = torch.zeros(self._rounds, device=device)
         for number, part in enumerate(parts):
             own[number] = part
         by_number = self._team.gather(own).T.reshape(-1)

@@ -1,7 +1,7 @@
 """Divides the parameters of a model among processes, in slices."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -27,7 +27,7 @@ class Slice:
         own: the sum so far of this process's part, [length].
         own_start: where this part starts in `gradients`.
         received: this process's part from each sender, [size, length].
-        missing: parameters without a gradient in this round so far.
+        missing: numbers of the parameters without a gradient in this round so far.
     """
 
     parameters: list[nn.Parameter]
@@ -36,7 +36,7 @@ class Slice:
     own: Tensor
     own_start: int
     received: Tensor
-    missing: int = 0
+    missing: set[int] = field(default_factory=set)
 
     def view(self, number: int) -> Tensor:
         """The gradient of a parameter."""
@@ -81,7 +81,7 @@ def _slice(parameters: list[nn.Parameter], team: Team) -> Slice:
     return Slice(
         parameters=parameters,
         offsets=offsets,
-        gradients=like.new_empty(size * length),
+        gradients=like.new_zeros(size * length),  # also between the gradients
         own=like.new_empty(length),
         own_start=rank * length,
         received=like.new_empty(size, length),
