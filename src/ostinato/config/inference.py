@@ -49,8 +49,8 @@ class EvaluateConfig:
     GPU. Never changes a result.
     """
     threads: Workers | None = None
-    """CPU threads of each process; null takes the run's. A different number can change
-    the last digits of metrics on a CPU.
+    """CPU threads of each process; null takes the run's, if this machine has as many
+    cores. A different number can change the last digits of metrics on a CPU.
     """
     process_timeout: _Seconds = 1800.0
     """Seconds to wait for the result of another process before the command fails."""

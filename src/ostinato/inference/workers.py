@@ -181,7 +181,7 @@ def started(
         timeout: seconds to wait for a result.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([load.__module__])
+    context.set_forkserver_preload([__name__, load.__module__])
     has_gpus = _count_gpus(device) > 0
     running: list[_Worker] = []
     workers: Workers | None = None

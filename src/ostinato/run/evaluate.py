@@ -13,7 +13,8 @@ from ostinato.data.splits import Split, load_data, load_split
 from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import ConfigError
 from ostinato.inference.workers import Compute, Workers, count_processes, started
-from ostinato.model.device import set_threads
+from ostinato.model.device import available_cores, set_threads
+from ostinato.record.files import read_provenance
 from ostinato.run_dir import RunDir
 from ostinato.scoring.arrays import Logits
 from ostinato.scoring.evaluation import describe
@@ -40,16 +41,23 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         DataError: rows that cannot be scored.
         ProcessFailed: another process fails.
     """
-    if cfg.threads is not None:
-        training = replace(config.training, threads=cfg.threads)
-        config = replace(config, training=training)
-        set_threads(cfg.threads, "threads")
+    set_threads(cfg.threads, "threads")
+    threads = cfg.threads or config.training.threads or _recorded_threads(run)
+    config = replace(config, training=replace(config.training, threads=threads))
     with _workers(cfg, run, config) as workers:
         scorer = _rescorer(cfg, run, config)
         split = _chosen_split(cfg, config, scorer.labels)
         sharing = None if workers is None else WorkersScoring(workers)
         evaluated, _ = scorer.score(split, sharing)
     return describe(evaluated)
+
+
+def _recorded_threads(run: RunDir) -> int | None:
+    """Threads of each process of the run; None if this machine has fewer cores."""
+    if not run.provenance.is_file():
+        return None
+    threads = read_provenance(run)["threads"]
+    return threads if 0 < threads <= available_cores() else None
 
 
 class WorkersScoring:
