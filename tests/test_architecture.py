@@ -15,7 +15,7 @@ PACKAGE = "ostinato"
 
 # One line per folder, from the bottom up. A module imports from its own folder and from those before it.
 LAYERS = {
-    "foundations": "errors redaction command_line interruption progress torchrun",
+    "foundations": "errors redaction command_line interruption progress torchrun child_process",
     "config": "config config.*",
     "storage": "storage storage.*",
     "a run's names and seeds": "hydra_record run_dir seeding",

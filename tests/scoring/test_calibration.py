@@ -139,7 +139,7 @@ def test_predictions_use_the_calibration_only_on_request(run):
     kept = json.loads(run.calibration.read_text())
     before = TextClassifier.load(run.path, calibrated=False)
     after = TextClassifier.load(run.path, calibrated=True)
-    logits = after._logits([(text, None) for text in TEXTS], 64).astype(np.float64)
+    logits = after.logits([(text, None) for text in TEXTS], 64).astype(np.float64)
     expected = probabilities(after.task, logits / kept["temperature"])
     assert kept["temperature"] != 1
     for plain, scaled, values in zip(

@@ -23,7 +23,7 @@ def test_a_calibration_is_fitted_on_the_logits_of_prediction(tmp_path, precision
     val = load_data(config.data, seeds).val.rows
     labels = np.array(list(val["label"]))
     classifier = TextClassifier.load(run.path, calibrated=True)
-    logits = classifier._logits([(text, None) for text in val["text"]], 64)
+    logits = classifier.logits([(text, None) for text in val["text"]], 64)
     fitted = classifier.calibration
     scaled = fitted.scaled(logits)
     losses = [

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from ostinato.config import Task
 from ostinato.data.batching import plan_evaluation
 from ostinato.data.collate import TokenLists
+from ostinato.inference.workers import Workers
 from ostinato.scoring.calibration import Calibration
 from ostinato.scoring.metrics import probabilities
 
@@ -97,27 +98,46 @@ class Classifier(ABC):
         return list(self.predict_stream(pairs, batch_size))
 
     def predict_stream(
-        self, pairs: Iterable[TextPair], batch_size: int = 64
+        self,
+        pairs: Iterable[TextPair],
+        batch_size: int = 64,
+        workers: Workers | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Predicts labels for a stream of any length in constant memory.
 
         Args:
             pairs: (text, second text or None).
             batch_size: texts per batch.
+            workers: compute `logits` of the same model with the same batch size; None
+                computes them in this process.
 
         Yields:
             One dict per text, in order; see `predict`.
         """
-        remaining = iter(pairs)
-        while chunk := list(islice(remaining, batch_size * _CHUNK_BATCHES)):
-            logits: NDArray[Any] = self._logits(chunk, batch_size)
+        chunks = _chunks(pairs, batch_size * _CHUNK_BATCHES)
+        computed: Iterator[NDArray[Any]]
+        if workers is None:
+            computed = (self.logits(chunk, batch_size) for chunk in chunks)
+        else:
+            computed = workers.map(chunks)
+        for logits in computed:
             if self.calibration is not None:
                 logits = self.calibration.scaled(logits)
             for values in probabilities(self.task, logits):
                 yield self._prediction(values)
 
-    def _logits(self, chunk: list[TextPair], batch_size: int) -> NDArray[np.float32]:
-        """Logits [n, num_labels] of a chunk, computed in batches of similar length."""
+    def logits(
+        self, chunk: Sequence[TextPair], batch_size: int = 64
+    ) -> NDArray[np.float32]:
+        """Computes the logits of texts in batches of similar length.
+
+        Args:
+            chunk: (text, second text or None).
+            batch_size: texts per batch.
+
+        Returns:
+            Logits [num_texts, num_labels].
+        """
         encoded = self.encode(chunk)
         lengths = np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int32)
         logits = np.empty((len(chunk), len(self.labels)), dtype=np.float32)
@@ -152,6 +172,12 @@ class Classifier(ABC):
             if value > threshold:
                 above.append(name)
         return above
+
+
+def _chunks(pairs: Iterable[TextPair], size: int) -> Iterator[list[TextPair]]:
+    remaining = iter(pairs)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
 
 
 def _task_of(config: PreTrainedConfig) -> Task:

@@ -6,9 +6,11 @@ fails, an output file stays as it was.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
-from ostinato.config import Backend, PredictConfig
+from ostinato.config import Backend, Device, PredictConfig
 from ostinato.data.columns import Columns, Row
 from ostinato.data.files import RowSource, open_files, open_stdin
 from ostinato.data.texts import text_of
@@ -17,6 +19,8 @@ from ostinato.inference.base_classifier import Classifier, TextPair
 from ostinato.inference.classifier import TextClassifier
 from ostinato.inference.output_rows import check_names, json_value
 from ostinato.inference.output_writer import check_output, open_writer
+from ostinato.inference.workers import Compute, Workers, count_processes, started
+from ostinato.model.device import set_threads
 
 
 def predict(
@@ -37,23 +41,35 @@ def predict(
         Number of rows.
 
     Raises:
-        ConfigError: an output that cannot be written, or that is also the input.
+        ConfigError: an output that cannot be written, or that is also the input; or
+            processes or threads that this machine cannot run.
         DataError: a row that cannot be read; an output file stays as it was.
+        ProcessFailed: another process fails; an output file stays as it was.
     """
     keep = None if cfg.keep == "all" else tuple(cfg.keep)
     columns = Columns(text_column, text_pair_column, keep=keep, prefix="")
     check_output(cfg)
     sources = _open_sources(cfg, columns)
-    classifier = _load(cfg)
-    check_names(cfg, classifier, keep or ())
+    set_threads(cfg.threads, "threads")
+    with _workers(cfg) as workers:
+        return _predict(cfg, columns, sources, workers)
 
+
+def _predict(
+    cfg: PredictConfig,
+    columns: Columns,
+    sources: list[RowSource],
+    workers: Workers | None,
+) -> int:
+    classifier = _load(cfg)
+    check_names(cfg, classifier, columns.keep or ())
     kept_rows: deque[dict[str, Any]] = deque()
-    pairs = texts(sources, kept_rows, with_pair=text_pair_column is not None)
+    pairs = texts(sources, kept_rows, with_pair=columns.pair is not None)
     num_rows = 0
     with open_writer(cfg) as write:
-        for prediction in classifier.predict_stream(pairs, cfg.batch_size):
+        for prediction in classifier.predict_stream(pairs, cfg.batch_size, workers):
             kept = kept_rows.popleft()
-            if keep is None:
+            if columns.keep is None:
                 check_names(cfg, classifier, kept)
             write(kept, prediction)
             num_rows += 1
@@ -65,6 +81,26 @@ def _open_sources(cfg: PredictConfig, columns: Columns) -> list[RowSource]:
     if cfg.input == "-":
         return open_stdin(columns, "input")
     return open_files(cfg.input, columns, "input")
+
+
+def _workers(cfg: PredictConfig) -> AbstractContextManager[Workers | None]:
+    """The processes that compute the logits; None if this process does."""
+    device = cfg.device if cfg.backend is Backend.torch else Device.cpu
+    count = count_processes(cfg.processes, device)
+    if count == 1:
+        return nullcontext()
+    return started(
+        _load_logits,
+        (cfg,),
+        count=count,
+        device=device,
+        timeout=cfg.process_timeout,
+    )
+
+
+def _load_logits(cfg: PredictConfig) -> Compute:
+    """Loads the classifier in another process; returns its `logits`."""
+    return partial(_load(cfg).logits, batch_size=cfg.batch_size)
 
 
 def _load(cfg: PredictConfig) -> Classifier:

@@ -77,17 +77,18 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def set_threads(number: int | None) -> None:
+def set_threads(number: int | None, key: str = "training.threads") -> None:
     """Sets the number of CPU threads.
 
     Args:
         number: threads; None keeps torch's default.
+        key: config key of the number, for the error.
 
     Raises:
         ConfigError: see `check_cores`.
     """
     if number is not None:
-        check_cores("training.threads", number)
+        check_cores(key, number)
         torch.set_num_threads(number)
 
 

@@ -1,12 +1,22 @@
 """Scores a finished run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
-from ostinato.config import EvaluateConfig, RunConfig
+from transformers import PreTrainedModel
+
+from ostinato.config import Device, EvaluateConfig, RunConfig
+from ostinato.data.batching import Indices
 from ostinato.data.splits import Split, load_data, load_split
+from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import ConfigError
+from ostinato.inference.workers import Compute, Workers, count_processes, started
+from ostinato.model.device import available_cores, set_threads
+from ostinato.record.files import read_provenance
 from ostinato.run_dir import RunDir
+from ostinato.scoring.arrays import Logits
 from ostinato.scoring.evaluation import describe
 from ostinato.scoring.rescore import Rescorer
 from ostinato.seeding import Seeds
@@ -26,12 +36,81 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         The metrics, as `results.json` holds them.
 
     Raises:
-        ConfigError: there is no trained model, or the run does not have this split.
+        ConfigError: there is no trained model, the run does not have this split, or
+            this machine cannot run the processes or threads.
         DataError: rows that cannot be scored.
+        ProcessFailed: another process fails.
     """
-    scorer = Rescorer(run, config, cfg.device, cfg.batch_size, cfg.precision)
-    evaluated, _ = scorer.score(_chosen_split(cfg, config, scorer.labels))
+    set_threads(cfg.threads, "threads")
+    threads = cfg.threads or config.training.threads or _recorded_threads(run)
+    config = replace(config, training=replace(config.training, threads=threads))
+    with _workers(cfg, run, config) as workers:
+        scorer = _rescorer(cfg, run, config)
+        split = _chosen_split(cfg, config, scorer.labels)
+        sharing = None if workers is None else WorkersScoring(workers)
+        evaluated, _ = scorer.score(split, sharing)
     return describe(evaluated)
+
+
+def _recorded_threads(run: RunDir) -> int | None:
+    """Threads of each process of the run; None if this machine has fewer cores."""
+    if not run.provenance.is_file():
+        return None
+    threads = read_provenance(run)["threads"]
+    return threads if 0 < threads <= available_cores() else None
+
+
+class WorkersScoring:
+    """Deals all batches of an evaluation to other processes.
+
+    Args:
+        workers: compute `Rescorer.batch_logits` of the same model.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._split: TokenisedSplit
+
+    def begin(
+        self, model: PreTrainedModel, split: TokenisedSplit, count: int
+    ) -> Iterable[int]:
+        """See `ostinato.scoring.evaluation.Sharing`."""
+        self._split = split
+        return ()
+
+    def collect(self, logits: Logits, batches: Sequence[Indices]) -> Iterator[Indices]:
+        """See `ostinato.scoring.evaluation.Sharing`."""
+        rows = (self._split.rows[indices] for indices in batches)
+        computed = self._workers.map(rows)
+        for indices, batch_logits in zip(batches, computed, strict=True):
+            logits[indices] = batch_logits
+            yield indices
+
+
+def _workers(
+    cfg: EvaluateConfig, run: RunDir, config: RunConfig
+) -> AbstractContextManager[Workers | None]:
+    """The processes that compute the logits; None if this process does."""
+    device = config.training.device if cfg.device is Device.auto else cfg.device
+    count = count_processes(cfg.processes, device)
+    if count == 1:
+        return nullcontext()
+    return started(
+        _load_logits,
+        (cfg, run, config),
+        count=count,
+        device=device,
+        timeout=cfg.process_timeout,
+    )
+
+
+def _load_logits(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> Compute:
+    """Loads the model in another process; returns the function for its logits."""
+    return _rescorer(cfg, run, config).batch_logits
+
+
+def _rescorer(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> Rescorer:
+    return Rescorer(run, config, cfg.device, cfg.batch_size, cfg.precision)
 
 
 def _chosen_split(

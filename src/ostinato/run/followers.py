@@ -5,14 +5,12 @@ that can fork.
 """
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 
+from ostinato.child_process import follow_parent, how_ended
 from ostinato.errors import ProcessLost
 from ostinato.run.follow import follow_locally
 
@@ -46,10 +44,7 @@ class Followers:
             if code is None or code >= 0:
                 continue
             name = f"process {number} of {len(self._processes) + 1}"
-            reason = f"{name} was killed by {signal.Signals(-code).name}"
-            if code == -signal.SIGKILL:
-                reason += "; memory may have run out"
-            return reason
+            return f"{name} was {how_ended(code)}"
         return ""
 
     def end(self) -> None:
@@ -91,13 +86,5 @@ def _follow(
     follow: Callable[[int, int, int], None], port: int, rank: int, size: int
 ) -> None:
     """The main function of a new process."""
-    os.setpgrp()  # Ctrl-C goes to process 0 only, which tells the others
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    follow_parent()  # Ctrl-C goes to process 0 only, which tells the others
     follow(port, rank, size)
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -3,7 +3,8 @@
 Scoring draws no random numbers and does not change the model.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from transformers import PreTrainedModel
 
 from ostinato.config import Task
 from ostinato.data.batching import Indices, plan_evaluation
-from ostinato.data.collate import Collator
+from ostinato.data.collate import Collator, TokenLists, to_device
 from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import TrainingDiverged
 from ostinato.model.device import Compute
@@ -38,36 +39,44 @@ class Evaluated:
 class Sharing(Protocol):
     """Deals the batches of an evaluation to processes."""
 
-    def begin(self, model: PreTrainedModel, split: str, count: int) -> Iterable[int]:
+    def begin(
+        self, model: PreTrainedModel, split: TokenisedSplit, count: int
+    ) -> Iterable[int]:
         """Starts an evaluation.
 
         Args:
             model: the classifier.
-            split: name of the split.
+            split: the rows.
             count: number of batches.
 
         Returns:
             The numbers of the batches that this process computes.
         """
 
-    def collect(self, logits: Logits, batches: Sequence[Indices]) -> None:
+    def collect(self, logits: Logits, batches: Sequence[Indices]) -> Iterable[Indices]:
         """Fills in the rows that other processes computed.
 
         Args:
             logits: [num_rows, num_labels].
             batches: row numbers of each batch.
+
+        Yields:
+            The row numbers of a batch that is filled in.
         """
 
 
 class NoSharing:
     """This process computes all batches."""
 
-    def begin(self, model: PreTrainedModel, split: str, count: int) -> Iterable[int]:
+    def begin(
+        self, model: PreTrainedModel, split: TokenisedSplit, count: int
+    ) -> Iterable[int]:
         """See `Sharing`."""
         return range(count)
 
-    def collect(self, logits: Logits, batches: Sequence[Indices]) -> None:
+    def collect(self, logits: Logits, batches: Sequence[Indices]) -> Iterable[Indices]:
         """See `Sharing`."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,31 @@ class Scorer:
             total=num_rows,
             status="",
         )
-        collator = replace(self.collator, multiple=1)
+        with self._inference(model):
+            for number in self.sharing.begin(model, split, len(batches)):
+                indices = batches[number]
+                logits[indices] = self._forward(model, split.rows[indices])
+                self.bar.advance(progress, len(indices))
+        for indices in self.sharing.collect(logits, batches):
+            self.bar.advance(progress, len(indices))
+        self.bar.remove_task(progress)
+        return logits
+
+    def batch_logits(self, model: PreTrainedModel, rows: TokenLists) -> Logits:
+        """Computes the logits of one batch, the same as `logits` does.
+
+        Args:
+            model: the classifier.
+            rows: for each column (`input_ids`, ...) one list of integers per row.
+
+        Returns:
+            Logits [num_rows, num_labels].
+        """
+        with self._inference(model):
+            return self._forward(model, rows)
+
+    @contextmanager
+    def _inference(self, model: PreTrainedModel) -> Iterator[None]:
         was_training = model.training
         model.eval()
         with (
@@ -132,17 +165,13 @@ class Scorer:
             torch.inference_mode(),
             self.compute.autocast(),
         ):
-            for number in self.sharing.begin(model, split.name, len(batches)):
-                indices = batches[number]
-                batch = collator.batch(split, indices)
-                batch = batch.to(self.compute.device)
-                outputs = model(**batch.inputs)
-                batch_logits = outputs.logits.float().cpu()
-                logits[indices] = batch_logits.numpy()
-                self.bar.advance(progress, len(indices))
-        self.sharing.collect(logits, batches)
+            yield
         model.train(was_training)
-        self.bar.remove_task(progress)
+
+    def _forward(self, model: PreTrainedModel, rows: TokenLists) -> Logits:
+        inputs = replace(self.collator, multiple=1).inputs(rows)
+        outputs = model(**to_device(inputs, self.compute.device))
+        logits: Logits = outputs.logits.float().cpu().numpy()
         return logits
 
 

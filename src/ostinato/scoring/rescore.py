@@ -3,7 +3,10 @@
 Batches, flags and precision are those of the training, unless the caller changes them.
 """
 
+from rich.progress import Progress
+
 from ostinato.config import Device, Precision, RunConfig, Task, TrainingConfig
+from ostinato.data.collate import TokenLists
 from ostinato.data.splits import Split
 from ostinato.data.tokenise import TokenisedSplit, tokenise
 from ostinato.errors import ConfigError
@@ -15,7 +18,8 @@ from ostinato.model.trained import load_trained
 from ostinato.progress import progress_bar
 from ostinato.record.files import read_provenance
 from ostinato.run_dir import RunDir
-from ostinato.scoring.evaluation import Evaluated, Scorer
+from ostinato.scoring.arrays import Logits
+from ostinato.scoring.evaluation import Evaluated, NoSharing, Scorer, Sharing
 from ostinato.seeding import set_determinism
 
 
@@ -71,8 +75,14 @@ class Rescorer:
         if config.data.task is not Task.regression:
             self.labels = tuple(model.config.id2label.values())
 
-    def score(self, split: Split) -> tuple[Evaluated, TokenisedSplit]:
+    def score(
+        self, split: Split, sharing: Sharing | None = None
+    ) -> tuple[Evaluated, TokenisedSplit]:
         """Scores a split.
+
+        Args:
+            split: the rows.
+            sharing: deals the batches to processes; None computes them here.
 
         Returns:
             The logits and metrics, and the rows in the tokens that the model reads.
@@ -90,16 +100,25 @@ class Rescorer:
             split.name,
         )
         with progress_bar() as bar:
-            scorer = Scorer(
-                task=self._config.data.task,
-                labels=self.labels,
-                collator=self._collator,
-                batch_size=self._batch_size,
-                compute=self._compute,
-                bar=bar,
-            )
+            scorer = self._scorer(bar, sharing or NoSharing())
             evaluated = scorer.score(self._model, rows)
         return evaluated, rows
+
+    def batch_logits(self, rows: TokenLists) -> Logits:
+        """Computes the logits of one batch; see `Scorer`."""
+        scorer = self._scorer(Progress(disable=True), NoSharing())
+        return scorer.batch_logits(self._model, rows)
+
+    def _scorer(self, bar: Progress, sharing: Sharing) -> Scorer:
+        return Scorer(
+            task=self._config.data.task,
+            labels=self.labels,
+            collator=self._collator,
+            batch_size=self._batch_size,
+            compute=self._compute,
+            bar=bar,
+            sharing=sharing,
+        )
 
 
 def _recorded_precision(run: RunDir, training: TrainingConfig) -> Precision:

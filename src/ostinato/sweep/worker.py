@@ -9,13 +9,12 @@ import logging
 import logging.config
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from ostinato.child_process import follow_parent, how_ended
 from ostinato.config import RunConfig
 from ostinato.errors import Interrupted, UserError
 from ostinato.interruption import Stop, stop_on_signals
@@ -91,14 +90,9 @@ def _record_crash(run: RunDir, exit_code: int) -> None:
         exit_code: the process's exit code; a signal's negative number if it was
             killed.
     """
-    if exit_code >= 0:
-        if has_ended(run):
-            return
-        reason = f"ended with exit code {exit_code}"
-    else:
-        reason = f"killed by {signal.Signals(-exit_code).name}"
-    if exit_code == -signal.SIGKILL:
-        reason += "; memory may have run out"
+    if exit_code >= 0 and has_ended(run):
+        return
+    reason = how_ended(exit_code)
     log.error("%s: %s", run.path, reason)
     record_failure(run, RuntimeError(reason))
 
@@ -110,8 +104,7 @@ def _train(
     logs: dict[str, Any],
 ) -> None:
     """The main function of the new process."""
-    os.setpgrp()  # Ctrl-C goes to the parent only, which forwards it once
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    follow_parent()  # Ctrl-C goes to the parent only, which forwards it once
     run = RunDir(folder)
     logging.config.dictConfig(_log_into(run, logs))
     from ostinato.run.train import train
@@ -140,11 +133,3 @@ def _log_into(run: RunDir, logs: dict[str, Any]) -> dict[str, Any]:
         if "filename" in handler:
             handlers[name]["filename"] = str(run.log)
     return {**logs, "handlers": handlers}
-
-
-def _exit_with_parent() -> None:
-    """Kills this process when its parent ends; a later start resumes the job."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@ it computes. The others follow: each one computes its share, writes no file and 
 nothing. So early stopping, signals and errors of files need no agreement.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.data.batching import Indices
+from ostinato.data.tokenise import TokenisedSplit
 from ostinato.interruption import Stop
 from ostinato.scoring.arrays import Logits
 from ostinato.scoring.evaluation import Scorer
@@ -92,13 +93,15 @@ class SharedScoring:
         self._leader = leader
         self._trained = trained
 
-    def begin(self, model: nn.Module, split: str, count: int) -> Iterable[int]:
+    def begin(
+        self, model: nn.Module, split: TokenisedSplit, count: int
+    ) -> Iterable[int]:
         """See `ostinato.scoring.evaluation.Sharing`."""
         if self._leader is not None:
-            self._leader.score(split, None if model is self._trained else model)
+            self._leader.score(split.name, None if model is self._trained else model)
         return range(self._team.rank, count, self._team.size)
 
-    def collect(self, logits: Logits, batches: Sequence[Indices]) -> None:
+    def collect(self, logits: Logits, batches: Sequence[Indices]) -> Iterator[Indices]:
         """See `ostinato.scoring.evaluation.Sharing`."""
         size = self._team.size
         rows = [_rows(batches[rank::size]) for rank in range(size)]
@@ -109,6 +112,8 @@ class SharedScoring:
         everyone = self._team.gather(torch.from_numpy(own)).numpy()
         for rank, indices in enumerate(rows):
             logits[indices] = everyone[rank, : len(indices)]
+            if rank != self._team.rank:
+                yield indices
 
 
 class Follower:
