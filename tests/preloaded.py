@@ -57,7 +57,6 @@ READ_AT_IMPORT = (
     "PYTHON",
     "LC_",
     "LANG",
-    "HOME",
     "MPL",
     "XDG_",
     "LD_",
@@ -253,10 +252,11 @@ def request(folder: Path, arguments: list[str]) -> int:
 def _inherited_files() -> list[int]:
     """Numbers of the open files that a started program inherits."""
     files = [0, 1, 2]
-    for name in os.listdir("/proc/self/fd"):
+    for link in Path("/proc/self/fd").iterdir():
+        file = int(link.name)
         try:
-            if int(name) > 2 and os.get_inheritable(int(name)):
-                files.append(int(name))
+            if file > 2 and os.get_inheritable(file):
+                files.append(file)
         except OSError:
             continue  # it was open only for the listing
     return files

@@ -146,7 +146,7 @@ def test_gradients_through_attention_dropout_agree_with_finite_differences(
         return attend(query, key, value, segments, 0.7, dropout, masks, window=3)
 
     def states(num_rows):
-        shape = (num_rows, 2, 4)
+        shape = (num_rows, 2, 2)
         return torch.randn(shape, dtype=torch.float64, requires_grad=True)
 
     query, key, value = states(12), states(12), states(12)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from runs import fingerprint, train_in
 from tracked import (
+    empty_mlflow_database,
     from_dvclive,
     from_jsonl,
     from_mlflow,
@@ -166,6 +167,8 @@ def test_a_library_that_fails_during_the_run_is_one_warning(
     untracked, tmp_path, caplog, monkeypatch, name, method
 ):
     skip_without(name)
+    if name == "mlflow":
+        empty_mlflow_database(tmp_path)
     monkeypatch.setattr(method, Broken(hangs=False))
     run = train_in(tmp_path, f"tracker=[{name}]", *OPTIONS)
     assert_finished_with_one_warning(run, untracked, caplog, name, "out of order")
