@@ -69,6 +69,7 @@ def test_a_damaged_record_is_refused_in_one_line(
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_readers_of_many_runs_continue_after_a_damaged_record(run, damage):
     for path in (run.provenance, run.results):

@@ -171,6 +171,7 @@ def test_a_job_that_gets_sigterm_writes_a_checkpoint_and_ends_the_sweep(tmp_path
     assert "1 of 1 jobs did not finish" in output
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_records_its_own_reason(tmp_path):
     failed = train_job(tmp_path / "job", "training.lr=1e38")
     assert "lower training.lr" in read_json(failed.results)["error"]

@@ -168,6 +168,7 @@ def test_a_sweep_is_a_parent_run_and_its_jobs_are_children(tmp_path):
         assert not (job.path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_one_warning_without_the_password(
     tmp_path, caplog, monkeypatch
 ):

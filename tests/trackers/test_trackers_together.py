@@ -92,11 +92,13 @@ def wandb_final_metrics(run):
     return final
 
 
+@pytest.mark.slow
 @together
 def test_trackers_do_not_change_a_run(untracked, tracked):
     assert fingerprint(tracked) == fingerprint(untracked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jsonl", *VENDORS])
 def test_an_output_that_cannot_be_written_is_one_warning(
     untracked, tmp_path, caplog, name
@@ -135,6 +137,7 @@ ENTRY_POINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_a_library_that_is_broken_from_the_start_is_one_warning(
