@@ -186,6 +186,7 @@ def test_an_unreachable_server_is_one_warning_without_the_password(
 
 @pytest.mark.slow
 def test_a_value_of_an_environment_variable_stays_a_reference(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MLflow writes artefacts to the current folder
     address = f"sqlite:///{empty_mlflow_database(tmp_path / 'mine')}"
     monkeypatch.setenv("OSTINATO_TEST_URI", address)
     run = train_in(
