@@ -35,7 +35,7 @@ ARCHITECTURES = {
 }
 
 
-def classifiers(name):
+def classifiers(name, **sizes):
     """Builds the same classifier twice: as transformers makes it, and packed.
 
     Returns:
@@ -43,7 +43,7 @@ def classifiers(name):
     """
     model_type = name.split()[0]
     config = AutoConfig.for_model(
-        model_type, vocab_size=60, num_labels=3, **ARCHITECTURES[name]
+        model_type, vocab_size=60, num_labels=3, **ARCHITECTURES[name] | sizes
     )
     for key in ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
         setattr(config, key, 2)

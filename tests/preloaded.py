@@ -2,18 +2,21 @@
 
 `python()` returns a program to use in place of `sys.executable`. The program runs a
 script in a new process, forked from a server that has imported torch and transformers.
-The script has the caller's arguments, environment, working folder and standard streams;
-signals reach it, and the program returns its exit code.
+The script has the caller's arguments, environment, working folder and inherited files;
+signals reach it, and the program returns its exit code. The fork server of
+multiprocessing is such a process, too, in which the jobs of a sweep begin at once.
 
-The ordinary Python runs what a fork would run differently: `-c`, `-m`, and an
-environment with other values of the variables that libraries read at import time. It
-also runs everything on systems other than Linux.
+The ordinary Python runs what a fork would run differently: other uses of `-c`, `-m`,
+and an environment with other values of the variables that libraries read at import
+time. It also runs everything on systems other than Linux.
 """
 
 import atexit
+import fcntl
 import functools
 import importlib
 import json
+import multiprocessing
 import os
 import random
 import runpy
@@ -54,12 +57,13 @@ READ_AT_IMPORT = (
     "PYTHON",
     "LC_",
     "LANG",
-    "HOME",
     "MPL",
     "XDG_",
     "LD_",
 )
+FORK_SERVER = "from multiprocessing.forkserver import main; "  # begins its code
 NUMBER_BYTES = 8  # size of a number in a message
+MAX_FILES = 64
 
 
 def python(environment: Mapping[str, str] = os.environ) -> str:
@@ -128,17 +132,16 @@ def serve(listener: socket.socket) -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the scripts.
-    # The kernel then removes the watching processes that have ended.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while _wait_for_connection(listener):
         connection, _ = listener.accept()
         is_server = os.fork() != 0
         if not is_server:
             listener.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _watch(connection)
             return
         connection.close()
+        _collect_ended()
+    _collect_ended()
     os._exit(0)
 
 
@@ -148,22 +151,31 @@ def _wait_for_connection(listener: socket.socket) -> bool:
     return listener in ready
 
 
+def _collect_ended() -> None:
+    """Waits for watching processes that have ended; their CPU time then counts."""
+    try:
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        pass  # there are none
+
+
 def _watch(connection: socket.socket) -> None:
     """Forks the script's process, waits for it and sends its exit code.
 
     Kills the script if the requesting process has ended. Returns only in the script's
     process.
     """
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    _, files, _, _ = socket.recv_fds(connection, 1, MAX_FILES)
     length = int.from_bytes(_read(connection, NUMBER_BYTES))
     request = json.loads(_read(connection, length))
     script = os.fork()
     if script == 0:
         connection.close()
-        _become(request, streams)
+        _become(request, files)
         return
-    for stream in streams:
-        os.close(stream)
+    for file in files:
+        os.close(file)
     connection.sendall(script.to_bytes(NUMBER_BYTES))
     ended = os.pidfd_open(script)
     ready, _, _ = select.select([ended, connection], [], [])
@@ -177,11 +189,14 @@ def _watch(connection: socket.socket) -> None:
         os._exit(0)
 
 
-def _become(request: dict[str, Any], streams: list[int]) -> None:
+def _become(request: dict[str, Any], files: list[int]) -> None:
     """Makes this process look like a Python that was just started for the script."""
-    for target, stream in enumerate(streams):
-        os.dup2(stream, target)
-        os.close(stream)
+    above = max(*files, *request["files"]) + 1
+    moved = [fcntl.fcntl(file, fcntl.F_DUPFD, above) for file in files]
+    for target, file in zip(request["files"], moved, strict=True):
+        os.dup2(file, target)
+    for file in {*files, *moved}.difference(request["files"]):
+        os.close(file)
     sys.stdin = sys.__stdin__ = open(0, closefd=False)
     sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)
     sys.stderr = sys.__stderr__ = open(
@@ -192,6 +207,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     random.seed()
+    multiprocessing.set_executable(request["program"])
     sys.argv = request["arguments"]
     sys.path[0] = str(Path(sys.argv[0]).parent.absolute())
 
@@ -212,13 +228,16 @@ def request(folder: Path, arguments: list[str]) -> int:
         os.execv(sys.executable, [sys.executable, *arguments])
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(str(folder / "socket"))
+        files = _inherited_files()
         message = {
+            "program": str(folder / "python"),
             "arguments": arguments,
+            "files": files,
             "folder": str(Path.cwd()),
             "environment": dict(os.environ),
         }
         content = json.dumps(message).encode()
-        socket.send_fds(server, [b"-"], [0, 1, 2])
+        socket.send_fds(server, [b"-"], files)
         server.sendall(len(content).to_bytes(NUMBER_BYTES) + content)
         process = int.from_bytes(_read(server, NUMBER_BYTES))
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -230,15 +249,36 @@ def request(folder: Path, arguments: list[str]) -> int:
     return status
 
 
+def _inherited_files() -> list[int]:
+    """Numbers of the open files that a started program inherits."""
+    files = [0, 1, 2]
+    for link in Path("/proc/self/fd").iterdir():
+        file = int(link.name)
+        try:
+            if file > 2 and os.get_inheritable(file):
+                files.append(file)
+        except OSError:
+            continue  # it was open only for the listing
+    return files
+
+
 def _can_fork(folder: Path, arguments: list[str]) -> bool:
     """Whether a fork gives the same result as the ordinary Python."""
     runs_script = bool(arguments) and arguments[0].endswith(".py")
     served = json.loads((folder / "environment").read_text())
-    return runs_script and served == _read_at_import(os.environ)
+    same_imports = served == _read_at_import(os.environ)
+    return same_imports and (runs_script or _is_fork_server(arguments))
+
+
+def _is_fork_server(arguments: list[str]) -> bool:
+    return arguments[-2:-1] == ["-c"] and arguments[-1].startswith(FORK_SERVER)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "request":
         sys.exit(request(Path(sys.argv[2]), sys.argv[3:]))
     serve(socket.socket(fileno=int(sys.argv[2])))
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    if _is_fork_server(sys.argv):
+        exec(sys.argv[-1])
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")

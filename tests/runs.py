@@ -1,5 +1,8 @@
 """Runs for tests: the debug preset in this process, in a fraction of a second each."""
 
+import copy
+import functools
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
@@ -27,11 +30,27 @@ class Killed(BaseException):
     """Simulates a kill between two steps: no code of the run may catch it."""
 
 
+# The folder to resume differs in each test; the rest of a config often does not.
+_RESUME = re.compile(r"resume\.run=([\w/.-]+)")
+
+
 def configure(*overrides: str) -> tuple[RunConfig, dict]:
     """The config of the debug preset with overrides, typed and as plain data."""
+    composed = [text for text in overrides if not _RESUME.fullmatch(text)]
+    read_environment = any("${" in text for text in composed)
+    compose = _compose.__wrapped__ if read_environment else _compose
+    config, resolved = copy.deepcopy(compose(*DEBUG, *composed))
+    for text in overrides:
+        if resumed := _RESUME.fullmatch(text):
+            config.resume.run = resolved["resume"]["run"] = resumed[1]
+    return config, resolved
+
+
+@functools.cache
+def _compose(*overrides: str) -> tuple[RunConfig, dict]:
     composition.register_schemas()
     with composition.hydra_composition():
-        cfg = composition.compose_command("train", [*DEBUG, *overrides])
+        cfg = composition.compose_command("train", list(overrides))
         return to_config(cfg, RunConfig), masked(cfg)
 
 

@@ -53,6 +53,7 @@ def test_recorded_overrides_that_do_not_configure_the_training_are_dropped(
     assert own == ["seed=3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

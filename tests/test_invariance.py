@@ -70,6 +70,7 @@ def test_observers_do_not_change_a_weight(number, plain, tmp_path, monkeypatch):
     assert found["steps"] == plain["steps"], chosen
 
 
+@pytest.mark.slow
 def test_tokenising_in_several_processes_does_not_change_a_weight(
     plain, tmp_path, monkeypatch
 ):

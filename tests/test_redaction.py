@@ -167,6 +167,7 @@ def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
     assert SECRET not in redaction.redact("\n".join(problems))
 
 
+@pytest.mark.slow
 def test_no_file_of_a_run_has_a_path_from_the_environment(tmp_path, monkeypatch):
     folder = tmp_path / SECRET
     folder.mkdir()

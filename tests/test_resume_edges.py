@@ -45,6 +45,7 @@ def out_of_memory(*arguments):
     raise MemoryError("no memory")
 
 
+@pytest.mark.slow
 def test_a_first_step_that_fails_keeps_best_weights_and_checkpoints(run, monkeypatch):
     before = digests(run)
     monkeypatch.setattr(loop.Training, "_step", out_of_memory)
@@ -56,6 +57,7 @@ def test_a_first_step_that_fails_keeps_best_weights_and_checkpoints(run, monkeyp
     assert finished_metric(run) is not None
 
 
+@pytest.mark.slow
 def test_damaged_step_lines_delete_nothing_before_the_first_step(tmp_path, monkeypatch):
     run = RunDir(tmp_path)
     train_until_killed(monkeypatch, 5, run.path, *OPTIONS)
@@ -71,6 +73,7 @@ def test_damaged_step_lines_delete_nothing_before_the_first_step(tmp_path, monke
     assert digests(run) == before
 
 
+@pytest.mark.slow
 def test_a_config_that_ends_before_the_checkpoint_is_refused(run):
     message = r"its checkpoint is of step \d+, this config has \d+; type the training"
     with pytest.raises(ResumeRefused, match=message):
@@ -93,6 +96,7 @@ def first_moments(training):
     return moments
 
 
+@pytest.mark.slow
 def test_moments_stay_with_their_parameters_if_groups_change(tmp_path, monkeypatch):
     """A rate by layer gives other numbers to the parameters of the optimizer."""
     train_until_killed(monkeypatch, 4, tmp_path, *OPTIONS)
@@ -117,6 +121,7 @@ def test_moments_stay_with_their_parameters_if_groups_change(tmp_path, monkeypat
     assert all(moments[name].equal(tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_replaces_its_records_is_not_finished(
     run, monkeypatch
 ):
@@ -132,6 +137,7 @@ def test_a_run_that_is_killed_while_it_replaces_its_records_is_not_finished(
     assert read_json(run.results)["steps"] == steps * 3 // 2
 
 
+@pytest.mark.slow
 def test_temporary_files_of_a_killed_process_are_removed(tmp_path, monkeypatch):
     run = RunDir(tmp_path)
     train_until_killed(monkeypatch, 4, run.path, *OPTIONS)

@@ -4,7 +4,9 @@ Values are {(name, step): [value, ...]}, in the order in which they were written
 """
 
 import csv
+import functools
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -55,6 +57,24 @@ def from_tensorboard(run: RunDir) -> Values:
         if not tag.startswith("final/"):
             points += [(tag, point.step, point.value) for point in events.Scalars(tag)]
     return _collect(points)
+
+
+@functools.cache
+def _empty_mlflow_database() -> bytes:
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "mlflow.db"
+        MlflowClient(f"sqlite:///{file}").search_experiments()
+        return file.read_bytes()
+
+
+def empty_mlflow_database(folder: Path) -> Path:
+    """Writes an empty database into a folder; MLflow takes seconds to make one."""
+    folder.mkdir(exist_ok=True)
+    file = folder / "mlflow.db"
+    file.write_bytes(_empty_mlflow_database())
+    return file
 
 
 def mlflow_run(run: RunDir, uri: str | None = None):

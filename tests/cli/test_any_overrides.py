@@ -85,7 +85,7 @@ def check_problems_or_config(command, overrides, multirun, values):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
 @given(st.sampled_from(["train", *SCHEMAS]), OVERRIDES, st.booleans(), st.booleans())
 def test_any_overrides_give_problems_or_a_config(command, overrides, multirun, values):
     check_problems_or_config(command, overrides, multirun, values)

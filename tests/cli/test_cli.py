@@ -117,6 +117,7 @@ def test_valid_overrides_have_no_problems(good):
     assert find_problems("train", good, multirun=False) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "group", ["model", "data", "training", "experiment", "tracker"]
 )
@@ -135,6 +136,7 @@ def test_a_mistake_gives_exit_code_2_without_a_traceback_or_a_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_command_reports_a_run_that_is_missing(tmp_path):
     done = run("evaluate", cwd=tmp_path)
     assert done.returncode == 2
@@ -145,6 +147,7 @@ def test_a_command_reports_a_run_that_is_missing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", SCHEMAS)
 def test_help_documents_every_key(command, tmp_path):
     done = run(command, "--help", cwd=tmp_path)
@@ -168,6 +171,7 @@ def test_help_and_mistakes_do_not_import_torch():
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_printed_configs_and_errors_show_references_instead_of_secrets(tmp_path):
     done = run(
         "train",
@@ -189,6 +193,7 @@ def test_printed_configs_and_errors_show_references_instead_of_secrets(tmp_path)
     assert "s3cret" not in wrong.stdout + wrong.stderr
 
 
+@pytest.mark.slow
 def test_the_env_file_of_the_project_is_read_and_never_printed(tmp_path):
     for part in ("src", "conf", "scripts"):
         shutil.copytree(ROOT / part, tmp_path / part)

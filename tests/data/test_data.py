@@ -37,6 +37,7 @@ label_names = st.sampled_from(
 # --- formats
 
 
+@pytest.mark.slow
 @settings(many, max_examples=15)
 @given(rows=st.lists(st.tuples(texts, label_names), min_size=2, max_size=8))
 @example(
@@ -149,6 +150,7 @@ def test_the_content_hash_depends_on_names_order_and_text(tmp_path: Path) -> Non
 # --- labels
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 10**6).map(str) | st.text(max_size=6), unique=True))
 def test_natural_sort_is_a_total_order_that_sorts_numbers_by_size(
     values: list[str],

@@ -109,9 +109,9 @@ def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
         f"{name} {preset(name)['name']} {preset(name).get('attention', 'sdpa')}"
         for name in PRESETS
     ]
-    done = run_python(
-        "-c", LOAD, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path
-    )
+    script = tmp_path / "load.py"
+    script.write_text(LOAD)
+    done = run_python(script, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path)
     assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in PRESETS], (
         done.stderr
     )

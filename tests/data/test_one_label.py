@@ -56,6 +56,7 @@ def run(tmp_path_factory):
     return train_in(folder / "run", *overrides, "data.test_path=null", report=True)
 
 
+@pytest.mark.slow
 def test_a_run_with_one_label_is_complete(run):
     results = read_json(run.results)
     assert results["labels"] == ["spam"]

@@ -36,6 +36,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_tokens_are_made_again(cache, caplog, damage, workers):  # noqa: F811
@@ -95,6 +96,7 @@ def test_splitting_special_tokens_changes_the_digest_of_a_tokenizer():
     assert tokenizer_digest(plain) != tokenizer_digest(splitting)
 
 
+@pytest.mark.slow
 def test_a_run_with_the_token_record_of_an_earlier_version_is_comparable(tmp_path):
     run = train_in(tmp_path / "run", "training.epochs=0.5")
     now, provenance = fingerprint(run), read_json(run.provenance)
@@ -125,6 +127,7 @@ def test_an_asset_with_one_flipped_bit_is_fetched_again(index, caplog):  # noqa:
     assert "b.bin: damaged or changed; it is fetched again" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_damaged_asset_that_cannot_be_fetched_is_an_error_of_one_line(index):  # noqa: F811
     from ostinato.errors import AssetError
 

@@ -85,6 +85,7 @@ def assert_equal(a: TokenisedSplit, b: TokenisedSplit) -> None:
     assert a.truncated == b.truncated
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     rows=st.lists(texts, min_size=1, max_size=6)
@@ -222,6 +223,7 @@ def test_labels_are_arrays_in_row_order(
     assert len(made.rows) == len(made.lengths) == len(made.labels) == (limit or 300)
 
 
+@pytest.mark.slow
 def test_a_slow_tokenizer_is_refused() -> None:
     tokenizer: PreTrainedTokenizerBase = CanineTokenizer()
     with pytest.raises(DataError, match="no fast tokenizer"):

@@ -3,12 +3,12 @@
 import http.server
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from loopback_hub import TOKEN, Hub
-from preloaded import python
 from runs import train_in
 
 from ostinato.cli import composition
@@ -69,7 +69,7 @@ def test_the_command_pushes_best_to_a_private_repository(run, hub):
     script = str(ROOT / "scripts" / "export.py")
     options = [f"run={run.path}", "format=hub", "repo=org/reuters"]
     done = subprocess.run(
-        [python(environment), script, *options],
+        [sys.executable, script, *options],
         env=environment,
         capture_output=True,
         text=True,

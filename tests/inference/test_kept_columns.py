@@ -22,6 +22,7 @@ from ostinato.inference.stream import texts
 IS_OUTPUT = "has the name of an output column"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
 def test_kept_columns_are_repeated_with_their_rows(
     run_folder: str, here: Path, name: str

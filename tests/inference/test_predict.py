@@ -20,6 +20,7 @@ from ostinato.errors import DataError
 from ostinato.inference.stream import texts
 
 
+@pytest.mark.slow
 def test_every_format_gives_the_same_predictions(run_folder: str, here: Path) -> None:
     suffixes = ("tsv", "json", "jsonl", "parquet")
     names = [write(here, f"in.{suffix}", ROWS) for suffix in suffixes]
@@ -37,6 +38,7 @@ def test_a_text_file_has_one_text_per_line(run_folder: str, here: Path) -> None:
     assert predict_with(run_folder, input="in.txt") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_row_that_cannot_be_read_changes_no_output(
     run_folder: str, here: Path, exists: bool

@@ -34,6 +34,7 @@ def task_of(results):
     return results["config"]["data"]["task"]
 
 
+@pytest.mark.slow
 def test_the_metadata_holds_every_metric(run):
     card = ModelCard.load(run.model_card)
     results = read_json(run.results)

@@ -33,6 +33,7 @@ def digests(run):
     return {path: digest_file(path) for path in files if path != run.report}
 
 
+@pytest.mark.slow
 def test_writing_a_report_changes_no_other_file(run):
     before = digests(run)
     write_report_again(run)

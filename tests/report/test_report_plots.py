@@ -3,11 +3,13 @@
 import re
 
 import numpy as np
+import pytest
 from report_pages import page_of
 
 from ostinato.report.confusion_matrix import layout_matrix
 
 
+@pytest.mark.slow
 def test_ids_are_unique_and_links_inside_the_page_have_targets(run):
     found = page_of(run)
     ids = [value for name, value in found.attributes if name == "id"]

@@ -212,6 +212,7 @@ def other_process(copies):
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_second_resume_is_refused_in_one_line_and_the_lock_ends_with_its_process(
     copies, other_process, trained
 ):
@@ -258,6 +259,7 @@ def test_a_session_that_waits_begins_after_the_other_process_has_ended(
         assert time.monotonic() - began > 0.4
 
 
+@pytest.mark.slow
 def test_a_job_that_resumes_keeps_what_an_interrupted_session_logged(copies):
     run = copies.stopped
     logged = read_json(run.results)["metrics"]["train/loss"]
@@ -283,6 +285,7 @@ def test_a_new_run_is_refused_in_a_folder_that_holds_a_run(copies):
     assert contents(copies.finished) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holds", ["files", "a run"])
 def test_the_command_refuses_a_folder_with_other_files_before_it_writes(
     copies, tmp_path, holds

@@ -71,6 +71,7 @@ def test_auroc_agrees_with_scikit_learn_and_averages_the_defined_classes(case):
         assert scores.metrics["auroc"] == pytest.approx(np.mean(areas), **CLOSE)
 
 
+@pytest.mark.slow
 @few
 @given(multi_label(), st.sampled_from([0.3, 0.5, 0.9]))
 def test_multi_label_metrics_agree_with_scikit_learn(case, threshold):

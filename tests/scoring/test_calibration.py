@@ -62,6 +62,7 @@ def test_temperature_agrees_with_a_direct_minimisation(seed, overconfidence):
     assert fit_temperature(SINGLE, logits, labels) == pytest.approx(direct, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overconfidence", [0.4, 1, 3])
 def test_temperature_finds_how_overconfident_a_model_is(overconfidence):
     logits, labels = noisy(0, overconfidence, num_rows=20_000)

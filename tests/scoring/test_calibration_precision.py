@@ -13,6 +13,7 @@ from ostinato.scoring.thresholds import tune_thresholds
 from ostinato.seeding import Seeds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16])
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
 def test_a_calibration_is_fitted_on_the_logits_of_prediction(tmp_path, precision, task):

@@ -42,6 +42,7 @@ def assert_close(one, other):
         assert other.per_class[name] == pytest.approx(row, **CLOSE)
 
 
+@pytest.mark.slow
 @few
 @given(CASES, st.randoms(use_true_random=False))
 def test_scores_do_not_depend_on_the_order_of_rows(case, random):

@@ -45,6 +45,7 @@ def refused(output, function, *arguments):
     } == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["notes.txt", "notes.html"])
 def test_a_report_replaces_only_a_report(run, tmp_path, name):
     (tmp_path / name).write_text("<html>mine</html>")

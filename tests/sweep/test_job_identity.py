@@ -47,6 +47,7 @@ def test_a_key_that_only_observes_gives_the_same_job(tmp_path):
     assert jobs.job_folder(tmp_path, "7", PLAIN) == key(PLAIN)
 
 
+@pytest.mark.slow
 def test_another_value_of_an_environment_variable_gives_another_job(
     tmp_path, monkeypatch
 ):

@@ -4,11 +4,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from preloaded import python
 
 from ostinato.errors import ConfigError
 from ostinato.run_dir import RunDir, read_json
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 
 def start(folder, *arguments):
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
+    command = [python(), str(ROOT / "scripts" / "train.py"), *arguments]
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

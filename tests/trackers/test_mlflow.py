@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from runs import DEBUG, train_in, train_until_killed
-from tracked import from_jsonl, from_mlflow, mlflow_run
+from tracked import empty_mlflow_database, from_jsonl, from_mlflow, mlflow_run
 
 from ostinato.run_dir import RunDir, read_config, read_json
 
@@ -102,6 +102,7 @@ def test_mlflow_holds_the_whole_run(tmp_path, request, where):
 
 @pytest.mark.slow
 def test_a_resumed_run_continues_its_mlflow_run(tmp_path, monkeypatch):
+    empty_mlflow_database(tmp_path)
     options = (*CHOSEN, "training.checkpoint_every=4")
     train_until_killed(monkeypatch, 6, tmp_path, *options)
     _, failed = mlflow_run(RunDir(tmp_path))
@@ -127,6 +128,7 @@ def test_a_resumed_run_continues_its_mlflow_run(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_new_run_in_a_used_folder_is_a_new_mlflow_run(tmp_path):
+    empty_mlflow_database(tmp_path)
     _, first = mlflow_run(train_in(tmp_path, *CHOSEN))
     # Otherwise the second run is refused, because the folder holds a run.
     RunDir(tmp_path).config.unlink()
@@ -166,6 +168,7 @@ def test_a_sweep_is_a_parent_run_and_its_jobs_are_children(tmp_path):
         assert not (job.path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_one_warning_without_the_password(
     tmp_path, caplog, monkeypatch
 ):
@@ -182,13 +185,15 @@ def test_an_unreachable_server_is_one_warning_without_the_password(
 
 
 @pytest.mark.slow
-def test_a_value_of_an_environment_variable_stays_a_reference(
-    tmp_path, monkeypatch, server
-):
-    monkeypatch.setenv("OSTINATO_TEST_URI", server)
-    run = train_in(tmp_path, *CHOSEN, "tracker.mlflow.uri=${oc.env:OSTINATO_TEST_URI}")
-    client, recorded = mlflow_run(run, server)
+def test_a_value_of_an_environment_variable_stays_a_reference(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MLflow writes artefacts to the current folder
+    address = f"sqlite:///{empty_mlflow_database(tmp_path / 'mine')}"
+    monkeypatch.setenv("OSTINATO_TEST_URI", address)
+    run = train_in(
+        tmp_path / "run", *CHOSEN, "tracker.mlflow.uri=${oc.env:OSTINATO_TEST_URI}"
+    )
+    client, recorded = mlflow_run(run, address)
     assert recorded.data.params["tracker.mlflow.uri"] == "${oc.env:OSTINATO_TEST_URI}"
     run_id = recorded.info.run_id
     file = client.download_artifacts(run_id, "config.yaml", str(tmp_path))
-    assert server not in Path(file).read_text()
+    assert address not in Path(file).read_text()

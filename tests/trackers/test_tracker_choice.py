@@ -19,6 +19,7 @@ def test_a_missing_package_is_reported_with_the_remedy(monkeypatch, name):
     assert find_problems("train", ["tracker=[]"], multirun=False) == []
 
 
+@pytest.mark.slow
 def test_a_key_of_a_tracker_that_was_not_chosen_is_reported():
     register_schemas()
     problem = (

@@ -65,6 +65,7 @@ def test_a_slow_tracker_gets_every_call_in_order(caplog):
     assert not caplog.records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangs_in", ["maker", "start"])
 def test_a_process_ends_while_a_tracker_hangs(hangs_in):
     code = f"""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from runs import fingerprint, train_in
 from tracked import (
+    empty_mlflow_database,
     from_dvclive,
     from_jsonl,
     from_mlflow,
@@ -91,11 +92,13 @@ def wandb_final_metrics(run):
     return final
 
 
+@pytest.mark.slow
 @together
 def test_trackers_do_not_change_a_run(untracked, tracked):
     assert fingerprint(tracked) == fingerprint(untracked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jsonl", *VENDORS])
 def test_an_output_that_cannot_be_written_is_one_warning(
     untracked, tmp_path, caplog, name
@@ -134,6 +137,7 @@ ENTRY_POINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_a_library_that_is_broken_from_the_start_is_one_warning(
@@ -166,6 +170,8 @@ def test_a_library_that_fails_during_the_run_is_one_warning(
     untracked, tmp_path, caplog, monkeypatch, name, method
 ):
     skip_without(name)
+    if name == "mlflow":
+        empty_mlflow_database(tmp_path)
     monkeypatch.setattr(method, Broken(hangs=False))
     run = train_in(tmp_path, f"tracker=[{name}]", *OPTIONS)
     assert_finished_with_one_warning(run, untracked, caplog, name, "out of order")

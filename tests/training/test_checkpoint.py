@@ -73,6 +73,7 @@ def checkpoint_names(run):
     return sorted(path.name for path in run.checkpoints.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(
@@ -156,6 +157,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", run.checkpoints], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_previous_checkpoint_and_reports_it(small_disk):
     with pytest.raises(UserError, match="step 6: the checkpoint could not be written"):
         train_in(small_disk.path, *KEPT)

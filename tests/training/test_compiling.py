@@ -43,8 +43,11 @@ def batch(collator, lengths):
 
 @pytest.mark.slow
 @needs_compiler
-def test_logits_and_gradients_agree_with_those_of_the_plain_model(caplog):
-    plain, (model, collator) = classifiers("bert")[1], classifiers("bert")[1]
+@pytest.mark.parametrize("num_layers", [1, pytest.param(3, marks=pytest.mark.proof)])
+def test_logits_and_gradients_agree_with_those_of_the_plain_model(num_layers, caplog):
+    sizes = {"num_hidden_layers": num_layers}
+    plain = classifiers("bert", **sizes)[1]
+    model, collator = classifiers("bert", **sizes)[1]
     compiling.compile_training(model, collator, TrainingConfig(compile=True), CPU)
     first = [
         batch(collator, lengths) for lengths in ([3, 1, 40, 1], [9, 1, 2])

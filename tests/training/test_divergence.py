@@ -32,6 +32,7 @@ def regression_options(folder, labels):
     return ("data.source=files", path, "data.task=regression")
 
 
+@pytest.mark.slow
 def test_an_infinite_gradient_norm_with_a_finite_loss_stops_before_anything_is_saved(
     tmp_path,
 ):
@@ -48,6 +49,7 @@ def test_an_infinite_gradient_norm_with_a_finite_loss_stops_before_anything_is_s
     assert [path.name for path in run.checkpoints.iterdir()] == [f"step_{last:08d}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluate_every", [1, 4])
 def test_an_update_to_infinite_weights_is_found_before_they_are_saved(
     tmp_path, evaluate_every
@@ -113,6 +115,7 @@ def test_a_skipped_step_is_recorded_and_the_run_finishes_and_resumes(
     assert first_difference(fingerprint(run), fingerprint(whole)) is None
 
 
+@pytest.mark.slow
 def test_a_run_that_skipped_every_step_has_not_finished(
     tmp_path, monkeypatch, large_losses
 ):

@@ -46,6 +46,7 @@ def test_a_resumed_run_never_reports_best_weights_that_it_did_not_train(
     assert read_json(early.results)["val"] == read_json(late.results)["val"]
 
 
+@pytest.mark.slow
 def test_a_run_without_an_evaluation_yet_starts_without_best_weights(
     tmp_path, monkeypatch
 ):
@@ -96,6 +97,7 @@ def test_a_checkpoint_without_any_copy_of_its_best_weights_is_skipped(
     assert "its best weights are neither in" in caplog.text
 
 
+@pytest.mark.slow
 def test_only_best_weights_that_a_kept_checkpoint_needs_are_kept(tmp_path):
     run = train_in(tmp_path, *MANY, "training.checkpoint_every=1")
     kept = [path.stem for path in run.kept_best.iterdir()]
@@ -192,6 +194,7 @@ def test_folders_with_other_names_are_neither_counted_nor_deleted(
     assert "damaged" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_checkpoint_after_the_one_that_a_run_resumes_from_is_deleted(
     tmp_path, monkeypatch
 ):
@@ -206,6 +209,7 @@ def test_a_checkpoint_after_the_one_that_a_run_resumes_from_is_deleted(
     assert checkpoint_names(run) == ["step_00000002", "step_00000004"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_model_is_refused_in_one_line(tmp_path, monkeypatch):
     train_until_killed(monkeypatch, 5, tmp_path, *EVERY_TWO)
     drift = ("model.architecture.hidden_size=48", "resume.allow_drift=true")
@@ -244,6 +248,7 @@ def killed(tmp_path_factory):
     return RunDir(place / "run"), fingerprint(train_in(place / "whole", *EVERY_TWO))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [without_line, swapped, doubled, edited, joined])
 def test_steps_whose_lines_changed_are_computed_again(killed, tmp_path, change, caplog):
     original, whole = killed
@@ -257,6 +262,7 @@ def test_steps_whose_lines_changed_are_computed_again(killed, tmp_path, change, 
     assert "steps.jsonl does not hold its steps 1 to 6" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_last_step_line_that_was_cut_off_costs_no_checkpoint(
     tmp_path, monkeypatch, caplog
 ):

@@ -1,6 +1,7 @@
 """Composes the overrides of a command line into a validated config."""
 
 import copy
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from ostinato.config import RunConfig, Task
 from ostinato.sweep import jobs
 
 
+@functools.cache
 def register_schemas() -> None:
     """Registers the config class of every command with Hydra."""
     store = ConfigStore.instance()

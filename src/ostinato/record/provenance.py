@@ -3,6 +3,7 @@
 Reads the machine's state and changes nothing.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -58,7 +59,7 @@ def environment(diff: bool = False) -> Environment:
         "code": code_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": _packages(),
+        "packages": dict(_packages()),
         "threads": torch.get_num_threads(),
         "cpu": {
             "model": _cpu_model(),
@@ -80,6 +81,7 @@ def _determinism() -> dict[str, bool]:
     }
 
 
+@functools.cache  # for the jobs of a sweep that run in one process
 def _packages() -> dict[str, str]:
     """Versions of all installed packages, by name in lower case."""
     versions = {}

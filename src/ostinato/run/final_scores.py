@@ -111,6 +111,8 @@ def _track_plots(
     step: int,
 ) -> None:
     """Gives a split's plots to the trackers."""
+    if not trackers.record_plots:
+        return  # drawing takes longer than scoring
     confusion, labels = evaluated.scores.confusion, scorer.labels
     if confusion is not None and len(labels) <= plots.MAX_CLASSES:
         plot = plots.confusion_matrix(confusion, labels)

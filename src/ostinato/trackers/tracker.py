@@ -128,6 +128,11 @@ class Trackers:
         self.history.log(step, values)
         self._call_all(lambda tracker: tracker.log(step, values))
 
+    @property
+    def record_plots(self) -> bool:
+        """Whether there is a tracker that does something with a plot."""
+        return bool(self._workers.keys() - {"jsonl"})
+
     def plot(
         self,
         step: int,
