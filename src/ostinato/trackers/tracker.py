@@ -130,7 +130,7 @@ class Trackers:
 
     @property
     def record_plots(self) -> bool:
-        """Whether there is a tracker that does something with a plot."""
+        """Whether a tracker records plots; `jsonl` holds numbers only."""
         return bool(self._workers.keys() - {"jsonl"})
 
     def plot(
