@@ -74,6 +74,7 @@ def test_the_benchmark_compares_training_with_a_bare_loop_and_a_peer(tmp_path):
         ("checkpoint", "stall_s"),
         ("determinism", "cost"),
         ("memory", "rows"),
+        ("processes", "processes"),
     ],
 )
 @pytest.mark.slow
@@ -81,7 +82,7 @@ def test_the_benchmark_has_a_mode_for(mode, metric, tmp_path):
     done = command(
         "benchmark",
         f"mode={mode}",
-        f"overrides={DEBUG}",
+        f'overrides={DEBUG[:-1]},"training.accumulate=2"]',
         "steps=2",
         "turns=1",
         "rows=[200]",
