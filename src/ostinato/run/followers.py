@@ -52,6 +52,11 @@ class Followers:
             return reason
         return ""
 
+    def kill(self) -> None:
+        """Kills all that have not ended."""
+        for process in self._processes:
+            process.kill()
+
     def end(self) -> None:
         """Waits until all have ended; kills those that do not end soon."""
         deadline = time.monotonic() + _GRACE_SECONDS
@@ -81,7 +86,9 @@ def started(port: int, size: int) -> Iterator[Followers]:
         yield Followers(processes)
     finally:
         for process in processes:
-            process.kill()
+            if process.pid is not None:
+                process.kill()
+                process.join(_GRACE_SECONDS)
 
 
 def _follow(port: int, rank: int, size: int) -> None:
