@@ -11,9 +11,9 @@ import signal
 import time
 
 import pytest
-from runs import fingerprint, resume, train_in
+from runs import fingerprint, train_in
 
-from ostinato.errors import Interrupted, ProcessFailed, ProcessLost, UserError
+from ostinato.errors import Interrupted, ProcessFailed, UserError
 from ostinato.run import train as run_module
 from ostinato.run.processes import Processes
 from ostinato.run_dir import read_json
@@ -140,9 +140,7 @@ def test_an_unexpected_exception_is_shown_once(whole, tmp_path, monkeypatch, cap
     resumes(tmp_path, whole)
 
 
-def test_a_mistake_that_one_process_meets_has_exit_code_2(
-    whole, tmp_path, monkeypatch
-):
+def test_a_mistake_that_one_process_meets_has_exit_code_2(whole, tmp_path, monkeypatch):
     def limit_files(self, name, text, publish=Messages.publish):
         if name == "config":
             resource.prlimit(followers()[0].pid, resource.RLIMIT_FSIZE, (1, 1))
@@ -190,7 +188,9 @@ def test_a_signal_to_all_before_they_have_started(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         before(patched, Team, "form", stop)
         message, code = failed(tmp_path, Interrupted, THREE, "interrupted")
-    assert message.startswith("stopped by SIGTERM; process 1 of 3 was killed by SIGTERM")
+    assert message.startswith(
+        "stopped by SIGTERM; process 1 of 3 was killed by SIGTERM"
+    )
     assert code == 128 + signal.SIGTERM
     resumes(tmp_path, whole, "training.processes=3")
 

@@ -62,12 +62,14 @@ class Team:
             check: called again and again while a process is missing.
         """
         errors = []
+        # A call that waits keeps the connection to the store for itself.
+        store = PrefixStore("group", self._store.clone())
 
         def connect() -> None:
             try:
                 dist.init_process_group(
                     backend=self.backend,
-                    store=PrefixStore("group", self._store),
+                    store=store,
                     rank=self.place.rank,
                     world_size=self.place.size,
                     timeout=timedelta(seconds=timeout),
