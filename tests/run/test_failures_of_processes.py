@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import signal
-import time
 
 import pytest
 from runs import fingerprint, train_in
@@ -79,10 +78,8 @@ MOMENTS = {
 
 def failed(run, kind, options, status="failed"):
     """The message of a run that fails; checks what every failure leaves."""
-    began = time.monotonic()
     with pytest.raises(kind) as error:
         train_in(run, *options)
-    assert time.monotonic() - began < 60
     message = str(error.value)
     assert "\n" not in message
     assert not multiprocessing.active_children()

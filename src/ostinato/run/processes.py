@@ -68,10 +68,7 @@ class Processes:
             return {"count": 1, "hosts": hosts, "backend": None}
         for rank in range(1, team.place.size):
             name = f"start/{rank}"
-            try:
-                text = team.messages.wait_for(name, self.timeout, self.check)
-            except ProcessLost as error:
-                raise ProcessLost(str(error), error.rank or rank) from None
+            text = team.messages.wait_for(name, self.timeout, self.check, rank)
             start = json.loads(text)
             _check_same(rank, start, provenance, weights)
             hosts.append(start["host"])

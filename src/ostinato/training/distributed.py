@@ -61,15 +61,20 @@ class Team:
             timeout: seconds that a process waits for the others, here and later.
             check: called again and again while a process is missing.
         """
+        self.messages.publish(_ready(self.rank), "")
+        for rank in range(self.size):
+            self.messages.wait_for(_ready(rank), timeout, check, rank)
+        check()  # One that was ready can have ended.
+
         errors = []
         # A call that waits keeps the connection to the store for itself.
-        store = PrefixStore("group", self._store.clone())
+        own = self._store.clone()  # type: ignore[attr-defined]
 
         def connect() -> None:
             try:
                 dist.init_process_group(
                     backend=self.backend,
-                    store=store,
+                    store=PrefixStore("group", own),
                     rank=self.place.rank,
                     world_size=self.place.size,
                     timeout=timedelta(seconds=timeout),
@@ -215,3 +220,7 @@ def torchrun_store() -> Store:
 def part_of_store(store: Store, name: str) -> Store:
     """A part of a store with its own keys."""
     return PrefixStore(name, store)
+
+
+def _ready(rank: int) -> str:
+    return f"ready/{rank}"

@@ -56,7 +56,11 @@ class Messages:
             return self._store.get(name).decode()
 
     def wait_for(
-        self, name: str, timeout: float, check: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        timeout: float,
+        check: Callable[[], None] = lambda: None,
+        rank: int | None = None,
     ) -> str:
         """The text that another process stores under a name.
 
@@ -64,6 +68,7 @@ class Messages:
             name: the name.
             timeout: seconds to wait.
             check: called again and again while there is no text.
+            rank: the process that stores it, for the error.
 
         Raises:
             ProcessLost: there is no text in time, or a process has failed.
@@ -73,7 +78,7 @@ class Messages:
             if self.read(_FAILURE) is not None:
                 raise ProcessLost("a process has failed")
             if time.monotonic() > end:
-                raise ProcessLost(f"no answer for {timeout:g} s")
+                raise ProcessLost(f"no answer for {timeout:g} s", rank)
             check()
             time.sleep(_POLL_SECONDS)
         return text
