@@ -178,15 +178,15 @@ def test_the_loss_of_an_agent_continues_with_fewer_processes(
         "--rdzv-backend=c10d",
         f"--rdzv-endpoint=127.0.0.1:{free_port()}",
         f"--rdzv-id={uuid.uuid4().hex}",
-        "--rdzv-conf=last_call_timeout=60,keep_alive_interval=1",
         "--local-addr=127.0.0.1",
         "--max-restarts=3",
     ]
+    store = "--rdzv-conf=last_call_timeout=60,keep_alive_interval=1,is_host="
     keep, lose = (2, 1) if killed == "worker of 1" else (1, 2)
-    first = torchrun([*elastic, f"--nproc-per-node={keep}"], *OPTIONS, *LONG)
-    second = torchrun(
-        [*elastic, f"--nproc-per-node={lose}"], *OPTIONS, *LONG, name="second"
-    )
+    here = [*elastic, f"{store}true", f"--nproc-per-node={keep}"]
+    there = [*elastic, f"{store}false", f"--nproc-per-node={lose}"]
+    first = torchrun(here, *OPTIONS, *LONG)
+    second = torchrun(there, *OPTIONS, *LONG, name="second")
     wait_until(has_steps(tmp_path, 30), first)
     lost = list(workers(second).values())
     second.kill()
@@ -288,8 +288,7 @@ def test_two_machines_give_the_bits_of_one_process(
             "--rdzv-endpoint=10.77.0.1:29400",
             f"--local-addr=10.77.0.{number + 1}",
         ]
-        if number == 0:
-            options.append("--rdzv-conf=is_host=true")
+        options.append(f"--rdzv-conf=is_host={str(number == 0).lower()}")
         agent = torchrun(options, *OPTIONS, prefix=prefix, name=f"agent{number}")
         agents.append(agent)
     codes = [agent.wait(SECONDS) for agent in agents]
