@@ -105,7 +105,7 @@ def test_ctrl_c_in_a_terminal_reaches_all_and_stops_after_a_checkpoint(command, 
 
 
 def test_a_second_ctrl_c_ends_at_once_although_a_process_hangs(command, whole):
-    process, run, log = command
+    process, run, _ = command
     pids = descendants(process.pid)
     os.kill(pids[-1], signal.SIGSTOP)
     time.sleep(1)
