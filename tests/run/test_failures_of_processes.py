@@ -27,6 +27,8 @@ OPTIONS = (
 )
 THREE = (*OPTIONS, "training.processes=3")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
@@ -74,6 +76,7 @@ MOMENTS = {
     "while a checkpoint is saved": (Training, "_save", 1),
     "in the last scores": (run_module, "score_best", 0),
 }
+SHORT = ("while the group forms", "in a step")  # `make proof` runs the others
 
 
 def failed(run, kind, options, status="failed"):
@@ -97,7 +100,13 @@ def resumes(run, whole, *options):
     assert read_json(resumed.results)["status"] == "finished"
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(moment, marks=() if moment in SHORT else pytest.mark.proof)
+        for moment in MOMENTS
+    ],
+)
 def test_a_killed_process_is_named(moment, whole, tmp_path, monkeypatch):
     owner, name, number = MOMENTS[moment]
     with monkeypatch.context() as patched:
@@ -109,7 +118,10 @@ def test_a_killed_process_is_named(moment, whole, tmp_path, monkeypatch):
     resumes(tmp_path, whole, "training.processes=4")
 
 
-@pytest.mark.parametrize("moment", ["before all have started", "in a step"])
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param("before all have started", marks=pytest.mark.proof), "in a step"],
+)
 def test_a_process_that_hangs_is_named_after_the_time_limit(
     moment, whole, tmp_path, monkeypatch
 ):
@@ -160,7 +172,7 @@ def test_a_mistake_that_one_process_meets_has_exit_code_2(whole, tmp_path, monke
     resumes(run, whole, "training.processes=2")
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.proof), 1])
 def test_a_signal_to_any_process_stops_after_a_checkpoint(
     rank, whole, tmp_path, monkeypatch
 ):
@@ -181,6 +193,7 @@ def test_a_signal_to_all_before_they_have_started(whole, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         for child in followers():
             os.kill(child.pid, signal.SIGTERM)
+            child.join()
 
     with monkeypatch.context() as patched:
         before(patched, Team, "form", stop)
@@ -220,7 +233,7 @@ def test_a_failure_of_process_0_ends_the_others_with_the_message_of_one_process(
     assert str(bad) in messages[0]
 
 
-@pytest.mark.parametrize("limit", [100, 40_000])
+@pytest.mark.parametrize("limit", [pytest.param(100, marks=pytest.mark.proof), 40_000])
 def test_a_limit_on_file_size_of_process_0(limit, whole, tmp_path):
     before_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before_limit[1]))
