@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from preloaded import python
 
+from ostinato.config import CrashTestConfig
+from ostinato.proof.crash_test import crash_test
+
 ROOT = Path(__file__).parents[1]
 DEBUG = (
     '["experiment=debug","data.limit_train=60","data.limit_val=30",'
@@ -15,13 +18,13 @@ DEBUG = (
 )
 
 
-def command(script, *arguments, cwd):
+def command(script, *arguments, cwd, timeout=300):
     return subprocess.run(
         [python(), str(ROOT / "scripts" / f"{script}.py"), *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
@@ -29,14 +32,42 @@ def command(script, *arguments, cwd):
 
 @pytest.mark.proof
 @pytest.mark.slow
-def test_killed_runs_end_identical_to_the_undisturbed_run(tmp_path):
+@pytest.mark.parametrize(
+    ("kills", "processes", "more"),
+    [(2, "[1]", ""), (3, "[4,3,1]", ',"training.accumulate=4","training.threads=1"')],
+)
+def test_killed_runs_end_identical_to_the_undisturbed_run(
+    kills, processes, more, tmp_path
+):
+    overrides = f"{DEBUG[:-1]}{more}]"
     done = command(
-        "crash_test", "kills=2", f"overrides={DEBUG}", "output=crash", cwd=tmp_path
+        "crash_test",
+        f"kills={kills}",
+        f"processes={processes}",
+        f"overrides={overrides}",
+        "output=crash",
+        cwd=tmp_path,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "2 of 2 identical"
+    assert done.stdout.splitlines()[-1] == f"{kills} of {kills} identical"
     kept = [path.name for path in (tmp_path / "crash").iterdir() if path.is_dir()]
     assert kept == ["undisturbed"]
+
+
+@pytest.mark.proof
+@pytest.mark.slow
+def test_a_killed_run_of_several_processes_names_who_was_killed(tmp_path):
+    """The kill waits for a checkpoint, so all processes have started."""
+    train = ROOT / "scripts" / "train.py"
+    overrides = [*json.loads(DEBUG), "training.accumulate=3", "training.threads=1"]
+    cfg = CrashTestConfig(
+        kills=2, processes=[3, 2], overrides=overrides, output=str(tmp_path / "crash")
+    )
+    kills = list(crash_test(cfg, train))
+    assert [kill.difference for kill in kills] == ["", ""]
+    assert "while writing a checkpoint" in kills[1].where
+    assert kills[1].where.endswith("all processes of 3")
 
 
 @pytest.mark.slow

@@ -78,7 +78,15 @@ class ProcessFailed(UserError):
 
 
 class ProcessLost(Exception):
-    """Another process of a training does not answer; the reason is not known here."""
+    """Another process of a training does not answer; the reason is not known here.
+
+    Attributes:
+        rank: which process; None if this is not known.
+    """
+
+    def __init__(self, message: str, rank: int | None = None) -> None:
+        self.rank = rank
+        super().__init__(message)
 
 
 class Interrupted(Exception):

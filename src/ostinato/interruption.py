@@ -3,9 +3,10 @@
 A second signal stops it at once.
 """
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -52,3 +53,33 @@ def stop_on_signals() -> Iterator[Stop]:
         yield stop
     finally:
         restore_handlers()
+
+
+@contextmanager
+def on_second_signal(act: Callable[[], None]) -> Iterator[None]:
+    """Calls a function at the second SIGTERM or SIGINT, in another thread.
+
+    Python calls its own handlers late if the main thread waits in a library.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    previous = signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(receiver, act), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(sender)
+
+
+def _watch(receiver: int, act: Callable[[], None]) -> None:
+    """Reads the numbers of signals until the other end of the pipe is closed."""
+    count = 0
+    while number := os.read(receiver, 1):
+        count += number[0] in (signal.SIGTERM, signal.SIGINT)
+        if count == 2:
+            act()
+    os.close(receiver)

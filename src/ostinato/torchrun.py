@@ -35,11 +35,6 @@ def place() -> Place | None:
     return Place(*(int(os.environ[name]) for name in names))
 
 
-def is_restart() -> bool:
-    """Whether torchrun has restarted its processes, for example after a crash."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
 def stop_with_torchrun() -> None:
     """Stops this process with SIGTERM when torchrun itself ends, e.g. by SIGKILL."""
     parent = os.getppid()

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -61,9 +62,9 @@ def training_command(main: Main) -> Entry:
     """
 
     def entry() -> None:
-        with command_process():
+        with command_process(), _processes_of_torchrun():
             argv = quote_existing_paths(sys.argv[1:])
-            argv = _under_torchrun(argv)
+            argv = _after_restart(argv)
             argv = resumed_sweep(argv)
             argv = resumed_run(argv)
             argv = with_preset_resets(argv)
@@ -105,26 +106,38 @@ class TrainingJob(Job):
         jobs.record_failure(_run_folder(), error)
 
 
-def _under_torchrun(argv: list[str]) -> list[str]:
-    """The arguments of process 0. The other processes follow it, without Hydra.
-
-    Raises:
-        ConfigError: the arguments start a sweep.
-    """
+@contextmanager
+def _processes_of_torchrun() -> Iterator[None]:
+    """Process 0 runs the command. The others follow it, without Hydra."""
     place = torchrun.place()
     if place is None:
-        return argv
+        yield
+        return
     from ostinato.run.follow import follow_torchrun  # imports torch
-    from ostinato.run.restarts import folder_before_restart
+    from ostinato.run.meeting import followers_end
 
     if place.rank > 0:
         follow_torchrun(place)
         sys.exit(0)
+    with followers_end():
+        yield
+
+
+def _after_restart(argv: list[str]) -> list[str]:
+    """Makes the command that was typed continue its run if torchrun restarts it.
+
+    Raises:
+        ConfigError: torchrun starts a sweep.
+    """
+    if torchrun.place() is None:
+        return argv
     if is_sweep(argv):
         problem = "torchrun starts the processes of one run, not a sweep"
         remedy = "start the sweep without torchrun, with training.processes"
         raise ConfigError([f"{problem}; {remedy}"])
-    folder = folder_before_restart()
+    from ostinato.run.meeting import meeting  # imports torch
+
+    folder = meeting().folder
     if folder is None or find_override(overrides_of(argv), "resume.run") is not None:
         return argv
     return [*argv, override("resume", folder)]

@@ -1,10 +1,12 @@
 """The commands that test the program itself: `crash_test`, `reproduce`, `benchmark`."""
 
 import dataclasses
+from typing import Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ostinato.config.types import MISSING, STRICT, BenchmarkMode, Count, Seed
+from ostinato.config.types import MISSING, STRICT, BenchmarkMode, Count, Seed, Workers
 
 _ROWS = (10_000, 100_000, 1_000_000)
 
@@ -16,6 +18,13 @@ class CrashTestConfig:
     kills: Count = 20
     """How many runs are killed; every second one is killed while it writes a
     checkpoint.
+    """
+    processes: Annotated[list[Workers], Field(min_length=1)] = dataclasses.field(
+        default_factory=lambda: [1]
+    )
+    """training.processes of each start. All starts but the last are killed; a single
+    number is killed and resumed. With several processes, one follower, all processes
+    or process 0 are killed, in turn.
     """
     seed: Seed = 0
     """Seed of the random moments."""

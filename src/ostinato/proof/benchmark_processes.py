@@ -147,16 +147,16 @@ def _measure(job: _Job) -> Measurements:
         return _take_steps(job, None)
     store = serve_store()
     team = Team(store, Place(0, job.size, 0, job.size))
-    team.publish("job", TypeAdapter(_Job).dump_json(job).decode())
+    team.messages.publish("job", TypeAdapter(_Job).dump_json(job).decode())
     timeout = job.config.training.process_timeout
     with started(store.port, job.size, follow) as followers:
         try:
             for rank in range(1, job.size):
-                team.wait_for(f"ready/{rank}", timeout, followers.check)
+                team.messages.wait_for(f"ready/{rank}", timeout, followers.check)
             measured = _take_steps(job, team)
             followers.end()
         except ProcessLost as error:
-            failure = team.reported_failure(_SECONDS_FOR_REASON)
+            failure, _ = team.messages.losses(job.size, _SECONDS_FOR_REASON)
             reason = failure["error"] if failure else followers.killed() or str(error)
             raise ProcessFailed(f"mode=processes: {reason}", 1) from None
         finally:
@@ -176,14 +176,14 @@ def follow(port: int, rank: int, size: int) -> None:
     warnings.simplefilter("ignore")
     team = Team(join_store(port), Place(rank, size, rank, size))
     try:
-        text = team.wait_for("job", timeout=60.0)
-        team.publish(f"ready/{rank}", "")
+        text = team.messages.wait_for("job", timeout=60.0)
+        team.messages.publish(f"ready/{rank}", "")
         _take_steps(TypeAdapter(_Job).validate_json(text), team)
         team.close()
     except ProcessLost:
         sys.exit(1)
     except Exception as error:
-        team.report_failure({"error": f"{type(error).__name__}: {error}"})
+        team.messages.report_failure({"error": f"{type(error).__name__}: {error}"})
         sys.exit(1)
 
 

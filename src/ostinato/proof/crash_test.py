@@ -1,9 +1,11 @@
 """Kills a training at random moments, resumes it, and compares it with a whole run.
 
 The comparison has no tolerance. Every second kill waits until a checkpoint is being
-written. The other kills come at any moment of a run.
+written. The other kills come at any moment of a run. With several processes, the kills
+reach one follower, all processes, or process 0, in turn.
 """
 
+import itertools
 import logging
 import random
 import shutil
@@ -17,6 +19,7 @@ from pathlib import Path
 from ostinato.command_line import override
 from ostinato.config import CrashTestConfig
 from ostinato.errors import ConfigError
+from ostinato.proof.victims import WHOM, check_system, kill
 from ostinato.record.difference import first_difference
 from ostinato.record.files import read_fingerprint
 from ostinato.record.fingerprint import read_steps
@@ -34,7 +37,8 @@ class Kill:
     """One run that was killed and resumed.
 
     Attributes:
-        where: what the run was doing when it was killed, by what its folder held.
+        where: which processes were killed, and what the run was doing, by what its
+            folder held; for each kill.
         difference: the first difference from the undisturbed run; empty if identical.
     """
 
@@ -46,7 +50,7 @@ def crash_test(cfg: CrashTestConfig, train: Path) -> Iterator[Kill]:
     """Runs the training once undisturbed, then `cfg.kills` times with SIGKILL.
 
     Args:
-        cfg: number of kills, and the overrides of the training.
+        cfg: number of runs, of their processes, and the overrides of the training.
         train: the training script.
 
     Yields:
@@ -55,27 +59,32 @@ def crash_test(cfg: CrashTestConfig, train: Path) -> Iterator[Kill]:
     Raises:
         ConfigError: a run fails, or `cfg.output` holds other files.
     """
+    check_system(cfg.processes)
     moments = random.Random(cfg.seed)
+    killed_starts, last_start = cfg.processes[:-1] or cfg.processes, cfg.processes[-1]
     output = Path(cfg.output)
     _empty(output)
     undisturbed = RunDir(output / "undisturbed")
     began = time.monotonic()
-    _run_to_end(cfg, train, undisturbed)
+    _run_to_end(cfg, train, undisturbed, cfg.processes[0])
     seconds = time.monotonic() - began
     num_steps = len(read_steps(undisturbed.steps))
     log.info("undisturbed: %.0f s, %d steps", seconds, num_steps)
     expected = read_fingerprint(undisturbed)
+    numbers = itertools.count()
     for number in range(cfg.kills):
         run = RunDir(output / f"kill_{number:03d}")
-        moment = moments.uniform(0, seconds)
-        where = _run_and_kill(cfg, train, run, moment, while_saving=number % 2 == 1)
-        _run_to_end(cfg, train, run)
+        where = []
+        for processes in killed_starts:
+            process = _start(cfg, train, run, processes)
+            end = time.monotonic() + moments.uniform(0, seconds)
+            whom = WHOM[next(numbers) % len(WHOM)]
+            where.append(_kill(process, run, end, number % 2 == 1, whom))
+        _run_to_end(cfg, train, run, last_start)
         difference = first_difference(expected, read_fingerprint(run))
         if difference is None:
             shutil.rmtree(run.path)
-            yield Kill(where, "")
-        else:
-            yield Kill(where, str(difference))
+        yield Kill("; killed ".join(where), str(difference or ""))
 
 
 def _empty(output: Path) -> None:
@@ -104,35 +113,33 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _run_and_kill(
-    cfg: CrashTestConfig,
-    train: Path,
+def _kill(
+    process: subprocess.Popen[bytes],
     run: RunDir,
-    moment: float,
+    end: float,
     while_saving: bool,
+    whom: str,
 ) -> str:
-    """Starts a run and kills it.
+    """Kills a run, and waits until it has ended.
 
     Args:
-        cfg: the overrides of the training.
-        train: the training script.
+        process: process 0 of the run.
         run: the run folder.
-        moment: seconds after which the run is killed.
-        while_saving: kill the run while it writes a checkpoint instead.
+        end: time at which to kill, of the monotonic clock.
+        while_saving: kill while the run writes a checkpoint instead.
+        whom: one of `WHOM`.
 
     Returns:
-        What the run was doing.
+        What the run was doing, and which processes were killed.
     """
-    process = _start(cfg, train, run)
-    end = time.monotonic() + moment
     while process.poll() is None:
         is_saving = any(run.checkpoints.glob(".*.tmp/*"))
         is_late = time.monotonic() > end
         is_due = is_saving if while_saving else is_late
         if is_due:
-            process.kill()
+            killed = kill(process, whom)
             process.wait()
-            return _state(run)
+            return f"{_state(run)}{killed}"
         time.sleep(_POLL_SECONDS)
     return "after its end"
 
@@ -145,8 +152,8 @@ def _state(run: RunDir) -> str:
     return f"{doing}, after {num_steps} recorded steps"
 
 
-def _run_to_end(cfg: CrashTestConfig, train: Path, run: RunDir) -> None:
-    process = _start(cfg, train, run)
+def _run_to_end(cfg: CrashTestConfig, train: Path, run: RunDir, processes: int) -> None:
+    process = _start(cfg, train, run, processes)
     code = process.wait()
     if code == 0:
         return
@@ -157,12 +164,15 @@ def _run_to_end(cfg: CrashTestConfig, train: Path, run: RunDir) -> None:
     raise ConfigError([problem])
 
 
-def _start(cfg: CrashTestConfig, train: Path, run: RunDir) -> subprocess.Popen[bytes]:
+def _start(
+    cfg: CrashTestConfig, train: Path, run: RunDir, processes: int
+) -> subprocess.Popen[bytes]:
     run.path.parent.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable,
         str(train),
         *cfg.overrides,
+        *([f"training.processes={processes}"] if cfg.processes != [1] else []),
         "resume=auto",
         override("hydra.run.dir", str(run.path)),
     ]

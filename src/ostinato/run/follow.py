@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import socket
 import sys
 import traceback
@@ -16,14 +17,13 @@ from ostinato.errors import ProcessLost, UserError
 from ostinato.interruption import stop_on_signals
 from ostinato.record.digests import digest_weights
 from ostinato.run.identity import provenance_of
+from ostinato.run.meeting import SECONDS_TO_MEET, meet_process_0, remember_folder
 from ostinato.scoring.evaluation import Scorer
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Team, join_store, torchrun_store
+from ostinato.training.distributed import Team, join_store
 from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import prepare
 from ostinato.training.roles import Follower, SharedScoring
-
-_SECONDS_FOR_CONFIG = 600.0
 
 
 def follow_locally(port: int, rank: int, size: int) -> None:
@@ -40,17 +40,25 @@ def follow_locally(port: int, rank: int, size: int) -> None:
 def follow_torchrun(place: Place) -> None:
     """Follows process 0 of torchrun until the training ends; exits the process."""
     torchrun.stop_with_torchrun()
-    _follow(Team(torchrun_store(), place))
+    try:
+        store = meet_process_0(place)
+    except ProcessLost:
+        sys.exit(1)
+    _follow(Team(store, place))
 
 
 def _follow(team: Team) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the process without a message
     # Process 0 logs, and it would log the same.
     logging.disable()
     warnings.simplefilter("ignore")
     try:
-        text = team.wait_for("config", _SECONDS_FOR_CONFIG)
-        _train(team, TypeAdapter(RunConfig).validate_json(text))
+        text = team.messages.wait_for("config", SECONDS_TO_MEET)
+        if text:  # Otherwise, there is nothing to train.
+            remember_folder(team.messages.wait_for("folder", SECONDS_TO_MEET))
+            _train(team, TypeAdapter(RunConfig).validate_json(text))
     except ProcessLost:
+        team.messages.report_loss(team.rank)
         sys.exit(1)  # process 0 finds out why
     except UserError as error:
         _report(team, str(error), "", error.exit_code)
@@ -62,27 +70,27 @@ def _follow(team: Team) -> None:
 
 
 def _train(team: Team, config: RunConfig) -> None:
+    prepared = prepare(config)
+    start = {
+        "provenance": provenance_of(config, prepared),
+        "host": socket.gethostname(),
+        "weights": digest_weights(prepared.model.state_dict()),
+    }
+    team.messages.publish(f"start/{team.rank}", json.dumps(start))
+    scorer = Scorer(
+        task=prepared.data.task,
+        labels=prepared.data.labels,
+        collator=prepared.collator,
+        batch_size=config.training.eval_batch_size,
+        compute=prepared.compute,
+        bar=Progress(disable=True),
+        sharing=SharedScoring(team, None, prepared.model),
+    )
+    optimization = Optimization(config.training, prepared, team)
+    team.form(config.training.process_timeout)
     with stop_on_signals() as stop:
-        prepared = prepare(config)
-        start = {
-            "provenance": provenance_of(config, prepared),
-            "host": socket.gethostname(),
-            "weights": digest_weights(prepared.model.state_dict()),
-        }
-        team.publish(f"start/{team.rank}", json.dumps(start))
-        scorer = Scorer(
-            task=prepared.data.task,
-            labels=prepared.data.labels,
-            collator=prepared.collator,
-            batch_size=config.training.eval_batch_size,
-            compute=prepared.compute,
-            bar=Progress(disable=True),
-            sharing=SharedScoring(team, None, prepared.model),
-        )
-        optimization = Optimization(config.training, prepared, team)
-        team.form(config.training.process_timeout)
         Follower(team, prepared, optimization, scorer, stop).obey()
-        team.close()
+    team.close()
 
 
 def _report(team: Team, line: str, details: str, exit_code: int) -> None:
@@ -93,4 +101,4 @@ def _report(team: Team, line: str, details: str, exit_code: int) -> None:
         "traceback": details,
         "exit_code": exit_code,
     }
-    team.report_failure(failure)
+    team.messages.report_failure(failure)

@@ -47,6 +47,11 @@ class Followers:
             return f"{name} was {how_ended(code)}"
         return ""
 
+    def kill(self) -> None:
+        """Kills all that have not ended."""
+        for process in self._processes:
+            process.kill()
+
     def end(self) -> None:
         """Waits until all have ended; kills those that do not end soon."""
         deadline = time.monotonic() + _GRACE_SECONDS
@@ -79,7 +84,9 @@ def started(
         yield Followers(processes)
     finally:
         for process in processes:
-            process.kill()
+            if process.pid is not None:
+                process.kill()
+                process.join(_GRACE_SECONDS)
 
 
 def _follow(

@@ -2,9 +2,10 @@
 
 import json
 import logging
+import signal
 import socket
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,17 +14,17 @@ from pydantic import TypeAdapter
 
 from ostinato import torchrun
 from ostinato.config import RunConfig, TrackerConfig
-from ostinato.errors import ConfigError, ProcessFailed, ProcessLost
-from ostinato.interruption import Stop
+from ostinato.errors import ConfigError, Interrupted, ProcessFailed, ProcessLost
+from ostinato.interruption import Stop, on_second_signal
 from ostinato.model.device import available_cores, check_cores
 from ostinato.record.drift import environment_drift
 from ostinato.record.files import read_provenance
 from ostinato.record.schema import Provenance
 from ostinato.run.followers import Followers, started
-from ostinato.run.restarts import remember_folder
+from ostinato.run.meeting import meeting, remember_folder
 from ostinato.run_dir import RunDir
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Team, serve_store, torchrun_store
+from ostinato.training.distributed import Team, serve_store
 from ostinato.training.resume import resume_command
 from ostinato.training.roles import Leader
 
@@ -39,11 +40,13 @@ class Processes:
     Attributes:
         leader: tells the others what to do.
         followers: those that this process started.
+        check: raises `ProcessLost` if a process has ended; called while others start.
         timeout: seconds that a process waits for the others.
     """
 
     leader: Leader
     followers: Followers
+    check: Callable[[], None]
     timeout: float
 
     def connect(self, provenance: Provenance, weights: str) -> dict[str, Any]:
@@ -65,10 +68,11 @@ class Processes:
             return {"count": 1, "hosts": hosts, "backend": None}
         for rank in range(1, team.place.size):
             name = f"start/{rank}"
-            start = json.loads(team.wait_for(name, self.timeout, self.followers.check))
+            text = team.messages.wait_for(name, self.timeout, self.check, rank)
+            start = json.loads(text)
             _check_same(rank, start, provenance, weights)
             hosts.append(start["host"])
-        team.form(self.timeout)
+        team.form(self.timeout, self.check)
         return {"count": team.place.size, "hosts": hosts, "backend": team.backend}
 
 
@@ -103,44 +107,52 @@ def processes_of(config: RunConfig, run: RunDir, stop: Stop) -> Iterator[Process
     Raises:
         ConfigError: there are more processes than micro-batches, cores or GPUs.
         ProcessFailed: another process failed, ended or does not answer.
+        Interrupted: the same, after a signal.
     """
     timeout = config.training.process_timeout
-    if torchrun.place() is not None:
-        remember_folder(run)
-    place = torchrun.place() or Place(0, _count(config), 0, _count(config))
+    place = torchrun.place()
+    if place is not None:
+        torchrun.stop_with_torchrun()
+        remember_folder(str(run.path.absolute()))
+    place = place or Place(0, _count(config), 0, _count(config))
     _check_size(config, place)
     if place.size == 1:
-        yield Processes(Leader(None, stop), Followers([]), timeout)
+        yield Processes(Leader(None, stop), Followers([]), lambda: None, timeout)
         return
 
-    with _team(place) as (team, followers):
+    with _team(place) as (team, followers, check):
         # Observers run in this process only; their settings can be secrets.
         shared = replace(config, tracker=TrackerConfig())
-        team.publish("config", TypeAdapter(RunConfig).dump_json(shared).decode())
+        text = TypeAdapter(RunConfig).dump_json(shared).decode()
+        team.messages.publish("folder", str(run.path.absolute()))
+        team.messages.publish("config", text)
         leader = Leader(team, stop)
         try:
-            yield Processes(leader, followers, timeout)
+            yield Processes(leader, followers, check, timeout)
             leader.end()
             followers.end()
         except ProcessLost as error:
-            raise _reason(team, followers, run, error) from None
+            raise _reason(team, followers, run, stop, error) from None
 
 
 @contextmanager
-def _team(place: Place) -> Iterator[tuple[Team, Followers]]:
+def _team(
+    place: Place,
+) -> Iterator[tuple[Team, Followers, Callable[[], None]]]:
     if torchrun.place() is not None:
-        torchrun.stop_with_torchrun()
-        team = Team(torchrun_store(), place)
-        followers: AbstractContextManager[Followers] = nullcontext(Followers([]))
-    else:
-        store = serve_store()
-        team = Team(store, place)
-        followers = started(store.port, place.size)
-    with followers as own:
+        team = Team(meeting().store, place)
         try:
-            yield team, own
+            yield team, Followers([]), meeting().welcome
         finally:
             team.close()
+        return
+    store = serve_store()
+    team = Team(store, place)
+    try:
+        with started(store.port, place.size) as own, on_second_signal(own.kill):
+            yield team, own, own.check
+    finally:
+        team.close()  # does not wait for processes that have ended
 
 
 def _count(config: RunConfig) -> int:
@@ -182,17 +194,37 @@ def _check_same(
 
 
 def _reason(
-    team: Team, followers: Followers, run: RunDir, lost: ProcessLost
-) -> ProcessFailed:
+    team: Team, followers: Followers, run: RunDir, stop: Stop, lost: ProcessLost
+) -> ProcessFailed | Interrupted:
     """Why another process does not answer, in one line with the remedy."""
     hint = f"resume with: {resume_command(run)}"
-    failure = team.reported_failure(_SECONDS_FOR_REASON)
+    killed = followers.killed()
+    if lost.rank is None:
+        team.close()  # so that the others do not wait, except for one that hangs
+    failure, silent = team.messages.losses(team.size, _SECONDS_FOR_REASON)
     if failure is not None:
         if failure["traceback"]:
             log.error("%s", failure["traceback"].rstrip())
         who = f"process {failure['process']} ({failure['host']})"
         message = f"{who}: {failure['error']}; {hint}"
         return ProcessFailed(message, failure["exit_code"])
-    killed = followers.killed()
-    what = killed or f"another process does not answer ({lost})"
+    if lost.rank is not None:
+        silent = [lost.rank]
+    what = killed or followers.killed() or _silence(team, silent, lost)
+    if stop.signal is not None:
+        name = signal.Signals(stop.signal).name
+        return Interrupted(f"stopped by {name}; {what}; {hint}", stop.signal)
     return ProcessFailed(f"{what}; {hint}", 1)
+
+
+def _silence(team: Team, silent: list[int], lost: ProcessLost) -> str:
+    """Which processes do not answer."""
+    if not silent:
+        return f"another process does not answer ({lost})"
+    names = []
+    for rank in silent:
+        start = team.messages.read(f"start/{rank}")
+        host = f" ({json.loads(start)['host']})" if start else ""
+        names.append(f"process {rank}{host}")
+    verb = "does" if len(names) == 1 else "do"
+    return f"{', '.join(names)} {verb} not answer ({lost})"

@@ -5,10 +5,8 @@ result cannot depend on the number of processes.
 """
 
 import json
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,16 +17,15 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import (  # type: ignore[attr-defined]
     PrefixStore,
-    Store,
     TCPStore,
     rendezvous,
 )
+from torch.distributed import Store as Store  # type: ignore[attr-defined]
 
-from ostinato.errors import ProcessLost
 from ostinato.torchrun import Place
+from ostinato.training.messages import Messages, lost_processes
 
 _COMMAND_BYTES = 256
-_FAILURE = "failure"
 _POLL_SECONDS = 0.05
 
 
@@ -44,31 +41,56 @@ class Team:
 
     Attributes:
         place: which of the processes this is.
+        messages: the texts that the processes leave for each other.
         backend: the libraries that move the bytes.
     """
 
     def __init__(self, store: Store, place: Place) -> None:
         self.place = place
+        self.messages = Messages(store)
         self._store = store
         self.backend = "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(place.local_rank)
             self.backend = "cpu:gloo,cuda:nccl"
 
-    def form(self, timeout: float) -> None:
+    def form(self, timeout: float, check: Callable[[], None] = lambda: None) -> None:
         """Connects the processes, when all of them are ready.
 
         Args:
             timeout: seconds that a process waits for the others, here and later.
+            check: called again and again while a process is missing.
         """
-        with _lost_processes():
-            dist.init_process_group(
-                backend=self.backend,
-                store=PrefixStore("group", self._store),
-                rank=self.place.rank,
-                world_size=self.place.size,
-                timeout=timedelta(seconds=timeout),
-            )
+        self.messages.publish(_ready(self.rank), "")
+        for rank in range(self.size):
+            self.messages.wait_for(_ready(rank), timeout, check, rank)
+        check()  # One that was ready can have ended.
+
+        errors = []
+        # A call that waits keeps the connection to the store for itself.
+        own = self._store.clone()  # type: ignore[attr-defined]
+
+        def connect() -> None:
+            try:
+                dist.init_process_group(
+                    backend=self.backend,
+                    store=PrefixStore("group", own),
+                    rank=self.place.rank,
+                    world_size=self.place.size,
+                    timeout=timedelta(seconds=timeout),
+                )
+            except RuntimeError as error:
+                errors.append(error)
+
+        # Signals and `check` cannot interrupt the call itself.
+        connecting = threading.Thread(target=connect, daemon=True)
+        connecting.start()
+        while connecting.is_alive():
+            check()
+            connecting.join(_POLL_SECONDS)
+        with lost_processes():
+            for error in errors:
+                raise error
 
     @property
     def rank(self) -> int:
@@ -84,37 +106,6 @@ class Team:
         """Leaves the group."""
         if dist.is_initialized():
             dist.destroy_process_group()
-
-    # What process 0 announces.
-
-    def publish(self, name: str, text: str) -> None:
-        """Stores a text under a name."""
-        with _lost_processes():
-            self._store.set(name, text)
-
-    def wait_for(
-        self, name: str, timeout: float, check: Callable[[], None] = lambda: None
-    ) -> str:
-        """The text that another process stores under a name.
-
-        Args:
-            name: the name.
-            timeout: seconds to wait.
-            check: called again and again while there is no text.
-
-        Raises:
-            ProcessLost: there is no text in time, or a process has failed.
-        """
-        end = time.monotonic() + timeout
-        while not self._store.check([name]):
-            if self._store.check([_FAILURE]):
-                raise ProcessLost("a process has failed")
-            if time.monotonic() > end:
-                raise ProcessLost(f"no answer for {timeout:g} s")
-            check()
-            time.sleep(_POLL_SECONDS)
-        text: str = self._store.get(name).decode()
-        return text
 
     def tell(self, command: Mapping[str, Any]) -> list[int]:
         """Tells the other processes what to do next.
@@ -149,14 +140,14 @@ class Team:
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Overwrites tensors with those of process 0."""
-        with _lost_processes():
+        with lost_processes():
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensors of all processes, [size, *shape], in the order of processes."""
         everyone = tensor.new_empty((self.size, *tensor.shape))
-        with _lost_processes():
+        with lost_processes():
             dist.all_gather_single(everyone.view(-1), tensor.reshape(-1))
         return everyone
 
@@ -167,7 +158,7 @@ class Team:
             whole: [size * length].
             part: [length], of this process.
         """
-        with _lost_processes():
+        with lost_processes():
             work = dist.all_gather_single(whole, part, async_op=True)
         return Transfer(work)
 
@@ -183,7 +174,7 @@ class Team:
         """
         length = received.shape[1]
         sends = senders[self.rank]
-        with _lost_processes():
+        with lost_processes():
             work = dist.all_to_all_single(
                 received.view(-1),
                 sent if sends else sent[:0],
@@ -192,33 +183,6 @@ class Team:
                 async_op=True,
             )
         return Transfer(work)
-
-    # How the processes fail.
-
-    def report_failure(self, failure: Mapping[str, Any]) -> None:
-        """Tells process 0 why this process ends; the first reason counts."""
-        self._store.compare_set(_FAILURE, "", json.dumps(failure))
-
-    def reported_failure(self, wait: float) -> dict[str, Any] | None:
-        """Why another process ended; None if no process says so in time.
-
-        Args:
-            wait: seconds.
-        """
-        end = time.monotonic() + wait
-        while not self._store.check([_FAILURE]):
-            if time.monotonic() > end:
-                return None
-            time.sleep(_POLL_SECONDS)
-        failure: dict[str, Any] = json.loads(self._store.get(_FAILURE))
-        return failure
-
-
-def lasting_store() -> Store:
-    """Connects to the store that keeps its texts when torchrun restarts processes."""
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(host, port, is_master=False, wait_for_workers=False)
-    return PrefixStore("ostinato", store)
 
 
 @dataclass(frozen=True)
@@ -229,7 +193,7 @@ class Transfer:
 
     def wait(self) -> None:
         """Waits until the tensors are complete."""
-        with _lost_processes():
+        with lost_processes():
             self._work.wait()
 
 
@@ -244,15 +208,19 @@ def join_store(port: int) -> Store:
 
 
 def torchrun_store() -> Store:
-    """Connects to the store of torchrun's processes; each restart has an empty one."""
+    """Connects to the store of torchrun's processes.
+
+    It keeps its texts when torchrun restarts the processes.
+    """
     store: Store
     store, _, _ = next(rendezvous("env://"))
-    return store
+    return PrefixStore("ostinato", store)
 
 
-@contextmanager
-def _lost_processes() -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, dist.DistError) as error:
-        raise ProcessLost(str(error)) from error
+def part_of_store(store: Store, name: str) -> Store:
+    """A part of a store with its own keys."""
+    return PrefixStore(name, store)
+
+
+def _ready(rank: int) -> str:
+    return f"ready/{rank}"
