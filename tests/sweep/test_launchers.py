@@ -2,70 +2,24 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from launching import SMALL, start, trainer_of
 from runs import configure, fingerprint, train_in
 
 from ostinato.config import plugins
 from ostinato.run_dir import RunDir, read_json
 from ostinato.sweep.worker import train_in_subprocess
 
-ROOT = Path(__file__).parents[2]
-SMALL = [
-    *(
-        "experiment=debug",
-        "tracker=jsonl",
-        "data.limit_train=60",
-        "data.limit_val=30",
-        "data.limit_test=30",
-    ),
-    *("training.epochs=1", "training.checkpoint_every=1"),
-]
 PLUGINS = {
     "basic": "hydra",
     "joblib": "hydra_plugins.hydra_joblib_launcher",
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
     "ray": "hydra_plugins.hydra_ray_launcher",
 }
-
-
-def start(folder, *arguments, **environment):
-    """Starts a sweep; an environment variable that is None is unset."""
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    env = dict(os.environ)
-    for name, value in environment.items():
-        env.pop(name, None)
-        if value is not None:
-            env[name] = value
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-
-
-def trainer_of(job: Path) -> int | None:
-    """The process that trains a job: forked by the server, with the job's log open."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes()
-            if b"multiprocessing.forkserver" not in command:
-                continue
-            opened = [file.readlink() for file in (process / "fd").iterdir()]
-        except OSError:
-            continue  # it has just ended
-        if job / "train.log" in opened:
-            return int(process.name)
-    return None
 
 
 @pytest.mark.slow
