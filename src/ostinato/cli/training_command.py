@@ -45,7 +45,7 @@ from ostinato.config import RunConfig
 from ostinato.errors import ConfigError
 from ostinato.run.session import check_new
 from ostinato.run_dir import RunDir
-from ostinato.sweep import jobs, sweep
+from ostinato.sweep import jobs, sweep, tasks
 
 log = logging.getLogger("ostinato")
 
@@ -91,6 +91,9 @@ class TrainingJob(Job):
         run = _run_folder()
         resolved = masked(cfg)
         if _in_sweep():
+            if tasks.follows():
+                _follow_task_0()
+                return None
             return _run_sweep_job(config, run, resolved)
         try:
             return self._main(config, run, resolved)
@@ -146,9 +149,16 @@ def _run_sweep_job(
     logs = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
     train = partial(worker.train_in_subprocess, logs=cast(dict[str, Any], logs))
     run_once = partial(jobs.run_once, train)
-    if config.search:
-        return search.run_trial(run_once, config, run, resolved)
-    return run_once(config, run, resolved)
+    with tasks.leading():
+        if config.search:
+            return search.run_trial(run_once, config, run, resolved)
+        return run_once(config, run, resolved)
+
+
+def _follow_task_0() -> None:
+    from ostinato.sweep import worker
+
+    worker.follow_in_subprocess()
 
 
 def _check_run_folder(argv: list[str]) -> None:

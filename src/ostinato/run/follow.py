@@ -1,7 +1,9 @@
 """Processes 1, 2, ... of a training: the same data and model as process 0, no files."""
 
+import itertools
 import json
 import logging
+import math
 import socket
 import sys
 import traceback
@@ -18,7 +20,7 @@ from ostinato.record.digests import digest_weights
 from ostinato.run.identity import provenance_of
 from ostinato.scoring.evaluation import Scorer
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Team, join_store, torchrun_store
+from ostinato.training.distributed import Team, join_store, store_of_run, torchrun_store
 from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import prepare
 from ostinato.training.roles import Follower, SharedScoring
@@ -40,7 +42,19 @@ def follow_locally(port: int, rank: int, size: int) -> None:
 def follow_torchrun(place: Place) -> None:
     """Follows process 0 of torchrun until the training ends; exits the process."""
     torchrun.stop_with_torchrun()
-    _follow(Team(torchrun_store(), place))
+    _follow(Team(store_of_run(torchrun_store(), 1), place))
+
+
+def follow_tasks(place: Place) -> None:
+    """Follows process 0 through all runs of a job; returns when its store ends."""
+    store = torchrun_store()
+    for number in itertools.count(1):
+        team = Team(store_of_run(store, number), place)
+        try:
+            team.wait_for("config", math.inf)
+        except ProcessLost:
+            return
+        _follow(team)
 
 
 def _follow(team: Team) -> None:

@@ -23,7 +23,12 @@ from ostinato.run.followers import Followers, started
 from ostinato.run.restarts import remember_folder
 from ostinato.run_dir import RunDir
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Team, serve_store, torchrun_store
+from ostinato.training.distributed import (
+    Team,
+    serve_store,
+    store_of_run,
+    torchrun_store,
+)
 from ostinato.training.resume import resume_command
 from ostinato.training.roles import Leader
 
@@ -83,9 +88,11 @@ def share_threads(config: RunConfig, run: RunDir) -> RunConfig:
     place = torchrun.place()
     if config.resume.run is not None and run.provenance.is_file():
         threads = read_provenance(run)["threads"]
-    elif place is not None:
+    elif place is not None and torchrun.shares_cores():
         # torchrun sets OMP_NUM_THREADS to 1.
         threads = max(1, available_cores() // place.local_size)
+    elif place is not None:
+        threads = torch.get_num_threads()
     else:
         threads = max(1, torch.get_num_threads() // _count(config))
     return replace(config, training=replace(config.training, threads=threads))
@@ -130,7 +137,7 @@ def processes_of(config: RunConfig, run: RunDir, stop: Stop) -> Iterator[Process
 def _team(place: Place) -> Iterator[tuple[Team, Followers]]:
     if torchrun.place() is not None:
         torchrun.stop_with_torchrun()
-        team = Team(torchrun_store(), place)
+        team = Team(store_of_run(torchrun_store()), place)
         followers: AbstractContextManager[Followers] = nullcontext(Followers([]))
     else:
         store = serve_store()
@@ -153,7 +160,7 @@ def _check_size(config: RunConfig, place: Place) -> None:
     training = config.training
     size = place.size
     if torchrun.place() is not None and _count(config) not in (1, size):
-        problem = f"torchrun started {size} processes"
+        problem = f"{size} processes were started already"
         raise ConfigError(
             [f"training.processes={training.processes}: {problem}; omit the key"]
         )

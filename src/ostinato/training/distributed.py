@@ -106,14 +106,15 @@ class Team:
             ProcessLost: there is no text in time, or a process has failed.
         """
         end = time.monotonic() + timeout
-        while not self._store.check([name]):
-            if self._store.check([_FAILURE]):
-                raise ProcessLost("a process has failed")
-            if time.monotonic() > end:
-                raise ProcessLost(f"no answer for {timeout:g} s")
-            check()
-            time.sleep(_POLL_SECONDS)
-        text: str = self._store.get(name).decode()
+        with _lost_processes():
+            while not self._store.check([name]):
+                if self._store.check([_FAILURE]):
+                    raise ProcessLost("a process has failed")
+                if time.monotonic() > end:
+                    raise ProcessLost(f"no answer for {timeout:g} s")
+                check()
+                time.sleep(_POLL_SECONDS)
+            text: str = self._store.get(name).decode()
         return text
 
     def tell(self, command: Mapping[str, Any]) -> list[int]:
@@ -233,9 +234,13 @@ class Transfer:
             self._work.wait()
 
 
-def serve_store() -> TCPStore:
-    """Starts a store for the processes of this machine, at a free port."""
-    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+def serve_store(port: int = 0) -> TCPStore:
+    """Starts a store, which all machines reach.
+
+    Args:
+        port: its port; 0 takes a free one.
+    """
+    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
 
 
 def join_store(port: int) -> Store:
@@ -248,6 +253,16 @@ def torchrun_store() -> Store:
     store: Store
     store, _, _ = next(rendezvous("env://"))
     return store
+
+
+def store_of_run(store: Store, number: int | None = None) -> Store:
+    """The part of torchrun's store that belongs to one run.
+
+    Args:
+        store: torchrun's store.
+        number: number of the run, from 1; None begins the next one.
+    """
+    return PrefixStore(f"run/{number or store.add('runs', 1)}", store)
 
 
 @contextmanager
