@@ -198,7 +198,8 @@ def _with_sweep_folder(argv: list[str], folder: Path) -> list[str]:
     if find_override(argv, "hydra.sweep.dir") is not None:
         return argv
     # Otherwise, Hydra would name the folder after the time at which it reads the key.
-    in_folder = override("hydra.sweep.dir", str(folder))
+    # Absolute, because processes of a Ray cluster have other working folders.
+    in_folder = override("hydra.sweep.dir", str(folder.absolute()))
     return with_overrides(argv, [*overrides_of(argv), in_folder])
 
 
