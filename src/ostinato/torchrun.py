@@ -6,6 +6,14 @@ import threading
 import time
 from dataclasses import dataclass
 
+# For processes whose store is served by the process that started them, as torchrun
+# does.
+SERVED_BY_AGENT = {
+    "TORCHELASTIC_RUN_ID": "tasks",
+    "TORCHELASTIC_USE_AGENT_STORE": "True",
+    "TORCHELASTIC_RESTART_COUNT": "0",
+}
+
 _POLL_SECONDS = 0.5
 
 
@@ -33,6 +41,14 @@ def place() -> Place | None:
         return None
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     return Place(*(int(os.environ[name]) for name in names))
+
+
+def shares_cores() -> bool:
+    """Whether the processes of a machine share its cores.
+
+    The tasks of a submitted job do not: each one has its own.
+    """
+    return "SUBMITIT_EXECUTOR" not in os.environ
 
 
 def stop_with_torchrun() -> None:

@@ -39,6 +39,7 @@ def test_a_key_that_only_observes_gives_the_same_job(tmp_path):
         replace(PLAIN, name="other"),
         replace(PLAIN, compare=ComparisonConfig(margin=1)),
         replace(PLAIN, training=TrainingConfig(log_every=1)),
+        replace(PLAIN, training=TrainingConfig(processes=3, process_timeout=9)),
     ):
         assert key(same) == key(PLAIN)
     assert key(replace(PLAIN, training=TrainingConfig(lr=2e-3))) != key(PLAIN)

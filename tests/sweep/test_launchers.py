@@ -3,13 +3,12 @@
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from launching import SMALL, start, trainer_of
 from preloaded import python
 from runs import configure, fingerprint, train_in
 
@@ -17,57 +16,12 @@ from ostinato.config import plugins
 from ostinato.run_dir import RunDir, read_json
 from ostinato.sweep.worker import train_in_subprocess
 
-ROOT = Path(__file__).parents[2]
-SMALL = [
-    *(
-        "experiment=debug",
-        "tracker=jsonl",
-        "data.limit_train=60",
-        "data.limit_val=30",
-        "data.limit_test=30",
-    ),
-    *("training.epochs=1", "training.checkpoint_every=1"),
-]
 PLUGINS = {
     "basic": "hydra",
     "joblib": "hydra_plugins.hydra_joblib_launcher",
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
     "ray": "hydra_plugins.hydra_ray_launcher",
 }
-
-
-def start(program, folder, *arguments, **environment):
-    """Starts a sweep; an environment variable that is None is unset."""
-    command = [program, str(ROOT / "scripts" / "train.py"), *arguments]
-    env = dict(os.environ)
-    for name, value in environment.items():
-        env.pop(name, None)
-        if value is not None:
-            env[name] = value
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-
-
-def trainer_of(job: Path) -> int | None:
-    """The process that trains a job: forked by the server, with the job's log open."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes()
-            if b"multiprocessing.forkserver" not in command:
-                continue
-            opened = [file.readlink() for file in (process / "fd").iterdir()]
-        except OSError:
-            continue  # it has just ended
-        if job / "train.log" in opened:
-            return int(process.name)
-    return None
 
 
 @pytest.mark.slow
@@ -87,7 +41,6 @@ def test_the_other_jobs_finish_if_one_fails_and_one_is_killed(launcher, tmp_path
         pytest.skip(f"{plugin} is not installed")
     threads = None if launcher == "joblib" else "1"
     sweep = start(
-        sys.executable,
         tmp_path,
         *(
             "-m",
@@ -159,7 +112,8 @@ def test_a_job_computes_the_same_as_a_single_run_after_any_other_job(tmp_path):
 
 @pytest.mark.slow
 def test_a_job_that_gets_sigterm_writes_a_checkpoint_and_ends_the_sweep(tmp_path):
-    sweep = start(python(), tmp_path, "-m", *SMALL, "training.epochs=500", "seed=1,2")
+    options = ("-m", *SMALL, "training.epochs=500", "seed=1,2")
+    sweep = start(tmp_path, *options, program=python())
     while not list(tmp_path.glob("outputs/multirun/*/*/checkpoints/step_*")):
         assert sweep.poll() is None, sweep.stdout.read()
         time.sleep(0.01)

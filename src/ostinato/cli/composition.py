@@ -18,7 +18,7 @@ from ostinato.cli.schemas import CONF, SCHEMAS
 from ostinato.cli.validation import to_config
 from ostinato.cli.variations import variations
 from ostinato.config import RunConfig, Task
-from ostinato.sweep import jobs
+from ostinato.sweep import jobs, tasks
 
 
 @functools.cache
@@ -97,7 +97,12 @@ def _sweep_folder(cfg: DictConfig) -> Path:
 
 
 def job_folder(name: str, *, _root_: DictConfig) -> str:
-    """The resolver `${job_folder:NAME}`: see `jobs.job_folder`."""
+    """The resolver `${job_folder:NAME}`: see `jobs.job_folder`.
+
+    Only the first task of a job of several tasks writes to the job's folder.
+    """
+    if tasks.follows():
+        return tasks.scratch_folder()
     config = to_config(_without_hydra(_root_), RunConfig)
     return jobs.job_folder(_sweep_folder(_root_), name, config)
 

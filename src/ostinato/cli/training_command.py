@@ -46,7 +46,7 @@ from ostinato.config import RunConfig
 from ostinato.errors import ConfigError
 from ostinato.run.session import check_new
 from ostinato.run_dir import RunDir
-from ostinato.sweep import jobs, sweep
+from ostinato.sweep import jobs, sweep, tasks
 
 log = logging.getLogger("ostinato")
 
@@ -92,6 +92,9 @@ class TrainingJob(Job):
         run = _run_folder()
         resolved = masked(cfg)
         if _in_sweep():
+            if tasks.follows():
+                _follow_task_0()
+                return None
             return _run_sweep_job(config, run, resolved)
         try:
             return self._main(config, run, resolved)
@@ -159,9 +162,16 @@ def _run_sweep_job(
     logs = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
     train = partial(worker.train_in_subprocess, logs=cast(dict[str, Any], logs))
     run_once = partial(jobs.run_once, train)
-    if config.search:
-        return search.run_trial(run_once, config, run, resolved)
-    return run_once(config, run, resolved)
+    with tasks.leading():
+        if config.search:
+            return search.run_trial(run_once, config, run, resolved)
+        return run_once(config, run, resolved)
+
+
+def _follow_task_0() -> None:
+    from ostinato.sweep import worker
+
+    worker.follow_in_subprocess()
 
 
 def _check_run_folder(argv: list[str]) -> None:
@@ -201,7 +211,8 @@ def _with_sweep_folder(argv: list[str], folder: Path) -> list[str]:
     if find_override(argv, "hydra.sweep.dir") is not None:
         return argv
     # Otherwise, Hydra would name the folder after the time at which it reads the key.
-    in_folder = override("hydra.sweep.dir", str(folder))
+    # Absolute, because processes of a Ray cluster have other working folders.
+    in_folder = override("hydra.sweep.dir", str(folder.absolute()))
     return with_overrides(argv, [*overrides_of(argv), in_folder])
 
 

@@ -1,7 +1,9 @@
 """Processes 1, 2, ... of a training: the same data and model as process 0, no files."""
 
+import itertools
 import json
 import logging
+import math
 import signal
 import socket
 import sys
@@ -20,7 +22,7 @@ from ostinato.run.identity import provenance_of
 from ostinato.run.meeting import SECONDS_TO_MEET, meet_process_0, remember_folder
 from ostinato.scoring.evaluation import Scorer
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Team, join_store
+from ostinato.training.distributed import Team, join_store, store_of_run, torchrun_store
 from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import prepare
 from ostinato.training.roles import Follower, SharedScoring
@@ -45,6 +47,18 @@ def follow_torchrun(place: Place) -> None:
     except ProcessLost:
         sys.exit(1)
     _follow(Team(store, place))
+
+
+def follow_tasks(place: Place) -> None:
+    """Follows process 0 through all runs of a job; returns when its store ends."""
+    store = torchrun_store()
+    for number in itertools.count(1):
+        team = Team(store_of_run(store, number), place)
+        try:
+            team.messages.wait_for("config", math.inf)
+        except ProcessLost:
+            return
+        _follow(team)
 
 
 def _follow(team: Team) -> None:

@@ -24,7 +24,12 @@ from ostinato.run.followers import Followers, started
 from ostinato.run.meeting import meeting, remember_folder
 from ostinato.run_dir import RunDir
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Team, serve_store
+from ostinato.training.distributed import (
+    Team,
+    serve_store,
+    store_of_run,
+    torchrun_store,
+)
 from ostinato.training.resume import resume_command
 from ostinato.training.roles import Leader
 
@@ -87,9 +92,11 @@ def share_threads(config: RunConfig, run: RunDir) -> RunConfig:
     place = torchrun.place()
     if config.resume.run is not None and run.provenance.is_file():
         threads = read_provenance(run)["threads"]
-    elif place is not None:
+    elif place is not None and torchrun.shares_cores():
         # torchrun sets OMP_NUM_THREADS to 1.
         threads = max(1, available_cores() // place.local_size)
+    elif place is not None:
+        threads = torch.get_num_threads()
     else:
         threads = max(1, torch.get_num_threads() // _count(config))
     return replace(config, training=replace(config.training, threads=threads))
@@ -117,7 +124,7 @@ def processes_of(config: RunConfig, run: RunDir, stop: Stop) -> Iterator[Process
     place = place or Place(0, _count(config), 0, _count(config))
     _check_size(config, place)
     if place.size == 1:
-        yield Processes(Leader(None, stop), Followers([]), lambda: None, timeout)
+        yield Processes(Leader(None, stop), Followers([]), _do_nothing, timeout)
         return
 
     with _team(place) as (team, followers, check):
@@ -140,9 +147,15 @@ def _team(
     place: Place,
 ) -> Iterator[tuple[Team, Followers, Callable[[], None]]]:
     if torchrun.place() is not None:
-        team = Team(meeting().store, place)
+        are_tasks = not torchrun.shares_cores()
+        store = store_of_run(torchrun_store()) if are_tasks else meeting().store
+        team = Team(store, place)
         try:
-            yield team, Followers([]), meeting().welcome
+            yield (
+                team,
+                Followers([]),
+                (lambda: None) if are_tasks else meeting().welcome,
+            )
         finally:
             team.close()
         return
@@ -155,6 +168,10 @@ def _team(
         team.close()  # does not wait for processes that have ended
 
 
+def _do_nothing() -> None:
+    pass
+
+
 def _count(config: RunConfig) -> int:
     """The number of processes that the config asks for."""
     count = config.training.processes
@@ -165,7 +182,7 @@ def _check_size(config: RunConfig, place: Place) -> None:
     training = config.training
     size = place.size
     if torchrun.place() is not None and _count(config) not in (1, size):
-        problem = f"torchrun started {size} processes"
+        problem = f"{size} processes were started already"
         raise ConfigError(
             [f"training.processes={training.processes}: {problem}; omit the key"]
         )

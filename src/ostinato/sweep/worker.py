@@ -10,7 +10,7 @@ import logging.config
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
@@ -21,7 +21,9 @@ from ostinato.interruption import Stop, stop_on_signals
 from ostinato.record.results import finished_metric, has_ended
 from ostinato.run.session import session
 from ostinato.run_dir import RunDir
+from ostinato.sweep import tasks
 from ostinato.sweep.jobs import record_failure
+from ostinato.torchrun import Place
 
 log = logging.getLogger(__name__)
 
@@ -51,25 +53,40 @@ def train_in_subprocess(
     Raises:
         Interrupted: a signal stopped this process.
     """
+    exit_code, stop = _run(_train, config, str(run.path), resolved, dict(logs))
+    if exit_code == 0:
+        return finished_metric(run)
+    if stop.signal:
+        raise Interrupted(f"{run.path}: stopped", stop.signal)
+    _record_crash(run, exit_code)
+    return None
+
+
+def follow_in_subprocess() -> None:
+    """Follows task 0 of this job in another process until the job ends."""
+    _run(_follow, tasks.join())
+
+
+def _run(main: Callable[..., None], *arguments: Any) -> tuple[int, Stop]:
+    """Runs a function in another process.
+
+    Returns:
+        The exit code of the process; a signal's negative number if it was killed. And
+        the signal that reached this process.
+    """
     # Also as the default, because a child gets its parent's default and does not know
     # the one that joblib sets.
     multiprocessing.set_start_method("forkserver", force=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ostinato.run.train", "sklearn.metrics"])
-    arguments = (config, str(run.path), resolved, dict(logs))
-    process = context.Process(target=_train, args=arguments)
+    process = context.Process(target=main, args=arguments)
     with stop_on_signals() as stop:
         try:
             process.start()
             _wait(process, stop)
         finally:
             process.kill()  # does nothing if the process has ended
-    if process.exitcode == 0:
-        return finished_metric(run)
-    if stop.signal:
-        raise Interrupted(f"{run.path}: stopped", stop.signal)
-    _record_crash(run, process.exitcode or 0)
-    return None
+    return process.exitcode or 0, stop
 
 
 def _wait(process: ForkServerProcess, stop: Stop) -> None:
@@ -103,7 +120,7 @@ def _train(
     resolved: dict[str, Any],
     logs: dict[str, Any],
 ) -> None:
-    """The main function of the new process."""
+    """The main function of a process that trains."""
     follow_parent()  # Ctrl-C goes to the parent only, which forwards it once
     run = RunDir(folder)
     logging.config.dictConfig(_log_into(run, logs))
@@ -123,6 +140,14 @@ def _train(
         log.exception("stopped by an error in the program or in a library")
         record_failure(run, error)
         sys.exit(1)
+
+
+def _follow(place: Place) -> None:
+    """The main function of a process that follows task 0."""
+    follow_parent()
+    from ostinato.run.follow import follow_tasks
+
+    follow_tasks(place)
 
 
 def _log_into(run: RunDir, logs: dict[str, Any]) -> dict[str, Any]:

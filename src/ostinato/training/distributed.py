@@ -197,9 +197,13 @@ class Transfer:
             self._work.wait()
 
 
-def serve_store() -> TCPStore:
-    """Starts a store for the processes of this machine, at a free port."""
-    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+def serve_store(port: int = 0) -> TCPStore:
+    """Starts a store, which all machines reach.
+
+    Args:
+        port: its port; 0 takes a free one.
+    """
+    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
 
 
 def join_store(port: int) -> Store:
@@ -220,6 +224,16 @@ def torchrun_store() -> Store:
 def part_of_store(store: Store, name: str) -> Store:
     """A part of a store with its own keys."""
     return PrefixStore(name, store)
+
+
+def store_of_run(store: Store, number: int | None = None) -> Store:
+    """The part of torchrun's store that belongs to one run.
+
+    Args:
+        store: torchrun's store.
+        number: number of the run, from 1; None begins the next one.
+    """
+    return PrefixStore(f"run/{number or store.add('runs', 1)}", store)
 
 
 def _ready(rank: int) -> str:
