@@ -1,6 +1,7 @@
 """Keeps tests off the network and out of the user's caches; a test that needs a hub serves one on the loopback."""
 
 import atexit
+import multiprocessing
 import os
 import shutil
 import sys
@@ -8,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 from ostinato.data.assets import cache_dir
@@ -47,3 +49,11 @@ def _stay_on_this_machine(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_stay_on_this_machine)
+
+
+@pytest.fixture(scope="session")
+def preloaded_fork_server() -> None:
+    """Forks the fork server of other processes from one that has imported the libraries."""
+    from preloaded import python
+
+    multiprocessing.set_executable(python())

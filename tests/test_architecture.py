@@ -44,7 +44,7 @@ DOORS = {
     "hydra.utils.instantiate": "",  # a config file must never be able to name code to run
     "hydra.utils.call": "",
     "pickle": "",  # reading one runs code
-    "torch.distributed": "training.distributed",
+    "torch.distributed": "training.distributed training.stores",
     "torch.nn.parallel": "proof.all_reduce",  # its sums depend on the number of processes
     "tensorboard": "trackers.tensorboard",
     "torch.utils.tensorboard": "trackers.tensorboard",

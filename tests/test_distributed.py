@@ -11,10 +11,8 @@ from runs import fingerprint, resume, train_in
 
 ONE_ROUND = "training.accumulate=3"
 UNEQUAL_ROUNDS = "training.accumulate=5"
-RANDOM_MODEL = "model.pretrained=false"
 CASES = {
     "one round": [ONE_ROUND],
-    "unequal rounds": [UNEQUAL_ROUNDS],
     "fewer rows than micro-batches in the last step": [
         *(UNEQUAL_ROUNDS, "training.batch_size=14", "data.limit_train=60"),
     ],
@@ -36,7 +34,14 @@ CASES = {
     "pairs of texts": [UNEQUAL_ROUNDS, "data.text_pair_column=text_pair"],
     "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
 }
-QUICK = ("unequal rounds", "class weights", "multi-label", "bf16", "bucketed")
+QUICK = ("multi-label", "bf16")
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded_fork_server")]
+
+
+def proof(value):
+    """A case for `make proof` only."""
+    return pytest.param(value, marks=pytest.mark.proof)
 
 
 def train(folder, processes, *overrides):
@@ -55,13 +60,21 @@ def train(folder, processes, *overrides):
     return fingerprint(run), digests
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """What one process computes."""
+    return train(tmp_path_factory.mktemp("one") / "run", 1, UNEQUAL_ROUNDS)
+
+
+@pytest.mark.parametrize("processes", [proof(2), 3, 4, proof(5)])
+def test_every_number_of_processes_gives_the_same_files(processes, one, tmp_path):
+    found = train(tmp_path / "run", processes, UNEQUAL_ROUNDS)
+
+    assert found == one
+
+
 @pytest.mark.parametrize(
-    "name",
-    [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.proof)
-        for name in CASES
-    ],
+    "name", [name if name in QUICK else proof(name) for name in CASES]
 )
 def test_three_processes_compute_what_one_computes(name, tmp_path):
     one = train(tmp_path / "one", 1, *CASES[name])
@@ -70,22 +83,9 @@ def test_three_processes_compute_what_one_computes(name, tmp_path):
     assert three == one
 
 
-@pytest.mark.slow
-def test_every_number_of_processes_gives_the_same_files(tmp_path):
-    found = {
-        processes: train(tmp_path / str(processes), processes, UNEQUAL_ROUNDS)
-        for processes in (1, 2, 4, 5)
-    }
-
-    for processes, numbers in found.items():
-        assert numbers == found[1], f"{processes} processes"
-
-
-@pytest.mark.slow
-def test_divided_moments_change_no_bit_and_resume_undivided(tmp_path):
-    options = (UNEQUAL_ROUNDS, "training.head_lr=1e-2", "training.checkpoint_every=2")
+def test_divided_moments_change_no_bit_and_resume_undivided(one, tmp_path):
+    options = (UNEQUAL_ROUNDS, "training.checkpoint_every=2")
     divided = "training.shard_optimizer=true"
-    one = train_in(tmp_path / "one", *options)
     processes = ("training.processes=3", divided)
     run = train_in(tmp_path / "run", *processes, *options, until_step=4)
 
@@ -93,18 +93,16 @@ def test_divided_moments_change_no_bit_and_resume_undivided(tmp_path):
     train_in(run.path, *again, *options, until_step=6)
     resume(run, *options)
 
-    assert fingerprint(run) == fingerprint(one)
+    assert fingerprint(run) == one[0]
 
 
-@pytest.mark.slow
-def test_a_run_resumes_with_another_number_of_processes(tmp_path):
+def test_a_run_resumes_with_another_number_of_processes(one, tmp_path):
     options = (UNEQUAL_ROUNDS, "training.checkpoint_every=1")
-    whole = train_in(tmp_path / "whole", *options)
     run = train_in(tmp_path / "run", "training.processes=4", *options, until_step=3)
 
     run = resume(run, "training.processes=3", *options)
 
-    assert fingerprint(run) == fingerprint(whole)
+    assert fingerprint(run) == one[0]
 
 
 @pytest.mark.proof

@@ -5,11 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from runs import fingerprint, train_in
 from safetensors.numpy import load_file, save_file
 
 from ostinato.cli.command import load_run
 from ostinato.config import ReproduceConfig
+from ostinato.model.device import available_cores
 from ostinato.proof.reproduce import reproduce
 from ostinato.record import provenance
 from ostinato.record.difference import first_difference
@@ -96,6 +98,23 @@ def test_another_thread_count_is_named(run, tmp_path):
     verdict = prove(run, tmp_path)
     assert not verdict.identical
     assert verdict.lines[1] == "threads: 64 -> 1"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(available_cores() < 2, reason="needs two cores")
+@pytest.mark.usefixtures("preloaded_fork_server")
+def test_a_run_of_several_processes_is_repeated_with_its_threads(tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
+    options = ("training.processes=3", "training.accumulate=3", "training.threads=null")
+    with monkeypatch.context() as larger:
+        larger.setattr("ostinato.model.device._DEFAULT_THREADS", 6)
+        run = train_in(tmp_path / "run", *options)
+    try:
+        verdict = prove(run, tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+    assert read_json(run.provenance)["threads"] == 2
+    assert verdict.identical, verdict.lines
 
 
 @pytest.mark.slow

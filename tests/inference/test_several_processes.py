@@ -105,12 +105,14 @@ def test_the_metrics_are_those_of_one_process(
 
 
 @pytest.mark.skipif(available_cores() < 2, reason="needs two cores")
-def test_evaluation_takes_the_threads_that_the_run_had(tmp_path: Path) -> None:
+def test_evaluation_takes_the_threads_that_the_run_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(2)
-        folder = train_in(tmp_path / "run", "training.threads=null").path
-        torch.set_num_threads(1)
+        with monkeypatch.context() as other:
+            other.setattr("ostinato.model.device._DEFAULT_THREADS", 2)
+            folder = train_in(tmp_path / "run", "training.threads=null").path
         evaluate(EvaluateConfig(run=str(folder)), *load_run(str(folder)))
         assert torch.get_num_threads() == 2
     finally:

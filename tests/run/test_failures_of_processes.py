@@ -27,7 +27,7 @@ OPTIONS = (
 )
 THREE = (*OPTIONS, "training.processes=3")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded_fork_server")]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ MOMENTS = {
     "while a checkpoint is saved": (Training, "_save", 1),
     "in the last scores": (run_module, "score_best", 0),
 }
-SHORT = ("while the group forms", "in a step")  # `make proof` runs the others
+SHORT = ("in a step",)
 
 
 def failed(run, kind, options, status="failed"):
@@ -128,7 +128,7 @@ def test_a_process_that_hangs_is_named_after_the_time_limit(
     owner, name, number = MOMENTS[moment]
     with monkeypatch.context() as patched:
         before(patched, owner, name, send(signal.SIGSTOP, 2), number)
-        options = (*THREE, "training.process_timeout=6")
+        options = (*THREE, "training.process_timeout=20")
         message, code = failed(tmp_path, ProcessFailed, options)
     assert re.match(r"process 2( \(.*?\))? does not answer \(", message), message
     assert f"resume={tmp_path}" in message
@@ -172,7 +172,8 @@ def test_a_mistake_that_one_process_meets_has_exit_code_2(whole, tmp_path, monke
     resumes(run, whole, "training.processes=2")
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.proof), 1])
+@pytest.mark.proof
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_any_process_stops_after_a_checkpoint(
     rank, whole, tmp_path, monkeypatch
 ):
@@ -188,6 +189,7 @@ def test_a_signal_to_any_process_stops_after_a_checkpoint(
     resumes(tmp_path, whole, "training.processes=2")
 
 
+@pytest.mark.proof
 def test_a_signal_to_all_before_they_have_started(whole, tmp_path, monkeypatch):
     def stop():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -205,6 +207,7 @@ def test_a_signal_to_all_before_they_have_started(whole, tmp_path, monkeypatch):
     resumes(tmp_path, whole, "training.processes=3")
 
 
+@pytest.mark.proof
 def test_a_second_signal_ends_a_run_that_waits_for_a_process(tmp_path, monkeypatch):
     def hang_and_stop():
         send(signal.SIGSTOP, 2)()
@@ -233,7 +236,8 @@ def test_a_failure_of_process_0_ends_the_others_with_the_message_of_one_process(
     assert str(bad) in messages[0]
 
 
-@pytest.mark.parametrize("limit", [pytest.param(100, marks=pytest.mark.proof), 40_000])
+@pytest.mark.proof
+@pytest.mark.parametrize("limit", [100, 40_000])
 def test_a_limit_on_file_size_of_process_0(limit, whole, tmp_path):
     before_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before_limit[1]))

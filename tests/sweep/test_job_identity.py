@@ -39,9 +39,12 @@ def test_a_key_that_only_observes_gives_the_same_job(tmp_path):
         replace(PLAIN, name="other"),
         replace(PLAIN, compare=ComparisonConfig(margin=1)),
         replace(PLAIN, training=TrainingConfig(log_every=1)),
-        replace(PLAIN, training=TrainingConfig(processes=3, process_timeout=9)),
+        replace(PLAIN, training=TrainingConfig(process_timeout=9)),
     ):
         assert key(same) == key(PLAIN)
+    parts = replace(PLAIN, training=TrainingConfig(accumulate=3))
+    dealt = replace(PLAIN, training=TrainingConfig(accumulate=3, processes=3))
+    assert key(dealt) == key(parts) != key(PLAIN)
     assert key(replace(PLAIN, training=TrainingConfig(lr=2e-3))) != key(PLAIN)
     (tmp_path / key(PLAIN)).mkdir()
     # Another number, but the same job.

@@ -66,7 +66,7 @@ def test_a_finished_job_is_not_trained_again_with_other_processes(tmp_path):
     assert jobs.run_once(refuse, again, run, resolved) is not None
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_processes_of_joblib_jobs_share_the_threads_of_their_job(tmp_path):
     sweep = start(
         tmp_path,

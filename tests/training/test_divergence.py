@@ -13,7 +13,7 @@ from runs import fingerprint, resume, train_in, train_until_killed
 from ostinato.errors import TrainingDiverged
 from ostinato.record.difference import first_difference
 from ostinato.run_dir import RunDir, read_json
-from ostinato.training import loop
+from ostinato.training import optimization
 
 OPTIONS = (
     "training.checkpoint_every=2",
@@ -76,7 +76,7 @@ def use_scaler(monkeypatch, **settings):
     def gradient_scaler(compute):
         return torch.amp.GradScaler("cpu", **settings)
 
-    monkeypatch.setattr(loop, "gradient_scaler", gradient_scaler)
+    monkeypatch.setattr(optimization, "gradient_scaler", gradient_scaler)
 
 
 @pytest.fixture

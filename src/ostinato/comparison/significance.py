@@ -99,7 +99,7 @@ def sign_flip_p(differences: ArrayLike) -> Floats:
         # Both signs are equally extreme.
         return np.ones(data.shape[:-1])
     test = stats.permutation_test(
-        (data,),
+        (_as_integers(data),),
         _mean,
         permutation_type="samples",
         n_resamples=min(_MAX_FLIPS, 2**n),
@@ -109,6 +109,13 @@ def sign_flip_p(differences: ArrayLike) -> Floats:
         rng=0,
     )
     return np.asarray(test.pvalue, dtype=np.float64)
+
+
+def _as_integers(data: Floats) -> Floats:
+    """Scales numbers to integers, whose sums are exact, so that ties are ties."""
+    largest = np.abs(data).max(axis=-1, keepdims=True)
+    scaled: Floats = data / np.where(largest > 0, largest, 1)
+    return np.round(scaled * 2.0**40)
 
 
 def _mean(values: Floats, axis: int) -> Floats:

@@ -19,7 +19,7 @@ from ostinato.config.types import (
 )
 
 _Processes = Workers | Annotated[str, Field(pattern="^auto$")]
-_Seconds = Annotated[float, Field(gt=0)]
+_Seconds = Annotated[float, Field(gt=0, le=10**7)]
 
 
 @dataclass(config=STRICT, kw_only=True)

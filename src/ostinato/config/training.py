@@ -102,7 +102,7 @@ class TrainingConfig:
     """Divide AdamW's moments among the processes, to save memory. Never changes a
     result; not with fp16.
     """
-    process_timeout: Annotated[float, Field(gt=0)] = 1800.0
+    process_timeout: Annotated[float, Field(gt=0, le=10**7)] = 1800.0
     """Seconds that a process waits for the others before the run fails."""
     label_smoothing: Rate = 0.0
     """Probability mass that is distributed over the other classes (single_label)."""

@@ -20,7 +20,7 @@ from ostinato.inference.classifier import TextClassifier
 from ostinato.inference.output_rows import check_names, json_value
 from ostinato.inference.output_writer import check_output, open_writer
 from ostinato.inference.workers import Compute, Workers, count_processes, started
-from ostinato.model.device import set_threads
+from ostinato.model.device import default_threads, set_threads
 
 
 def predict(
@@ -50,7 +50,7 @@ def predict(
     columns = Columns(text_column, text_pair_column, keep=keep, prefix="")
     check_output(cfg)
     sources = _open_sources(cfg, columns)
-    set_threads(cfg.threads, "threads")
+    set_threads(cfg.threads or default_threads(), "threads")
     with _workers(cfg) as workers:
         return _predict(cfg, columns, sources, workers)
 

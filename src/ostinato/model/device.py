@@ -14,6 +14,8 @@ from ostinato.errors import ConfigError
 
 _DTYPES = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
+_DEFAULT_THREADS = torch.get_num_threads()
+
 # Parameters of glibc's mallopt.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -53,6 +55,11 @@ def choose(device: Device, precision: Precision) -> Compute:
     return Compute(chosen, precision)
 
 
+def may_use_gpu(device: Device) -> bool:
+    """Whether this setting chooses a CUDA GPU on this machine."""
+    return device in (Device.auto, Device.cuda) and torch.cuda.is_available()
+
+
 def check_cores(key: str, number: int) -> None:
     """Refuses numbers of threads or processes that could end the program.
 
@@ -75,6 +82,11 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """CPU threads of a process, if nobody sets another number."""
+    return _DEFAULT_THREADS
 
 
 def set_threads(number: int | None, key: str = "training.threads") -> None:

@@ -21,10 +21,11 @@ from ostinato.proof.scaling import fixed_order_bytes, ring_bytes
 from ostinato.proof.throughput import Measurements, synchronise
 from ostinato.run.followers import started
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Team, join_store, serve_store
+from ostinato.training.distributed import Team
 from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import prepare
 from ostinato.training.roles import Leader
+from ostinato.training.stores import join_store, serve_store
 
 _SECONDS_FOR_REASON = 2.0
 _IO_COUNTERS = Path("/proc/self/io")

@@ -24,6 +24,7 @@ from ostinato.record.drift import (
 from ostinato.record.files import read_fingerprint, read_provenance, read_results
 from ostinato.record.schema import Fingerprint
 from ostinato.run.identity import describe_start
+from ostinato.run.process_numbers import recorded_threads
 from ostinato.run.train import train
 from ostinato.run_dir import RunDir, read_config
 
@@ -89,7 +90,11 @@ def _train_again(
     config: RunConfig,
 ) -> Verdict:
     """Trains the run in a new folder, unless its data differs."""
-    config = dataclasses.replace(config, resume=ResumeConfig(), tracker=TrackerConfig())
+    threads = config.training.threads or recorded_threads(run)
+    training = dataclasses.replace(config.training, threads=threads)
+    config = dataclasses.replace(
+        config, training=training, resume=ResumeConfig(), tracker=TrackerConfig()
+    )
     causes = environment_drift(read_provenance(run), describe_start(config))
     for cause in causes:
         if cause.part in _DATA_PARTS:

@@ -13,8 +13,8 @@ from ostinato.data.splits import Split, load_data, load_split
 from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import ConfigError
 from ostinato.inference.workers import Compute, Workers, count_processes, started
-from ostinato.model.device import available_cores, set_threads
-from ostinato.record.files import read_provenance
+from ostinato.model.device import set_threads
+from ostinato.run.process_numbers import recorded_threads
 from ostinato.run_dir import RunDir
 from ostinato.scoring.arrays import Logits
 from ostinato.scoring.evaluation import describe
@@ -42,7 +42,7 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         ProcessFailed: another process fails.
     """
     set_threads(cfg.threads, "threads")
-    threads = cfg.threads or config.training.threads or _recorded_threads(run)
+    threads = cfg.threads or config.training.threads or recorded_threads(run)
     config = replace(config, training=replace(config.training, threads=threads))
     with _workers(cfg, run, config) as workers:
         scorer = _rescorer(cfg, run, config)
@@ -50,14 +50,6 @@ def evaluate(cfg: EvaluateConfig, run: RunDir, config: RunConfig) -> dict[str, A
         sharing = None if workers is None else WorkersScoring(workers)
         evaluated, _ = scorer.score(split, sharing)
     return describe(evaluated)
-
-
-def _recorded_threads(run: RunDir) -> int | None:
-    """Threads of each process of the run; None if this machine has fewer cores."""
-    if not run.provenance.is_file():
-        return None
-    threads = read_provenance(run)["threads"]
-    return threads if 0 < threads <= available_cores() else None
 
 
 class WorkersScoring:

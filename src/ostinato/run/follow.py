@@ -22,10 +22,11 @@ from ostinato.run.identity import provenance_of
 from ostinato.run.meeting import SECONDS_TO_MEET, meet_process_0, remember_folder
 from ostinato.scoring.evaluation import Scorer
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Team, join_store, store_of_run, torchrun_store
+from ostinato.training.distributed import Team
 from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import prepare
 from ostinato.training.roles import Follower, SharedScoring
+from ostinato.training.stores import join_store, store_of_run, torchrun_store
 
 
 def follow_locally(port: int, rank: int, size: int) -> None:
@@ -69,8 +70,9 @@ def _follow(team: Team) -> None:
     try:
         text = team.messages.wait_for("config", SECONDS_TO_MEET)
         if text:  # Otherwise, there is nothing to train.
-            remember_folder(team.messages.wait_for("folder", SECONDS_TO_MEET))
-            _train(team, TypeAdapter(RunConfig).validate_json(text))
+            folder = team.messages.wait_for("folder", SECONDS_TO_MEET)
+            remember_folder(json.loads(folder))
+            _train(team, TypeAdapter(RunConfig).validate_python(json.loads(text)))
     except ProcessLost:
         team.messages.report_loss(team.rank)
         sys.exit(1)  # process 0 finds out why
@@ -84,6 +86,7 @@ def _follow(team: Team) -> None:
 
 
 def _train(team: Team, config: RunConfig) -> None:
+    team.choose_device(config.training.device)
     prepared = prepare(config)
     start = {
         "provenance": provenance_of(config, prepared),

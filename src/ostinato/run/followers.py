@@ -26,19 +26,23 @@ class Followers:
 
     def __init__(self, processes: list[ForkServerProcess]) -> None:
         self._processes = processes
+        self._kills = False
 
     def check(self) -> None:
-        """Checks that no process was killed.
+        """Checks that no process has ended.
 
         Raises:
-            ProcessLost: one was.
+            ProcessLost: one has.
         """
-        killed = self.killed()
-        if killed:
-            raise ProcessLost(killed)
+        for number, process in enumerate(self._processes, start=1):
+            if process.exitcode is not None:
+                how = how_ended(process.exitcode)
+                raise ProcessLost(f"process {number} {how}")
 
     def killed(self) -> str:
         """Which process was killed, and how; empty if none was."""
+        if self._kills:
+            return "the other processes were killed by a second signal"
         for number, process in enumerate(self._processes, start=1):
             code = process.exitcode
             if code is None or code >= 0:
@@ -48,7 +52,8 @@ class Followers:
         return ""
 
     def kill(self) -> None:
-        """Kills all that have not ended."""
+        """Kills all that have not ended, at a second signal."""
+        self._kills = True
         for process in self._processes:
             process.kill()
 

@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ostinato import torchrun
-from ostinato.errors import ProcessLost
+from ostinato.errors import ProcessFailed, ProcessLost
 from ostinato.torchrun import Place
-from ostinato.training.distributed import Store, part_of_store, torchrun_store
 from ostinato.training.messages import Messages
+from ostinato.training.stores import Store, part_of_store, torchrun_store
 
 SECONDS_TO_MEET = 600.0
 """Processes are imported at different speeds, and some start on other machines."""
@@ -93,14 +93,27 @@ def meet_process_0(place: Place) -> Store:
 
 @contextmanager
 def followers_end() -> Iterator[None]:
-    """Lets the processes of torchrun end if process 0 trains nothing."""
+    """Lets the processes of torchrun end if process 0 trains nothing.
+
+    Raises:
+        ProcessFailed: they did not meet.
+    """
     try:
         yield
-    finally:
-        place = torchrun.place()
-        if place is not None and place.rank == 0 and place.size > 1:
-            with suppress(ProcessLost):
-                Messages(meeting().store).publish_once("config", "")
+    except ProcessLost as error:
+        message = f"process {error.rank} of torchrun does not answer ({error})"
+        raise ProcessFailed(message, 1) from None
+    except BaseException:
+        _release()
+        raise
+    _release()
+
+
+def _release() -> None:
+    place = torchrun.place()
+    if place is not None and place.rank == 0 and place.size > 1:
+        with suppress(ProcessLost):
+            Messages(meeting().store).publish_once("config", "")
 
 
 def remember_folder(folder: str) -> None:

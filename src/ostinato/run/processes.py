@@ -1,37 +1,29 @@
-"""The processes of a run: how many, how they start, and what happens if one fails."""
+"""The processes of a run: how they start, and what happens if one of them fails."""
 
 import json
 import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
-
-import torch
-from pydantic import TypeAdapter
 
 from ostinato import torchrun
 from ostinato.config import RunConfig, TrackerConfig
 from ostinato.errors import ConfigError, Interrupted, ProcessFailed, ProcessLost
 from ostinato.interruption import Stop, on_second_signal
-from ostinato.model.device import available_cores, check_cores
 from ostinato.record.drift import environment_drift
-from ostinato.record.files import read_provenance
 from ostinato.record.schema import Provenance
 from ostinato.run.followers import Followers, started
 from ostinato.run.meeting import meeting, remember_folder
+from ostinato.run.process_numbers import own_place
 from ostinato.run_dir import RunDir
 from ostinato.torchrun import Place
-from ostinato.training.distributed import (
-    Team,
-    serve_store,
-    store_of_run,
-    torchrun_store,
-)
+from ostinato.training.distributed import Team
 from ostinato.training.resume import resume_command
 from ostinato.training.roles import Leader
+from ostinato.training.stores import serve_store, store_of_run, torchrun_store
 
 log = logging.getLogger(__name__)
 
@@ -81,27 +73,6 @@ class Processes:
         return {"count": team.place.size, "hosts": hosts, "backend": team.backend}
 
 
-def share_threads(config: RunConfig, run: RunDir) -> RunConfig:
-    """Fixes the number of threads of each process, because results depend on it.
-
-    A resumed run keeps the number that it began with. Processes of one machine share
-    its cores.
-    """
-    if config.training.threads is not None:
-        return config
-    place = torchrun.place()
-    if config.resume.run is not None and run.provenance.is_file():
-        threads = read_provenance(run)["threads"]
-    elif place is not None and torchrun.shares_cores():
-        # torchrun sets OMP_NUM_THREADS to 1.
-        threads = max(1, available_cores() // place.local_size)
-    elif place is not None:
-        threads = torch.get_num_threads()
-    else:
-        threads = max(1, torch.get_num_threads() // _count(config))
-    return replace(config, training=replace(config.training, threads=threads))
-
-
 @contextmanager
 def processes_of(config: RunConfig, run: RunDir, stop: Stop) -> Iterator[Processes]:
     """Starts the other processes, or meets those of torchrun; ends them at the end.
@@ -117,12 +88,10 @@ def processes_of(config: RunConfig, run: RunDir, stop: Stop) -> Iterator[Process
         Interrupted: the same, after a signal.
     """
     timeout = config.training.process_timeout
-    place = torchrun.place()
-    if place is not None:
+    place = own_place(config)
+    if torchrun.place() is not None:
         torchrun.stop_with_torchrun()
         remember_folder(str(run.path.absolute()))
-    place = place or Place(0, _count(config), 0, _count(config))
-    _check_size(config, place)
     if place.size == 1:
         yield Processes(Leader(None, stop), Followers([]), _do_nothing, timeout)
         return
@@ -130,9 +99,10 @@ def processes_of(config: RunConfig, run: RunDir, stop: Stop) -> Iterator[Process
     with _team(place) as (team, followers, check):
         # Observers run in this process only; their settings can be secrets.
         shared = replace(config, tracker=TrackerConfig())
-        text = TypeAdapter(RunConfig).dump_json(shared).decode()
-        team.messages.publish("folder", str(run.path.absolute()))
+        text = json.dumps(asdict(shared))  # escapes what is not UTF-8 in paths
+        team.messages.publish("folder", json.dumps(str(run.path.absolute())))
         team.messages.publish("config", text)
+        team.choose_device(config.training.device)
         leader = Leader(team, stop)
         try:
             yield Processes(leader, followers, check, timeout)
@@ -170,31 +140,6 @@ def _team(
 
 def _do_nothing() -> None:
     pass
-
-
-def _count(config: RunConfig) -> int:
-    """The number of processes that the config asks for."""
-    count = config.training.processes
-    return max(1, torch.cuda.device_count()) if isinstance(count, str) else count
-
-
-def _check_size(config: RunConfig, place: Place) -> None:
-    training = config.training
-    size = place.size
-    if torchrun.place() is not None and _count(config) not in (1, size):
-        problem = f"{size} processes were started already"
-        raise ConfigError(
-            [f"training.processes={training.processes}: {problem}; omit the key"]
-        )
-    key = f"training.processes={size}"
-    if size > training.accumulate:
-        few = f"{key}: a step has only {training.accumulate} micro-batches"
-        remedy = f"use training.accumulate={size} or a multiple of it"
-        raise ConfigError([f"{few}; {remedy}"])
-    gpus = torch.cuda.device_count()
-    if 0 < gpus < place.local_size and training.device not in ("cpu", "mps"):
-        raise ConfigError([f"{key}: this machine has {gpus} GPUs; use at most {gpus}"])
-    check_cores("training.processes", place.local_size)
 
 
 def _check_same(
@@ -240,7 +185,9 @@ def _silence(team: Team, silent: list[int], lost: ProcessLost) -> str:
         return f"another process does not answer ({lost})"
     names = []
     for rank in silent:
-        start = team.messages.read(f"start/{rank}")
+        start = None
+        with suppress(ProcessLost):  # the store can be lost, too
+            start = team.messages.read(f"start/{rank}")
         host = f" ({json.loads(start)['host']})" if start else ""
         names.append(f"process {rank}{host}")
     verb = "does" if len(names) == 1 else "do"

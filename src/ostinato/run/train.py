@@ -20,7 +20,8 @@ from ostinato.report.slices import check_slices
 from ostinato.run.final_scores import score_best
 from ostinato.run.identity import fingerprint_of, provenance_of
 from ostinato.run.outcome import Outcome, outcome_of
-from ostinato.run.processes import processes_of, share_threads
+from ostinato.run.process_numbers import with_threads
+from ostinato.run.processes import processes_of
 from ostinato.run.resumption import check_drift, metric_if_finished, replace_records
 from ostinato.run.session import check_new, session
 from ostinato.run_dir import RunDir, write_config
@@ -69,7 +70,7 @@ def train(
             if metric is not None:
                 log.info("finished already: %s", run.path)
                 return metric
-        return _train(share_threads(config, run), run, resolved, until_step)
+        return _train(with_threads(config, run), run, resolved, until_step)
 
 
 def _train(

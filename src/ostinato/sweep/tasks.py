@@ -59,10 +59,10 @@ def leading() -> Iterator[None]:
     if tasks is None:
         yield
         return
-    from ostinato.training.distributed import serve_store  # imports torch
+    from ostinato.training.stores import serve_open_store  # imports torch
 
     join()
-    store = serve_store(tasks.master_port)
+    store = serve_open_store(tasks.master_port)
     yield
     del store
 

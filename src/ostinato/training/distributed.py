@@ -1,7 +1,7 @@
 """The processes that share one training, and the bytes that they exchange.
 
-Only this module uses torch.distributed. It moves bytes and adds no numbers, so that a
-result cannot depend on the number of processes.
+Only this module and `stores` use torch.distributed. It moves bytes and adds no
+numbers, so that a result cannot depend on the number of processes.
 """
 
 import json
@@ -15,13 +15,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import (  # type: ignore[attr-defined]
-    PrefixStore,
-    TCPStore,
-    rendezvous,
-)
-from torch.distributed import Store as Store  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
+from ostinato.config import Device
+from ostinato.model.device import may_use_gpu
 from ostinato.torchrun import Place
 from ostinato.training.messages import Messages, lost_processes
 
@@ -50,8 +47,11 @@ class Team:
         self.messages = Messages(store)
         self._store = store
         self.backend = "gloo"
-        if torch.cuda.is_available():
-            torch.cuda.set_device(place.local_rank)
+
+    def choose_device(self, device: Device) -> None:
+        """Takes the GPU of this process, if the training uses GPUs."""
+        if may_use_gpu(device):
+            torch.cuda.set_device(self.place.local_rank)
             self.backend = "cpu:gloo,cuda:nccl"
 
     def form(self, timeout: float, check: Callable[[], None] = lambda: None) -> None:
@@ -79,7 +79,7 @@ class Team:
                     world_size=self.place.size,
                     timeout=timedelta(seconds=timeout),
                 )
-            except RuntimeError as error:
+            except Exception as error:
                 errors.append(error)
 
         # Signals and `check` cannot interrupt the call itself.
@@ -195,45 +195,6 @@ class Transfer:
         """Waits until the tensors are complete."""
         with lost_processes():
             self._work.wait()
-
-
-def serve_store(port: int = 0) -> TCPStore:
-    """Starts a store, which all machines reach.
-
-    Args:
-        port: its port; 0 takes a free one.
-    """
-    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
-
-
-def join_store(port: int) -> Store:
-    """Connects to the store that another process of this machine serves."""
-    return TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False)
-
-
-def torchrun_store() -> Store:
-    """Connects to the store of torchrun's processes.
-
-    It keeps its texts when torchrun restarts the processes.
-    """
-    store: Store
-    store, _, _ = next(rendezvous("env://"))
-    return PrefixStore("ostinato", store)
-
-
-def part_of_store(store: Store, name: str) -> Store:
-    """A part of a store with its own keys."""
-    return PrefixStore(name, store)
-
-
-def store_of_run(store: Store, number: int | None = None) -> Store:
-    """The part of torchrun's store that belongs to one run.
-
-    Args:
-        store: torchrun's store.
-        number: number of the run, from 1; None begins the next one.
-    """
-    return PrefixStore(f"run/{number or store.add('runs', 1)}", store)
 
 
 def _ready(rank: int) -> str:

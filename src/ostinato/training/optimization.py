@@ -67,13 +67,27 @@ class Optimization:
         return train_step(self.learner, self._order.plan(step), seed_dropout)
 
     def with_moments(self) -> AdamW:
-        """The optimizer with the moments of whole parameters. All processes call it."""
+        """The optimizer with the moments of whole parameters.
+
+        Divided moments come to the CPU. The other processes call `send_moments`.
+        """
         if self.sharded is None:
             return self.whole
         optimizer = build_optimizer(self._prepared.model, self._cfg)
+        for group, own in zip(
+            optimizer.param_groups, self.sharded.param_groups, strict=True
+        ):
+            group["lr"] = own["lr"]
         for parameter, moments in self.sharded.moments():
-            optimizer.state[parameter] = moments
+            on_cpu = {name: moment.cpu() for name, moment in moments.items()}
+            optimizer.state[parameter] = on_cpu
         return optimizer
+
+    def send_moments(self) -> None:
+        """Takes part in `with_moments` of process 0."""
+        if self.sharded is not None:
+            for _ in self.sharded.moments():
+                pass
 
     def lr(self, step: int) -> float:
         """The learning rate of a step."""

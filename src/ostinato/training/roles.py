@@ -153,7 +153,7 @@ class Follower:
                     self._prepared.model.train()
                     compiled.enter_context(self._optimization.compiled())
                 elif command["do"] == "save":
-                    self._optimization.with_moments()
+                    self._optimization.send_moments()
                 elif command["do"] == "step":
                     self._optimization.take_step(command["step"])
                 else:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from ostinato.errors import ConfigError
 from ostinato.training.distributed import Team
 
 SLICE_BYTES = 25 * 2**20
@@ -58,6 +59,9 @@ def cut_into_slices(model: nn.Module, team: Team, slice_bytes: int) -> list[Slic
     for parameter in model.parameters():
         if not parameter.requires_grad:
             continue
+        if not parameter.is_contiguous():
+            problem = "this model has parameters that are not contiguous in memory"
+            raise ConfigError([f"training.processes: {problem}; use processes=1"])
         parameters.append(parameter)
         num_bytes += parameter.numel() * parameter.element_size()
         if num_bytes >= slice_bytes:

@@ -129,7 +129,11 @@ def train_step(
 def gradient_scaler(compute: Compute) -> torch.amp.GradScaler:
     """Makes the loss scale of fp16; it is disabled in other precisions."""
     is_fp16 = compute.precision is Precision.fp16
-    return torch.amp.GradScaler(compute.device.type, enabled=is_fp16)
+    scaler = torch.amp.GradScaler(compute.device.type, enabled=is_fp16)
+    # It makes its scale at the first call. A process without a micro-batch in its first
+    # step needs the scale, too.
+    scaler.scale(torch.zeros((), device=compute.device))
+    return scaler
 
 
 def batch_loss(model: nn.Module, loss: Loss, batch: Batch, compute: Compute) -> Tensor:
