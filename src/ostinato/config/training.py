@@ -121,8 +121,8 @@ class TrainingConfig:
     off allows it.
     """
     threads: Workers | None = None
-    """Number of CPU threads; null takes torch's default. Results on a CPU depend on
-    this number.
+    """Number of CPU threads of each process; null divides torch's default among the
+    processes of a machine. Results on a CPU depend on this number.
     """
     batching: Batching = Batching.packed
     """packed joins texts without padding (or falls back to bucketed); bucketed pads
