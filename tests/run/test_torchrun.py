@@ -202,7 +202,7 @@ def test_sigterm_writes_a_checkpoint_and_the_run_resumes(long, tmp_path, torchru
     wait_until(has_steps(tmp_path, 10), process)
     process.terminate()
     assert process.wait(SECONDS) != 0
-    assert "Traceback" not in own_lines(tmp_path).split("SignalException")[0]
+    assert own_lines(tmp_path).count("Traceback") == 1  # torchrun's own
     check_interrupted_run_resumes(tmp_path, long)
 
 
