@@ -50,6 +50,24 @@ def test_an_infinite_gradient_norm_with_a_finite_loss_stops_before_anything_is_s
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("preloaded_fork_server")
+def test_an_infinite_loss_in_one_of_several_processes_stops_all(tmp_path):
+    labels = [number / 60 for number in range(60)]
+    labels[30] = 1e30  # its squared error is infinite, in one micro-batch
+    options = (*regression_options(tmp_path, labels), "training.accumulate=3")
+    messages = []
+
+    for processes in (1, 3):
+        run = RunDir(tmp_path / f"run_{processes}")
+        with pytest.raises(TrainingDiverged, match="the loss is inf") as stopped:
+            train_in(run.path, *options, f"training.processes={processes}")
+        messages.append(str(stopped.value))
+        assert read_json(run.results)["status"] == "failed"
+
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluate_every", [1, 4])
 def test_an_update_to_infinite_weights_is_found_before_they_are_saved(
     tmp_path, evaluate_every
