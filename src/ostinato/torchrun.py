@@ -43,12 +43,9 @@ def place() -> Place | None:
     return Place(*(int(os.environ[name]) for name in names))
 
 
-def shares_cores() -> bool:
-    """Whether the processes of a machine share its cores.
-
-    The tasks of a submitted job do not: each one has its own.
-    """
-    return "SUBMITIT_EXECUTOR" not in os.environ
+def are_tasks() -> bool:
+    """Whether these processes are the tasks of a submitted job, each with own cores."""
+    return "SUBMITIT_EXECUTOR" in os.environ
 
 
 def stop_with_torchrun() -> None:

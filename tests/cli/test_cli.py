@@ -57,6 +57,9 @@ def run(script, *arguments, cwd, **environment):
         ("seed=1,2", ["add -m"]),
         ("training.lr", ["key=value"]),
         ("training.seed=${oc.env:OSTINATO_NOT_SET}", ["OSTINATO_NOT_SET"]),
+        ("training.processes=0", ["must be auto, or an integer from 1 to 1024"]),
+        ("training.processes=two", ["must be auto, or an integer from 1 to 1024"]),
+        ("training.processes=3", ["use training.accumulate=3"]),
     ],
 )
 def test_each_mistake_is_one_line_with_the_key_as_typed_and_a_remedy(override, parts):

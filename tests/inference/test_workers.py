@@ -12,7 +12,8 @@ import torch
 
 from ostinato.config import Device
 from ostinato.errors import ConfigError, DataError, ProcessFailed
-from ostinato.inference.workers import Workers, count_processes, started
+from ostinato.inference.workers import Workers, started
+from ostinato.model.device import check_processes, count_processes
 
 COUNT = 3
 
@@ -142,8 +143,8 @@ def test_the_number_of_processes_is_that_of_gpus_or_cores(
     assert count_processes("auto", Device.cpu) == 1
     assert count_processes(3, Device.cpu) == 3
     with pytest.raises(ConfigError, match="processes=3: this machine has 2 GPUs"):
-        count_processes(3, Device.cuda)
+        check_processes("processes", 3, Device.cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert count_processes("auto", Device.auto) == 1
     with pytest.raises(ConfigError, match=r"processes=1000: this machine has \d+ cor"):
-        count_processes(1000, Device.auto)
+        check_processes("processes", 1000, Device.auto)

@@ -55,7 +55,7 @@ def test_the_bytes_that_are_sent_are_those_that_are_computed(measured):
         (
             [1, 4],
             ["training.accumulate=3"],
-            "processes=[1,4]: a step has only 3 micro-batches; "
+            "processes=[1,4]: a step has fewer micro-batches (training.accumulate=3); "
             "use overrides=[training.accumulate=4] or a multiple of it",
         ),
         (

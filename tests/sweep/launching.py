@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,16 @@ def start(folder, *arguments, program=sys.executable, **environment):
         text=True,
         errors="replace",
     )
+
+
+def wait_for(find, sweep):
+    """What a function finds, once it finds something; the sweep must be running."""
+    deadline = time.monotonic() + 300
+    while not (found := find()):
+        assert sweep.poll() is None, sweep.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return found
 
 
 def trainer_of(job: Path) -> int | None:

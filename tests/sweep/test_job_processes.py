@@ -2,12 +2,11 @@
 
 import os
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from launching import SMALL, followers_of, parent, start, trainer_of
+from launching import SMALL, followers_of, parent, start, trainer_of, wait_for
 from runs import configure, fingerprint, train_in
 
 from ostinato.run_dir import RunDir, read_json
@@ -35,15 +34,6 @@ def jobs_in(folder: Path) -> list[RunDir]:
 
 def processes(run: RunDir) -> int:
     return read_json(run.provenance)["processes"]["count"]
-
-
-def wait_for(find, sweep):
-    deadline = time.monotonic() + 300
-    while not (found := find()):
-        assert sweep.poll() is None, sweep.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return found
 
 
 def first_with_checkpoint(folder: Path) -> Path | None:

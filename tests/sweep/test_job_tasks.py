@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import slurm_commands
-from launching import SMALL, parent, start, trainer_of
+from launching import SMALL, parent, start, trainer_of, wait_for
 from runs import fingerprint, train_in
 
 from ostinato.run_dir import RunDir, read_json
@@ -39,15 +38,6 @@ def jobs_in(folder: Path) -> list[RunDir]:
 def first_with_checkpoint(folder: Path) -> RunDir | None:
     found = sorted(folder.glob("outputs/multirun/*/*/checkpoints/step_*"))
     return RunDir(found[0].parents[1].resolve()) if found else None
-
-
-def wait_for(find, sweep):
-    deadline = time.monotonic() + 300
-    while not (found := find()):
-        assert sweep.poll() is None, sweep.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return found
 
 
 def test_tasks_of_two_nodes_train_together_and_write_once(tmp_path):

@@ -15,11 +15,10 @@ from ostinato.config.types import (
     Device,
     ExportFormat,
     Precision,
+    ProcessCount,
+    Seconds,
     Workers,
 )
-
-_Processes = Workers | Annotated[str, Field(pattern="^auto$")]
-_Seconds = Annotated[float, Field(gt=0, le=10**7)]
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -44,7 +43,7 @@ class EvaluateConfig:
     """auto takes the run's; fp32, bf16 or fp16. A different precision changes the last
     digits of metrics.
     """
-    processes: _Processes = 1
+    processes: ProcessCount = 1
     """Number of processes of this machine that compute the batches; auto starts one per
     GPU. Never changes a result.
     """
@@ -52,7 +51,7 @@ class EvaluateConfig:
     """CPU threads of each process; null takes the run's, if this machine has as many
     cores. A different number can change the last digits of metrics on a CPU.
     """
-    process_timeout: _Seconds = 1800.0
+    process_timeout: Seconds = 1800.0
     """Seconds to wait for the result of another process before the command fails."""
     output: str | None = None
     """JSON file to write the metrics to as well."""
@@ -86,7 +85,7 @@ class PredictConfig:
     """Rows per batch."""
     device: Device = Device.auto
     """auto, cpu, cuda or mps."""
-    processes: _Processes = 1
+    processes: ProcessCount = 1
     """Number of processes of this machine that compute the batches, while one more
     reads and writes; auto starts one per GPU. Never changes a result.
     """
@@ -94,7 +93,7 @@ class PredictConfig:
     """CPU threads of each process; null takes torch's default. A different number can
     change the last digits of scores on a CPU.
     """
-    process_timeout: _Seconds = 1800.0
+    process_timeout: Seconds = 1800.0
     """Seconds to wait for the result of another process before the command fails."""
     calibrated: bool = False
     """Use the temperature and (multi_label) the thresholds that were fitted to the

@@ -92,8 +92,8 @@ class RunConfig:
         size = training.processes
         if isinstance(size, int) and size > training.accumulate:
             raise ValueError(
-                f"training.processes={size}: a step has only "
-                f"{training.accumulate} micro-batches; "
+                f"training.processes={size}: a step has fewer micro-batches "
+                f"(training.accumulate={training.accumulate}); "
                 f"use training.accumulate={size} or a multiple of it"
             )
         if training.shard_optimizer and training.precision is Precision.fp16:

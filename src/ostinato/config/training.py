@@ -14,8 +14,10 @@ from ostinato.config.types import (
     Determinism,
     Device,
     Precision,
+    ProcessCount,
     Rate,
     Schedule,
+    Seconds,
     Seed,
     Workers,
 )
@@ -94,7 +96,7 @@ class TrainingConfig:
     """Number of micro-batches per optimizer step, for models that do not fit in memory
     and for several processes.
     """
-    processes: Workers | Annotated[str, Field(pattern="^auto$")] = 1
+    processes: ProcessCount = 1
     """Number of processes of this machine that share the micro-batches of each step, at
     most `accumulate`; auto starts one per GPU. Never changes a result.
     """
@@ -102,7 +104,7 @@ class TrainingConfig:
     """Divide AdamW's moments among the processes, to save memory. Never changes a
     result; not with fp16.
     """
-    process_timeout: Annotated[float, Field(gt=0, le=10**7)] = 1800.0
+    process_timeout: Seconds = 1800.0
     """Seconds that a process waits for the others before the run fails."""
     label_smoothing: Rate = 0.0
     """Probability mass that is distributed over the other classes (single_label)."""

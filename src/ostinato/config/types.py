@@ -3,14 +3,29 @@
 from enum import Enum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 MISSING = "???"  # OmegaConf's marker for a value that the user must give
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 Count = Annotated[int, Field(gt=0, lt=2**31)]
-Workers = Annotated[int, Field(gt=0, le=1024)]
+_MOST_WORKERS = 1024
+Workers = Annotated[int, Field(gt=0, le=_MOST_WORKERS)]
+
+
+def _check_process_count(value: int | str) -> int | str:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if value == "auto" or (isinstance(value, int) and 1 <= value <= _MOST_WORKERS):
+        return value
+    problem = f"must be auto, or an integer from 1 to {_MOST_WORKERS}"
+    raise PydanticCustomError("process_count", "{problem}", {"problem": problem})
+
+
+ProcessCount = Annotated[int | str, AfterValidator(_check_process_count)]
+Seconds = Annotated[float, Field(gt=0, le=10**7)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 

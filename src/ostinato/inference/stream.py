@@ -19,8 +19,13 @@ from ostinato.inference.base_classifier import Classifier, TextPair
 from ostinato.inference.classifier import TextClassifier
 from ostinato.inference.output_rows import check_names, json_value
 from ostinato.inference.output_writer import check_output, open_writer
-from ostinato.inference.workers import Compute, Workers, count_processes, started
-from ostinato.model.device import default_threads, set_threads
+from ostinato.inference.workers import Compute, Workers, started
+from ostinato.model.device import (
+    check_processes,
+    count_processes,
+    default_threads,
+    set_threads,
+)
 
 
 def predict(
@@ -87,6 +92,7 @@ def _workers(cfg: PredictConfig) -> AbstractContextManager[Workers | None]:
     """The processes that compute the logits; None if this process does."""
     device = cfg.device if cfg.backend is Backend.torch else Device.cpu
     count = count_processes(cfg.processes, device)
+    check_processes("processes", count, device)
     if count == 1:
         return nullcontext()
     return started(

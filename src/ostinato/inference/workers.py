@@ -22,8 +22,8 @@ import torch
 
 from ostinato.child_process import follow_parent, how_ended
 from ostinato.config import Device
-from ostinato.errors import ConfigError, ProcessFailed, UserError
-from ostinato.model.device import check_cores
+from ostinato.errors import ProcessFailed, UserError
+from ostinato.model.device import count_gpus
 
 log = logging.getLogger(__name__)
 
@@ -135,30 +135,6 @@ class Workers:
         return result
 
 
-def count_processes(processes: int | str, device: Device) -> int:
-    """The number of processes that compute.
-
-    Args:
-        processes: wanted number; `auto` is one per GPU.
-        device: what they compute on.
-
-    Raises:
-        ConfigError: more processes than GPUs, or than the cores can run.
-    """
-    gpus = _count_gpus(device)
-    if isinstance(processes, str):
-        return max(1, gpus)
-    if 0 < gpus < processes:
-        problem = f"processes={processes}: this machine has {gpus} GPUs"
-        raise ConfigError([f"{problem}; use at most {gpus}"])
-    check_cores("processes", processes)
-    return processes
-
-
-def _count_gpus(device: Device) -> int:
-    return torch.cuda.device_count() if device in (Device.auto, Device.cuda) else 0
-
-
 @contextmanager
 def started(
     load: Callable[..., Compute],
@@ -182,7 +158,7 @@ def started(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, load.__module__])
-    has_gpus = _count_gpus(device) > 0
+    has_gpus = count_gpus(device) > 0
     running: list[_Worker] = []
     workers: Workers | None = None
     try:

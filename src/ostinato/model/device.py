@@ -55,9 +55,32 @@ def choose(device: Device, precision: Precision) -> Compute:
     return Compute(chosen, precision)
 
 
-def may_use_gpu(device: Device) -> bool:
-    """Whether this setting chooses a CUDA GPU on this machine."""
-    return device in (Device.auto, Device.cuda) and torch.cuda.is_available()
+def count_gpus(device: Device) -> int:
+    """The CUDA GPUs of this machine that this setting chooses from."""
+    return torch.cuda.device_count() if device in (Device.auto, Device.cuda) else 0
+
+
+def count_processes(processes: int | str, device: Device) -> int:
+    """The number of processes of a setting; `auto` is one per GPU."""
+    return max(1, count_gpus(device)) if isinstance(processes, str) else processes
+
+
+def check_processes(key: str, number: int, device: Device) -> None:
+    """Refuses more processes than this machine has GPUs, or than its cores can run.
+
+    Args:
+        key: config key of the number, for the error.
+        number: processes.
+        device: what they compute on.
+
+    Raises:
+        ConfigError: there are too many.
+    """
+    gpus = count_gpus(device)
+    if 0 < gpus < number:
+        problem = f"{key}={number}: this machine has {gpus} GPUs"
+        raise ConfigError([f"{problem}; use at most {gpus}"])
+    check_cores(key, number)
 
 
 def check_cores(key: str, number: int) -> None:

@@ -80,7 +80,8 @@ def _check(cfg: BenchmarkConfig, config: RunConfig) -> None:
     if most < 1:
         raise ConfigError([f"{key}: use one number or more, e.g. processes=[1,2]"])
     if most > training.accumulate:
-        problem = f"{key}: a step has only {training.accumulate} micro-batches"
+        number = f"training.accumulate={training.accumulate}"
+        problem = f"{key}: a step has fewer micro-batches ({number})"
         remedy = f"use overrides=[training.accumulate={most}] or a multiple of it"
         raise ConfigError([f"{problem}; {remedy}"])
     if training.compile:
@@ -157,7 +158,7 @@ def _measure(job: _Job) -> Measurements:
             measured = _take_steps(job, team)
             followers.end()
         except ProcessLost as error:
-            failure, _ = team.messages.losses(job.size, _SECONDS_FOR_REASON)
+            failure, _ = team.messages.why_lost(job.size, _SECONDS_FOR_REASON)
             reason = failure["error"] if failure else followers.killed() or str(error)
             raise ProcessFailed(f"mode=processes: {reason}", 1) from None
         finally:

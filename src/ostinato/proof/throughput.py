@@ -19,7 +19,6 @@ from ostinato.data.collate import Batch
 from ostinato.interruption import Stop
 from ostinato.progress import progress_bar
 from ostinato.run_dir import RunDir
-from ostinato.scoring.evaluation import Scorer
 from ostinato.trackers import build
 from ostinato.training.loop import Training
 from ostinato.training.optim import build_optimizer, clip_gradients, set_lr
@@ -49,14 +48,7 @@ def run_steps(prepared: Prepared, config: RunConfig, steps: int) -> Measurements
     config = replace(config, training=only_train)
     with tempfile.TemporaryDirectory() as folder, progress_bar() as bar:
         run = RunDir(folder)
-        scorer = Scorer(
-            prepared.data.task,
-            prepared.data.labels,
-            prepared.collator,
-            1,
-            prepared.compute,
-            bar,
-        )
+        scorer = prepared.scorer(1, bar)
         stop = Stop()
         training = Training(config, run, prepared, scorer, stop, Leader(None, stop))
         trackers = build(TrackerConfig(jsonl=JsonlConfig()), run)

@@ -12,8 +12,8 @@ from ostinato.data.batching import Indices
 from ostinato.data.splits import Split, load_data, load_split
 from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import ConfigError
-from ostinato.inference.workers import Compute, Workers, count_processes, started
-from ostinato.model.device import set_threads
+from ostinato.inference.workers import Compute, Workers, started
+from ostinato.model.device import check_processes, count_processes, set_threads
 from ostinato.run.process_numbers import recorded_threads
 from ostinato.run_dir import RunDir
 from ostinato.scoring.arrays import Logits
@@ -85,6 +85,7 @@ def _workers(
     """The processes that compute the logits; None if this process does."""
     device = config.training.device if cfg.device is Device.auto else cfg.device
     count = count_processes(cfg.processes, device)
+    check_processes("processes", count, device)
     if count == 1:
         return nullcontext()
     return started(

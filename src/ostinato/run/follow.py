@@ -20,7 +20,6 @@ from ostinato.interruption import stop_on_signals
 from ostinato.record.digests import digest_weights
 from ostinato.run.identity import provenance_of
 from ostinato.run.meeting import SECONDS_TO_MEET, meet_process_0, remember_folder
-from ostinato.scoring.evaluation import Scorer
 from ostinato.torchrun import Place
 from ostinato.training.distributed import Team
 from ostinato.training.optimization import Optimization
@@ -74,7 +73,7 @@ def _follow(team: Team) -> None:
             remember_folder(json.loads(folder))
             _train(team, TypeAdapter(RunConfig).validate_python(json.loads(text)))
     except ProcessLost:
-        team.messages.report_loss(team.rank)
+        team.messages.report_lost_process(team.rank)
         sys.exit(1)  # process 0 finds out why
     except UserError as error:
         _report(team, str(error), "", error.exit_code)
@@ -94,14 +93,10 @@ def _train(team: Team, config: RunConfig) -> None:
         "weights": digest_weights(prepared.model.state_dict()),
     }
     team.messages.publish(f"start/{team.rank}", json.dumps(start))
-    scorer = Scorer(
-        task=prepared.data.task,
-        labels=prepared.data.labels,
-        collator=prepared.collator,
-        batch_size=config.training.eval_batch_size,
-        compute=prepared.compute,
-        bar=Progress(disable=True),
-        sharing=SharedScoring(team, None, prepared.model),
+    scorer = prepared.scorer(
+        config.training.eval_batch_size,
+        Progress(disable=True),
+        SharedScoring(team, None, prepared.model),
     )
     optimization = Optimization(config.training, prepared, team)
     team.form(config.training.process_timeout)

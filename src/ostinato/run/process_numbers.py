@@ -4,17 +4,16 @@ import logging
 import os
 from dataclasses import replace
 
-import torch
-
 from ostinato import torchrun
 from ostinato.config import Precision, RunConfig
 from ostinato.errors import ConfigError
 from ostinato.model.device import (
     available_cores,
-    check_cores,
+    check_processes,
     choose,
+    count_gpus,
+    count_processes,
     default_threads,
-    may_use_gpu,
 )
 from ostinato.record.files import read_provenance
 from ostinato.run_dir import RunDir
@@ -53,7 +52,7 @@ def _shared_threads(config: RunConfig) -> int:
         return max(1, default_threads() // _count(config))
     # torchrun sets OMP_NUM_THREADS to 1 if it starts several processes.
     is_given = os.environ.get("OMP_NUM_THREADS") != "1"
-    if is_given or not torchrun.shares_cores():
+    if is_given or torchrun.are_tasks():
         return default_threads()
     return max(1, available_cores() // place.local_size)
 
@@ -73,10 +72,7 @@ def own_place(config: RunConfig) -> Place:
 
 def _count(config: RunConfig) -> int:
     """The number of processes that the config asks for."""
-    training = config.training
-    if isinstance(training.processes, int):
-        return training.processes
-    return max(1, torch.cuda.device_count()) if may_use_gpu(training.device) else 1
+    return count_processes(config.training.processes, config.training.device)
 
 
 def _check_size(config: RunConfig, place: Place) -> None:
@@ -87,25 +83,23 @@ def _check_size(config: RunConfig, place: Place) -> None:
         raise ConfigError(
             [f"training.processes={training.processes}: {problem}; omit the key"]
         )
-    key = f"training.processes={size}"
+    key = "training.processes"
     if size > training.accumulate:
-        few = f"{key}: a step has only {training.accumulate} micro-batches"
+        number = f"training.accumulate={training.accumulate}"
+        few = f"{key}={size}: a step has fewer micro-batches ({number})"
         remedy = f"use training.accumulate={size} or a multiple of it"
         raise ConfigError([f"{few}; {remedy}"])
-    gpus = torch.cuda.device_count()
-    if may_use_gpu(training.device) and gpus < place.local_size:
-        raise ConfigError([f"{key}: this machine has {gpus} GPUs; use at most {gpus}"])
+    check_processes(key, place.local_size, training.device)
     if size > 1 and choose(training.device, Precision.fp32).device.type == "mps":
         problem = "an Apple GPU computes in one process only"
-        raise ConfigError([f"{key}: {problem}; use training.device=cpu"])
-    check_cores("training.processes", place.local_size)
+        raise ConfigError([f"{key}={size}: {problem}; use training.device=cpu"])
 
 
 def _warn_if_crowded(config: RunConfig, place: Place) -> None:
     """Warns if the processes of this machine use more threads than they were given."""
     given = default_threads() if torchrun.place() is None else available_cores()
     used = place.local_size * (config.training.threads or 1)
-    if place.size > 1 and used > given and not may_use_gpu(config.training.device):
+    if place.size > 1 and used > given and not count_gpus(config.training.device):
         log.warning(
             "training.processes=%d: the processes use %d CPU threads, but this job has "
             "%d; they will wait for each other",

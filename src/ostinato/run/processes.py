@@ -117,15 +117,12 @@ def _team(
     place: Place,
 ) -> Iterator[tuple[Team, Followers, Callable[[], None]]]:
     if torchrun.place() is not None:
-        are_tasks = not torchrun.shares_cores()
-        store = store_of_run(torchrun_store()) if are_tasks else meeting().store
-        team = Team(store, place)
+        if torchrun.are_tasks():
+            team, check = Team(store_of_run(torchrun_store()), place), _do_nothing
+        else:
+            team, check = Team(meeting().store, place), meeting().welcome
         try:
-            yield (
-                team,
-                Followers([]),
-                (lambda: None) if are_tasks else meeting().welcome,
-            )
+            yield team, Followers([]), check
         finally:
             team.close()
         return
@@ -163,7 +160,7 @@ def _reason(
     killed = followers.killed()
     if lost.rank is None:
         team.close()  # so that the others do not wait, except for one that hangs
-    failure, silent = team.messages.losses(team.size, _SECONDS_FOR_REASON)
+    failure, silent = team.messages.why_lost(team.size, _SECONDS_FOR_REASON)
     if failure is not None:
         if failure["traceback"]:
             log.error("%s", failure["traceback"].rstrip())

@@ -25,7 +25,6 @@ from ostinato.run.processes import processes_of
 from ostinato.run.resumption import check_drift, metric_if_finished, replace_records
 from ostinato.run.session import check_new, session
 from ostinato.run_dir import RunDir, write_config
-from ostinato.scoring.evaluation import NoSharing, Scorer, Sharing
 from ostinato.seeding import name_nondeterminism
 from ostinato.trackers import build
 from ostinato.training.loop import Training
@@ -123,18 +122,10 @@ def _prepare_training(
 ) -> Training:
     check_slices(config.data, config.report.slices)
     prepared = prepare(config)
-    sharing: Sharing = NoSharing()
+    sharing = None
     if leader.team is not None:
         sharing = SharedScoring(leader.team, leader, prepared.model)
-    scorer = Scorer(
-        task=prepared.data.task,
-        labels=prepared.data.labels,
-        collator=prepared.collator,
-        batch_size=config.training.eval_batch_size,
-        compute=prepared.compute,
-        bar=bar,
-        sharing=sharing,
-    )
+    scorer = prepared.scorer(config.training.eval_batch_size, bar, sharing)
     return Training(config, run, prepared, scorer, stop, leader)
 
 

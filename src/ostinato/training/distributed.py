@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from ostinato.config import Device
-from ostinato.model.device import may_use_gpu
+from ostinato.model.device import count_gpus
 from ostinato.torchrun import Place
 from ostinato.training.messages import Messages, lost_processes
 
@@ -50,7 +50,7 @@ class Team:
 
     def choose_device(self, device: Device) -> None:
         """Takes the GPU of this process, if the training uses GPUs."""
-        if may_use_gpu(device):
+        if count_gpus(device):
             torch.cuda.set_device(self.place.local_rank)
             self.backend = "cpu:gloo,cuda:nccl"
 

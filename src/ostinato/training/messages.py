@@ -88,12 +88,14 @@ class Messages:
         with suppress(ProcessLost):
             self.publish_once(_FAILURE, json.dumps(failure))
 
-    def report_loss(self, rank: int) -> None:
+    def report_lost_process(self, rank: int) -> None:
         """Tells process 0 that a process ends because another one does not answer."""
         with suppress(ProcessLost):
             self.publish(f"lost/{rank}", "")
 
-    def losses(self, size: int, wait: float) -> tuple[dict[str, Any] | None, list[int]]:
+    def why_lost(
+        self, size: int, wait: float
+    ) -> tuple[dict[str, Any] | None, list[int]]:
         """Why other processes ended.
 
         Args:

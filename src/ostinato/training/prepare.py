@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from rich.progress import Progress
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.config import Batching, RunConfig
@@ -21,6 +22,7 @@ from ostinato.model.device import (
 from ostinato.model.dropout import Masks, replace_dropout
 from ostinato.model.padding import check_rows
 from ostinato.model.pretrained import locate
+from ostinato.scoring.evaluation import NoSharing, Scorer, Sharing
 from ostinato.seeding import Seeds, seed_everything, set_determinism
 from ostinato.training.compiling import compile_training
 from ostinato.training.loss import Loss, build_loss
@@ -59,6 +61,26 @@ class Prepared:
     masks: Masks
     batching: Batching
     collator: Collator
+
+    def scorer(
+        self, batch_size: int, bar: Progress, sharing: Sharing | None = None
+    ) -> Scorer:
+        """What scores splits in this training.
+
+        Args:
+            batch_size: rows per batch.
+            bar: shows the progress.
+            sharing: deals the batches to processes; None computes them here.
+        """
+        return Scorer(
+            task=self.data.task,
+            labels=self.data.labels,
+            collator=self.collator,
+            batch_size=batch_size,
+            compute=self.compute,
+            bar=bar,
+            sharing=sharing or NoSharing(),
+        )
 
     @property
     def splits(self) -> list[TokenisedSplit]:

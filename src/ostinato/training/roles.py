@@ -169,12 +169,8 @@ class Follower:
 
 def _share_state(team: Team, optimization: Optimization) -> None:
     """Makes weights and moments of all processes those of process 0."""
-    model, whole, sharded = (
-        optimization.learner.model,
-        optimization.whole,
-        optimization.sharded,
-    )
-    team.broadcast(model.state_dict().values())
+    whole, sharded = optimization.whole, optimization.sharded
+    team.broadcast(optimization.learner.model.state_dict().values())
     parameters = [p for group in whole.param_groups for p in group["params"]]
     has_moments = torch.tensor([p in whole.state for p in parameters])
     team.broadcast([has_moments])
