@@ -100,7 +100,7 @@ def wait_until(happens, process=None):
 
 def has_steps(folder, count):
     def check():
-        found = list(folder.rglob("steps.jsonl"))
+        found = list(folder.glob("outputs/*/*/steps.jsonl"))
         return found and found[0].read_text().count("\n") >= count
 
     return check
