@@ -44,6 +44,11 @@ DOORS = {
     "hydra.utils.instantiate": "",  # a config file must never be able to name code to run
     "hydra.utils.call": "",
     "pickle": "",  # reading one runs code
+    # A damaged record must be a ValueError; the others read what this program made.
+    "json.load": "",
+    "json.loads": "storage.parsing record.drift run_dir data.tokenise run.* training.* proof.*",
+    "yaml.load": "storage.parsing",
+    "yaml.safe_load": "cli.presets",
     "torch.distributed": "training.distributed training.stores",
     "torch.nn.parallel": "proof.all_reduce",  # its sums depend on the number of processes
     "tensorboard": "trackers.tensorboard",

@@ -3,7 +3,6 @@
 The only place that knows the names of these files.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import yaml
 
 from ostinato.errors import ConfigError
 from ostinato.storage.atomic import write_text
+from ostinato.storage.parsing import parse_yaml
 
 
 class HydraRecord:
@@ -52,11 +52,10 @@ class HydraRecord:
         """
         try:
             text = self._overrides.read_text(encoding="utf-8")
-            recorded = yaml.safe_load(text)
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
+            recorded = parse_yaml(text)
+        except (OSError, ValueError) as error:
             raise ConfigError(
-                [f"{self._overrides}: damaged or not readable ({reason})"]
+                [f"{self._overrides}: damaged or not readable ({error})"]
             ) from None
         return key_values(recorded, self._overrides)
 
@@ -72,16 +71,15 @@ class HydraRecord:
             overrides: what the other run adds to the command line.
         """
         other.folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self._settings, other.folder)
-        typed = yaml.safe_load(self._overrides.read_text(encoding="utf-8"))
-        other.replace_overrides([*typed, *overrides])
+        write_text(other._settings, self._settings.read_text(encoding="utf-8"))
+        other.replace_overrides([*self.overrides(), *overrides])
 
     def _setting(self, key: str) -> Any:
         """A value of Hydra's own config; None if the record is missing or damaged."""
         try:
             text = self._settings.read_text(encoding="utf-8")
-            return yaml.safe_load(text)["hydra"][key]
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+            return parse_yaml(text)["hydra"][key]
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
 

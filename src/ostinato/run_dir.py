@@ -15,6 +15,7 @@ import yaml
 from ostinato.errors import ConfigError
 from ostinato.hydra_record import HydraRecord
 from ostinato.storage.atomic import write_json, write_text
+from ostinato.storage.parsing import parse_json, parse_yaml
 
 _DIGEST = "sha256"
 
@@ -179,7 +180,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         message = f"{path}: missing; the run folder is not complete"
         raise ConfigError([message]) from None
@@ -208,11 +209,10 @@ def read_config(run: RunDir) -> dict[str, Any]:
         ConfigError: the file is missing or damaged.
     """
     try:
-        value = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
+        value = parse_yaml(run.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError(
-            [f"{run.config}: damaged or not readable ({reason})"]
+            [f"{run.config}: damaged or not readable ({error})"]
         ) from None
     if not isinstance(value, dict):
         raise ConfigError([f"{run.config}: damaged (does not hold a config)"])

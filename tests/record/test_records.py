@@ -36,6 +36,8 @@ DAMAGES = [
     '{"steps": 3, "packages": [], "config": 1, "status": {}}',
     "",
     '{"status": "finished"}',
+    '{"steps": ' * 50_000,
+    '{"steps": ' + "[" * 40 + "]" * 40 + "}",
 ]
 
 

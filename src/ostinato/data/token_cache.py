@@ -1,6 +1,5 @@
 """Verifies cached token files: a record names each file and its SHA-256."""
 
-import json
 import logging
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from datasets import Dataset
 
 from ostinato.record.digests import digest_file
 from ostinato.storage.atomic import write_json
+from ostinato.storage.parsing import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def _record(folder: Path, key: str) -> Path:
 def _damaged_files(folder: Path, key: str) -> list[str]:
     record = _record(folder, key)
     text = record.read_text(encoding="utf-8")
-    digests: dict[str, str] = json.loads(text)
+    digests: dict[str, str] = parse_json(text)
     damaged = []
     for name, sha256 in digests.items():
         if digest_file(folder / name) != sha256:

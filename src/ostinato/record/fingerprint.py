@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ostinato.record.schema import RecordedStep
 from ostinato.storage.atomic import atomic_file
+from ostinato.storage.parsing import parse_json
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def read_steps(path: Path) -> list[StepFingerprint]:
     steps = []
     for line in _whole_lines(path):
         try:
-            step = StepFingerprint(**json.loads(line))
+            step = StepFingerprint(**parse_json(line))
             if step.grad_norm is not None and not math.isfinite(step.grad_norm):
                 # Earlier versions wrote NaN or Infinity.
                 step = replace(step, grad_norm=None)

@@ -9,11 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ostinato.errors import ConfigError
 from ostinato.hydra_record import key_values
 from ostinato.run_dir import RunDir
+from ostinato.storage.parsing import parse_yaml
 
 _OF_HYDRA = re.compile(r"[+]{0,2}hydra\b|[~-]")
 # A resolver, or a resolver whose name is computed. The choices of groups are the
@@ -116,23 +115,13 @@ def for_sweep(record: Path) -> tuple[list[str], list[str]]:
 
 def _read_sweep(where: str, record: Path) -> tuple[list[str], list[str]]:
     """Reads the overrides of the task and of Hydra."""
-    damages = (
-        OSError,
-        ValueError,
-        RecursionError,
-        yaml.YAMLError,
-        KeyError,
-        TypeError,
-    )
     try:
-        content: Any = yaml.safe_load(record.read_text(encoding="utf-8"))
+        content: Any = parse_yaml(record.read_text(encoding="utf-8"))
         overrides = content["hydra"]["overrides"]
         task = key_values(overrides["task"], record)
         hydra = key_values(overrides["hydra"], record)
-    except damages as error:
-        lines = str(error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        problem = f"{where} is damaged ({reason}); {_TYPE_THE_COMMAND}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"{where} is damaged ({error}); {_TYPE_THE_COMMAND}"
         raise ConfigError([problem]) from None
     return task, hydra
 

@@ -1,12 +1,12 @@
 """Checks the files and folders that a command may write: it replaces only its own."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ostinato.errors import ConfigError
 from ostinato.storage.atomic import write_json
+from ostinato.storage.parsing import parse_json
 
 REPORT_MARK = '<meta name="generator" content="ostinato">'
 
@@ -44,7 +44,7 @@ def holds(*keys: str) -> Callable[[str], bool]:
     """Returns a test of whether a text is a JSON object with these keys."""
 
     def check(text: str) -> bool:
-        value = json.loads(text)
+        value = parse_json(text)
         if not isinstance(value, dict):
             return False
         return all(key in value for key in keys)

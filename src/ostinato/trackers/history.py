@@ -12,6 +12,7 @@ from typing import Any
 from ostinato.errors import ConfigError
 from ostinato.record.files import read_results
 from ostinato.run_dir import RunDir
+from ostinato.storage.parsing import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def _parse_line(line: bytes) -> dict[str, Any] | None:
     """The content of a line; None if it is damaged."""
     try:
-        entry: dict[str, Any] = json.loads(line)
+        entry: dict[str, Any] = parse_json(line)
         checksum = entry.pop(_CHECKSUM, None)
         # Earlier versions wrote no checksum.
         is_intact = checksum is None or checksum == _checksum(entry)
