@@ -14,7 +14,7 @@ from ostinato.run_dir import RunDir
 def main(config: PredictConfig) -> None:
     """Writes a prediction for each row."""
     data = DataConfig()
-    if RunDir(config.run).config.is_file():
+    if RunDir.given(config.run).config.is_file():
         _, run_config = load_run(config.run)
         data = run_config.data
     from ostinato.inference.stream import predict

@@ -16,6 +16,7 @@ from ostinato.errors import ConfigError
 from ostinato.hydra_record import HydraRecord
 from ostinato.storage.atomic import write_json, write_text
 from ostinato.storage.parsing import parse_json, parse_yaml
+from ostinato.storage.paths import possible_path
 
 _DIGEST = "sha256"
 
@@ -137,13 +138,22 @@ class RunDir(_TrackedDir):
         return self.path / "predictions" / f"{split}.safetensors"
 
     @classmethod
+    def given(cls, path: str | Path) -> "RunDir":
+        """A run folder that a user names, which need not exist.
+
+        Raises:
+            ConfigError: no folder can have this path.
+        """
+        return cls(possible_path("run", path))
+
+    @classmethod
     def existing(cls, path: str | Path) -> "RunDir":
         """Opens a run folder that must exist.
 
         Raises:
             ConfigError: there is no such folder, or it does not hold a run.
         """
-        run = cls(path)
+        run = cls.given(path)
         if not run.path.is_dir():
             raise ConfigError([f"run={path}: no such folder"])
         if not run.config.is_file():

@@ -17,6 +17,7 @@ from ostinato.errors import ConfigError
 from ostinato.redaction import shown
 from ostinato.storage.atomic import write_json, write_text
 from ostinato.storage.outputs import check_output, holds
+from ostinato.storage.paths import possible_path
 from ostinato.templates import environment
 
 _WIDTH = 140  # of a table that is written to a file or a pipe
@@ -123,6 +124,7 @@ def check_folder(folder: Path) -> None:
         ConfigError: if files of these names are not of a comparison, or the path is not
             a folder.
     """
+    possible_path("output", folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigError([f"output={folder}: is not a folder; give another one"])
     record = folder / "compare.json"

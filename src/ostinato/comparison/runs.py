@@ -15,6 +15,7 @@ from ostinato.errors import ConfigError
 from ostinato.record.drift import changed_config, without_observers
 from ostinato.record.files import read_provenance, read_results
 from ostinato.run_dir import RunDir, read_config
+from ostinato.storage.paths import possible_path
 
 STREAMS = tuple(SeedsConfig.__dataclass_fields__)
 """Names of the seed streams."""
@@ -124,7 +125,7 @@ def find_runs(folders: Sequence[str]) -> list[Run]:
     """
     found: dict[Path, Run] = {}
     for text in folders:
-        folder = Path(text)
+        folder = possible_path("runs", text)
         if not folder.is_dir():
             raise ConfigError([f"runs={text}: the folder does not exist"])
         run_folders = _run_folders(folder)

@@ -60,7 +60,7 @@ def _read_csv(table: Path) -> tuple[Sequence[str], Rows]:
             reader = csv.DictReader(file)
             rows = list(enumerate(reader, start=2))
             columns = reader.fieldnames or []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ConfigError([f"table={table}: not readable as csv ({error})"]) from None
     return columns, rows
 

@@ -60,7 +60,7 @@ class TextClassifier(Classifier):
         Raises:
             ConfigError: no model in the folder, or no calibration of these weights.
         """
-        run = RunDir(folder)
+        run = RunDir.given(folder)
         verify_best(run)
         source = run.best if run.best.is_dir() else run.path
         if not (source / "config.json").is_file():

@@ -64,7 +64,7 @@ class OnnxClassifier(Classifier):
             ConfigError: no exported model, a damaged one, one of other weights than
                 those of the run, or no calibration.
         """
-        run = RunDir(folder)
+        run = RunDir.given(folder)
         source = run.onnx if run.onnx.is_dir() else run.path
         model = source / (INT8 if int8 else FP32)
         if not (source / RECORD).is_file() or not model.is_file():

@@ -33,7 +33,8 @@ from ostinato.model.trained import load_trained
 from ostinato.record.digests import digest_file
 from ostinato.run_dir import RunDir
 from ostinato.seeding import Seeds
-from ostinato.storage.atomic import atomic_folder, write_json
+from ostinato.storage.atomic import atomic_folder, storage_errors, write_json
+from ostinato.storage.paths import possible_path
 
 _NUM_COMPARED = 200
 _PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
@@ -67,7 +68,8 @@ def export_onnx(
     weights = digest_file(run.best_weights) if run.best_weights.is_file() else ""
     reference = PaddedClassifier(*load_trained(run, config.model.attention))
     pairs, splits = _real_texts(config)
-    with atomic_folder(target) as folder:
+    remedy = "free some space, or give another output"
+    with storage_errors(target, remedy), atomic_folder(target) as folder:
         _write_files(reference, pairs, cfg, run, folder)
         exported = _load_exported(reference, folder)
         compared = _compare_all(reference, exported, pairs)
@@ -91,6 +93,7 @@ def export_onnx(
 
 def _check_target(target: Path, run: RunDir) -> None:
     """Refuses a folder that holds anything but an earlier export."""
+    possible_path("output", target)
     if not target.exists():
         return
     if not (target / RECORD).is_file():

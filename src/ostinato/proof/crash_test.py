@@ -25,6 +25,7 @@ from ostinato.record.files import read_fingerprint
 from ostinato.record.fingerprint import read_steps
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import write_text
+from ostinato.storage.paths import possible_path
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def _empty(output: Path) -> None:
 
     The folder of a crash test has a mark. A folder without it must be empty.
     """
+    possible_path("output", output)
     mark = output / _MARK
     if output.exists() and not output.is_dir():
         raise ConfigError([f"output={output}: is not a folder; give another one"])

@@ -7,6 +7,7 @@ from typing import Any
 from ostinato.errors import ConfigError
 from ostinato.storage.atomic import write_json
 from ostinato.storage.parsing import parse_json
+from ostinato.storage.paths import possible_path
 
 REPORT_MARK = '<meta name="generator" content="ostinato">'
 
@@ -20,10 +21,12 @@ def check_output(output: Path, suffix: str, is_ours: Callable[[str], bool]) -> N
         is_ours: returns whether the command wrote a file with this text.
 
     Raises:
-        ConfigError: another suffix, a folder, or a file that the command did not write.
+        ConfigError: another suffix, an impossible path, a folder, or a file that the
+            command did not write.
     """
     if output.suffix.lower() != suffix:
         raise ConfigError([f"output={output}: must end in {suffix}"])
+    possible_path("output", output)
     if output.is_dir():
         raise ConfigError([f"output={output}: is a folder; give a {suffix} file"])
     if not output.exists():

@@ -7,11 +7,34 @@ import glob
 import os
 from pathlib import Path
 
+from ostinato.errors import ConfigError
+
 
 def expand(path: str) -> Path:
     """Replaces `~` by the home folder; keeps a path with an unknown user unchanged."""
     # Path.expanduser raises RuntimeError for an unknown user.
     return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def possible_path(key: str, path: str | Path) -> Path:
+    """A path from the config, which need not exist.
+
+    Args:
+        key: the key of the config, for the message.
+        path: its value.
+
+    Raises:
+        ConfigError: no file can have this path: it is too long, it contains a NUL
+            character, or its folder is a file or not readable.
+    """
+    try:
+        os.stat(path)  # noqa: PTH116 (Path.exists hides a NUL character)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError([f"{key}={path}: is not a valid path ({reason})"]) from None
+    return Path(path)
 
 
 def find_files(path: str) -> list[Path]:
