@@ -64,7 +64,7 @@ def load(seeds: Seeds = SEEDS, **config: Any) -> TextData:
 
 
 def names(data: TextData, split: str) -> list[str]:
-    return [data.labels[number] for number in getattr(data, split).rows["label"]]
+    return [data.labels[number] for number in getattr(data, split).targets]
 
 
 def pairs_of(data: TextData, split: str) -> list[tuple[str, str]]:

@@ -190,10 +190,9 @@ def test_multi_hot_rows_are_the_labels(tmp_path: Path, rows: list[set[str]]) -> 
         as_rows([(f"t{i}", " + ".join(row)) for i, row in enumerate(rows)]),
     )
     data = load(train_path=path, val_path=path, task="multi_label", label_separator="+")
-    assert data.train.rows.features["label"] == datasets.List(datasets.Value("float32"))
+    assert data.train.targets.dtype == np.float32
     read = [
-        {data.labels[i] for i, on in enumerate(row) if on}
-        for row in data.train.rows["label"]
+        {data.labels[i] for i, on in enumerate(row) if on} for row in data.train.targets
     ]
     assert read == rows
 
@@ -204,14 +203,14 @@ def test_regression_keeps_numbers(tmp_path: Path) -> None:
     )
     data = load(train_path=path, val_path=path, task="regression")
     assert data.labels == ()
-    assert data.train.rows.features["label"] == datasets.Value("float32")
-    assert np.array_equal(data.train.rows["label"][:], np.float32([0.5, -2, 1e-3]))
+    assert data.train.targets.dtype == np.float32
+    assert np.array_equal(data.train.targets, np.float32([0.5, -2, 1e-3]))
 
 
 def test_load_split_uses_the_class_numbers_of_the_model(tmp_path: Path) -> None:
     cfg = DataConfig(source=Source.files, train_path="unused.csv")
     path = write(tmp_path, "new.csv", as_rows([("a", "y"), ("b", "y")]))
-    assert list(load_split(cfg, path, ["z", "y"]).rows["label"]) == [1, 1]
+    assert list(load_split(cfg, path, ["z", "y"]).targets) == [1, 1]
     with pytest.raises(
         DataError, match=r"new\.csv, line 2: the label 'y' does not occur in train"
     ):

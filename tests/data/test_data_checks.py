@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from files import as_rows, load, pairs_of, write
 from hypothesis import HealthCheck, given, settings
@@ -83,7 +82,7 @@ def test_frequent_label_combinations_keep_their_share(tmp_path: Path) -> None:
         as_rows([(f"t{i}", label) for i, label in enumerate(combinations)]),
     )
     data = load(train_path=path, task="multi_label", val_fraction=0.1)
-    rows = np.array(data.val.rows["label"][:])
+    rows = data.val.targets
     a, b, c = (rows[:, data.labels.index(name)] for name in "abc")
     assert (len(rows), (a * b).sum(), c.sum(), (a * (1 - b)).sum()) == (10, 4, 4, 2)
 
@@ -222,7 +221,7 @@ def test_pairs_are_compared_as_pairs(tmp_path: Path) -> None:
     ]
     path = write(tmp_path, "t.csv", rows)
     data = load(train_path=path, val_path=path, text_column="a", text_pair_column="b")
-    assert data.train.rows.column_names == ["text", "text_pair", "label"]
+    assert data.train.rows.column_names == ["text", "text_pair"]
     assert list(data.train.rows["text_pair"]) == ["q r", "r", "q  r", ""]
     assert {
         k: data.report["read"]["train"][k] for k in ("duplicates", "empty_texts")

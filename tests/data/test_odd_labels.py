@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from files import load, write
@@ -17,7 +16,6 @@ from outcomes import (
     train_texts,
 )
 
-from ostinato.data.arrow_columns import label_column
 from ostinato.data.labels import natural_sorted
 
 SINGLE = "single_label"
@@ -107,14 +105,6 @@ def test_numbers_of_any_length_are_sorted_by_size() -> None:
     names = [DIGITS, large, "10", "9", "007", "7", "a10", "a9"]
     expected = ["007", "7", "9", "10", DIGITS, large, "a9", "a10"]
     assert natural_sorted(names) == expected
-
-
-def test_multi_hot_rows_beyond_32_bit_offsets_have_several_chunks() -> None:
-    values = np.arange(30, dtype=np.float32).reshape(10, 3)
-    column = label_column(values, longest=7)
-    assert [len(chunk) for chunk in column.chunks] == [2] * 5
-    assert column.to_pylist() == values.tolist()
-    assert label_column(values).num_chunks == 1
 
 
 def test_long_texts_are_stored_in_smaller_batches(

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def split_of(
     with_pair = isinstance(rows[0], tuple)
     label_format = LabelFormat(Task.single_label, "|")
     scanned = scan("train", [source], label_format, with_pair)
-    return Split("train", scanned.table, scanned.sha256)
+    return Split("train", scanned.table, scanned.targets, scanned.sha256)
 
 
 @pytest.fixture
@@ -219,8 +220,18 @@ def test_labels_are_arrays_in_row_order(
     data = load_data(config, Seeds(1, SeedsConfig()))
     made = tokenise(data.train, word_tokenizer(), 8)
     assert (made.labels.dtype, made.labels.ndim) == (dtype, dimensions)
-    assert np.array_equal(made.labels, np.array(list(data.train.rows["label"]), dtype))
+    assert np.array_equal(made.labels, data.train.targets)
     assert len(made.rows) == len(made.lengths) == len(made.labels) == (limit or 300)
+
+
+def test_labels_are_not_limited_by_32_bit_offsets() -> None:
+    data = load_data(DataConfig(source=Source.generated), Seeds(1, SeedsConfig()))
+    num_rows = len(data.train.rows)
+    # All values are one value in memory.
+    targets = np.broadcast_to(np.float32(1), (num_rows, 2**31 // num_rows + 1))
+    made = tokenise(replace(data.train, targets=targets), word_tokenizer(), 8)
+    assert made.labels.shape == targets.shape
+    assert made.labels.size > 2**31
 
 
 @pytest.mark.slow

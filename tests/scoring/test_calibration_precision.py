@@ -21,8 +21,8 @@ def test_a_calibration_is_fitted_on_the_logits_of_prediction(tmp_path, precision
     run = train_in(tmp_path / "run", *overrides)
     config, _ = configure(*overrides)
     seeds = Seeds(config.training.seed, config.training.seeds)
-    val = load_data(config.data, seeds).val.rows
-    labels = np.array(list(val["label"]))
+    split = load_data(config.data, seeds).val
+    val, labels = split.rows, split.targets
     classifier = TextClassifier.load(run.path, calibrated=True)
     logits = classifier.logits([(text, None) for text in val["text"]], 64)
     fitted = classifier.calibration

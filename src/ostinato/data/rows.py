@@ -20,10 +20,9 @@ class Rows:
 
     Attributes:
         name: train, val or test.
-        table: columns "text", "text_pair" (pairs only) and "label" (int64, list of
-            float32, or float32).
+        table: columns "text" and "text_pair" (pairs only).
         labels: names of the classes; empty for regression.
-        targets: the label column: int64 [num_rows], float32 [num_rows, num_labels]
+        targets: the label of each row: int64 [num_rows], float32 [num_rows, num_labels]
             (multi-label), or float32 [num_rows] (regression).
         label_keys: equal for equal labels: the number of the label combination, or the
             value (regression), [num_rows].

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, concatenate_datasets
-from datasets.table import InMemoryTable
+from datasets import Dataset
 from numpy.typing import NDArray
 
 from ostinato.config import Task
-from ostinato.data.arrow_columns import batched, label_column, text_columns
+from ostinato.data.arrow_columns import batched, text_columns
 from ostinato.data.assets import cache_folder
 from ostinato.data.columns import Row
 from ostinato.data.files import RowSource
@@ -182,14 +181,10 @@ class _Scanner:
         targets: NDArray[Any] = label_keys
         if not self._is_regression:
             targets = self._target_of_each_set(labels)[label_keys]
-        column = label_column(targets)
-        label_table = InMemoryTable.from_arrays([column], ["label"])
-        label_rows = Dataset(label_table)
-        table = concatenate_datasets([texts, label_rows], axis=1)
         digests = np.frombuffer(self._digests, np.uint8)
         return Rows(
             name=name,
-            table=table,
+            table=texts,
             labels=labels,
             targets=targets,
             label_keys=label_keys,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
+from numpy.typing import NDArray
 
 from ostinato.config import DataConfig, Task
 from ostinato.data.checks import (
@@ -34,13 +35,15 @@ class Split:
 
     Attributes:
         name: train, val or test, or the path that was read.
-        rows: columns "text", "text_pair" (pairs only) and "label" (int64 class number,
-            list of float32, or float32).
+        rows: columns "text" and "text_pair" (pairs only).
+        targets: the label of each row: int64 [num_rows], float32 [num_rows, num_labels]
+            (multi-label), or float32 [num_rows] (regression).
         sha256: digest of the content, in order: texts and label names, not numbers.
     """
 
     name: str
     rows: Dataset
+    targets: NDArray[Any]
     sha256: str
 
 
@@ -128,7 +131,7 @@ def load_split(
 
 
 def _split(rows: Rows) -> Split:
-    return Split(rows.name, rows.table, rows.sha256)
+    return Split(rows.name, rows.table, rows.targets, rows.sha256)
 
 
 def _size_and_digest(rows: Rows) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def tokenise(
         name=split.name,
         rows=table.remove_columns("truncated"),
         lengths=lengths.astype(np.int32),
-        labels=_labels(split.rows),
+        labels=split.targets,
         truncated=truncated,
     )
 
@@ -208,17 +208,3 @@ def _key(
 def _digest(parts: list[Any]) -> str:
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _labels(rows: Dataset) -> NDArray[Any]:
-    """The label column as an array."""
-    arrow_rows = rows.with_format("arrow")
-    table = arrow_rows.select_columns("label")[:]
-    column = table.column("label").combine_chunks()
-    is_multi_hot = isinstance(rows.features["label"], List)
-    if is_multi_hot:
-        values = column.flatten().to_numpy()
-        multi_hot = values.reshape(len(rows), -1)
-        return np.ascontiguousarray(multi_hot)
-    targets: NDArray[Any] = column.to_numpy()
-    return targets

@@ -157,8 +157,9 @@ def _write_split(path: Path, prepared: Prepared, split: Split | None) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["text", "label"])
-        for row in split.rows if split else []:
-            table.writerow([row["text"], labels[row["label"]]])
+        if split is not None:
+            for text, number in zip(split.rows["text"], split.targets, strict=True):
+                table.writerow([text, labels[number]])
 
 
 def _peer_options(
