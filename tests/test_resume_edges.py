@@ -33,12 +33,9 @@ def run(finished, tmp_path):
 
 
 def digests(run):
-    """The digest of each file of `best/` and the checkpoints."""
-    found = {}
-    for folder in (run.best, run.checkpoints, run.kept_best):
-        for path in filter(lambda path: path.is_file(), folder.rglob("*")):
-            found[path] = digest_file(path)
-    return found
+    """The digest of each file of the run folder, except the lock."""
+    files = filter(lambda path: path.is_file(), run.path.rglob("*"))
+    return {path: digest_file(path) for path in files if path != run.lock}
 
 
 def out_of_memory(*arguments):

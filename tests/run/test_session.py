@@ -140,6 +140,7 @@ def test_a_resumed_run_that_fails_before_its_first_step_keeps_the_earlier_status
 def records(run):
     """The content of each record of a run; None for one that does not exist."""
     paths = (run.config, run.provenance, run.results, run.fingerprint, run.best_weights)
+    paths += (run.metrics, run.steps)
     return [path.read_bytes() if path.is_file() else None for path in paths]
 
 

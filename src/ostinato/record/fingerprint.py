@@ -57,15 +57,22 @@ class StepRecord:
 
     def __init__(self, path: Path, last: int) -> None:
         self._path = path
-        kept = _whole_lines(path)[:last]
-        with atomic_file(path, "wb") as file:
-            file.writelines(kept)
-        self._digest = hashlib.sha256(b"".join(kept))
+        self._kept = b"".join(_whole_lines(path)[:last])
+        self._digest = hashlib.sha256(self._kept)
 
     @property
     def sha256(self) -> str:
         """SHA-256 of all lines so far."""
         return self._digest.hexdigest()
+
+    def remove_later(self) -> None:
+        """Removes the lines after the last step that is kept. Call it before `append`.
+
+        Until then the file is what an earlier session left.
+        """
+        with atomic_file(self._path, "wb") as file:
+            file.write(self._kept)
+        self._kept = b""
 
     def append(self, steps: list[StepFingerprint]) -> None:
         """Adds steps and flushes them to disk.

@@ -11,6 +11,7 @@ from ostinato.record.results import finished_metric
 from ostinato.record.schema import Provenance
 from ostinato.run.outcome import Outcome, mark_unfinished, now
 from ostinato.run_dir import RunDir, read_config, write_config
+from ostinato.trackers import Trackers
 
 
 def metric_if_finished(run: RunDir, resolved: Mapping[str, Any]) -> float | None:
@@ -60,25 +61,28 @@ def check_drift(
     return [*began.get("resumed", []), {"time": now(), "drift": lines}]
 
 
-def replace_records(
+def begin_session(
     run: RunDir,
     outcome: Outcome,
+    trackers: Trackers,
     resolved: Mapping[str, Any],
     provenance: Provenance,
 ) -> None:
-    """Replaces the records of an earlier session, once per session.
+    """Replaces the records of an earlier session and starts the trackers, once.
 
     Called after the first step, because that step can fail: until then the records of
-    the earlier session are kept.
+    the earlier session and what its trackers wrote are kept.
 
     Args:
         run: the run folder.
         outcome: of this session.
+        trackers: of this session.
         resolved: the config as plain data.
         provenance: what this session computes on and with.
     """
     if outcome.began:
         return
+    outcome.trackers = trackers
     # Write the config last: a run that is killed before it is not finished, and still
     # has the config of its weights.
     run.fingerprint.unlink(missing_ok=True)
@@ -86,3 +90,4 @@ def replace_records(
     write_provenance(run, provenance)
     write_config(run, resolved)
     outcome.began = True
+    trackers.start(resolved, provenance)

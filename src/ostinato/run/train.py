@@ -22,7 +22,7 @@ from ostinato.run.identity import fingerprint_of, provenance_of
 from ostinato.run.outcome import Outcome, outcome_of
 from ostinato.run.process_numbers import with_threads
 from ostinato.run.processes import processes_of
-from ostinato.run.resumption import check_drift, metric_if_finished, replace_records
+from ostinato.run.resumption import begin_session, check_drift, metric_if_finished
 from ostinato.run.session import check_new, session
 from ostinato.run_dir import RunDir, write_config
 from ostinato.seeding import name_nondeterminism
@@ -95,14 +95,13 @@ def _train(
 
         shown_tracker = redacted(resolved.get("tracker"))
         outcome.results["config"] = {**resolved, "tracker": shown_tracker}
-        outcome.trackers = build(config.tracker, run, training.state.step)
-        outcome.trackers.start(resolved, provenance)
+        trackers = build(config.tracker, run, training.state.step)
 
-        begin = partial(replace_records, run, outcome, resolved, provenance)
+        begin = partial(begin_session, run, outcome, trackers, resolved, provenance)
         if not resuming:
             begin()
         with name_nondeterminism() as warned:
-            training.run(outcome.trackers, until_step, after_step=begin)
+            training.run(trackers, until_step, after_step=begin)
         begin()
         write_provenance(run, {**provenance, "not_deterministic": sorted(warned)})
 

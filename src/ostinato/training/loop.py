@@ -207,7 +207,7 @@ class Training:
             raise checkpoint_not_written(self._run, state.step, error) from error
 
     def _own_folder(self) -> None:
-        """Restores checkpoints and `best/` of the step that this session starts from.
+        """Restores steps, checkpoints and `best/` to the first step of this session.
 
         Called after the first step, because that step can fail: until then the files of
         an earlier session are kept.
@@ -215,6 +215,7 @@ class Training:
         if self._owns_folder:
             return
         self._owns_folder = True
+        self._recorder.own_record()
         delete_later(self._run, self._first_step)
         self.best_model.restore(self.state)
 

@@ -57,12 +57,16 @@ class Recorder:
         """Opens the record.
 
         Args:
-            step: keeps the lines up to this step; later steps are computed again.
+            step: keeps the lines up to this step; `own_record` removes later ones.
             trackers: the observers.
         """
         self.trackers = trackers
         self._record = StepRecord(self._run.steps, step)
         self.restart_clock()
+
+    def own_record(self) -> None:
+        """Removes the lines of later steps, which are computed again."""
+        self._open_record.remove_later()
 
     def restart_clock(self) -> None:
         """Excludes the time so far from rows and tokens per second."""
