@@ -10,8 +10,10 @@ import sys
 import pytest
 from runs import fingerprint, resume, train_in, train_until_killed
 
-from ostinato.record.digests import digest_file
+from ostinato.errors import CheckpointError
+from ostinato.record.digests import digest_file, digest_unless_known
 from ostinato.run_dir import RunDir, read_json
+from ostinato.training import loop
 
 MANY = (
     "training.checkpoint_every=3",
@@ -177,6 +179,65 @@ def test_new_checkpoints_are_kept_although_a_damaged_one_has_a_higher_number(
     assert "resuming at step 4 " in caplog.text
 
 
+DAMAGES = {
+    "weights": lambda run: damage(run.checkpoint(4)),
+    "state": lambda run: (run.checkpoint(4) / "state.json").write_text("{}"),
+    "optimizer": lambda run: (run.checkpoint(4) / "optimizer.safetensors").unlink(),
+}
+
+
+@pytest.mark.parametrize("damaged", DAMAGES)
+def test_a_checkpoint_that_is_damaged_during_a_session_replaces_no_whole_one(
+    tmp_path, monkeypatch, damaged, caplog
+):
+    caplog.set_level("INFO")
+    run = RunDir(tmp_path)
+    original_step = loop.Training._step
+
+    def damaging_step(self):
+        if self.state.step == 5:
+            DAMAGES[damaged](run)
+        original_step(self)
+
+    monkeypatch.setattr(loop.Training, "_step", damaging_step)
+    options = (*EVERY_TWO, "training.keep_checkpoints=2")
+    train_until_killed(monkeypatch, 7, tmp_path, *options)
+    assert checkpoint_names(run) == [f"step_0000000{step}" for step in (2, 4, 6)]
+    assert "step_00000004 is damaged" in caplog.text
+
+    damage(run.checkpoint(6))
+    monkeypatch.undo()
+    resume(run, *options)
+
+    assert "resuming at step 2 " in caplog.text
+    assert checkpoint_names(run) == [f"step_0000000{step}" for step in (6, 8)]
+
+
+def test_a_checkpoint_without_its_steps_is_not_written(tmp_path, monkeypatch):
+    run = RunDir(tmp_path)
+    original_step = loop.Training._step
+
+    def damaging_step(self):
+        if self.state.step == 5:
+            run.steps.write_bytes(b"".join(without_line(run.steps.open("rb"))))
+        original_step(self)
+
+    monkeypatch.setattr(loop.Training, "_step", damaging_step)
+    with pytest.raises(CheckpointError, match=r"steps\.jsonl: damaged or changed"):
+        train_in(tmp_path, *EVERY_TWO)
+    assert checkpoint_names(run) == ["step_00000004"]
+
+
+def test_a_whole_checkpoint_is_not_read_again_while_it_is_unchanged(tmp_path):
+    file, renamed = tmp_path / "a", tmp_path / "b"
+    file.write_bytes(b"content")
+    first = digest_unless_known(file)
+    file.rename(renamed)
+    assert digest_unless_known(renamed) == first == digest_file(renamed)
+    renamed.write_bytes(b"Content")
+    assert digest_unless_known(renamed) == digest_file(renamed) != first
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["step_good", "step_99999999.bak", "step_9"])
 def test_folders_with_other_names_are_neither_counted_nor_deleted(
@@ -220,7 +281,8 @@ def test_a_checkpoint_of_another_model_is_refused_in_one_line(tmp_path, monkeypa
 
 
 def without_line(lines):
-    return [*lines[:2], *lines[3:]]
+    first, second, _, *rest = lines
+    return [first, second, *rest]
 
 
 def swapped(lines):

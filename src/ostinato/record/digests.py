@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+_known: dict[tuple[int, ...], str] = {}
+
 
 def digest_array(values: NDArray[Any]) -> str:
     """Computes the SHA-256 of an array's type, shape and bytes."""
@@ -46,3 +48,19 @@ def digest_file(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_unless_known(path: Path) -> str:
+    """SHA-256 of a file, which this process reads again only if the file changes.
+
+    A changed file has another size or time of change, or is another file. A renamed
+    file is the same file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found = path.stat()
+    content = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if content not in _known:
+        _known[content] = digest_file(path)
+    return _known[content]

@@ -7,7 +7,7 @@ it: `kept_best/` holds one copy of each that a kept checkpoint needs.
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ostinato.errors import ResumeRefused
-from ostinato.record.digests import digest_file
+from ostinato.record.digests import digest_file, digest_unless_known
 from ostinato.record.fingerprint import holds_steps
 from ostinato.run_dir import CheckpointDir, RunDir, read_json, write_record
 from ostinato.storage.atomic import atomic_folder
@@ -70,9 +70,9 @@ def save_checkpoint(
 ) -> Path:
     """Writes the checkpoint of `state.step`, with a copy of its best weights.
 
-    Then deletes what is not needed any more: all except the `keep` newest checkpoints,
-    checkpoints of later steps (a run that went back computes those steps again), and
-    best weights that no kept checkpoint needs.
+    Then deletes what is not needed any more: checkpoints of later steps (a run that
+    went back computes those steps again), checkpoints before the `keep` newest complete
+    ones, and best weights that no kept checkpoint needs.
 
     Args:
         run: the run folder.
@@ -95,14 +95,31 @@ def save_checkpoint(
         new = CheckpointDir(temporary)
         save_tensors(model.state_dict(), new.weights)
         save_tensors(moments_by_name(model, optimizer), new.optimizer)
-        files = {path.name: digest_file(path) for path in (new.weights, new.optimizer)}
+        paths = (new.weights, new.optimizer)
+        files = {path.name: digest_unless_known(path) for path in paths}
         write_record(new.state, {"state": asdict(state), "files": files})
 
     delete_later(run, state.step)
-    for old in run.all_checkpoints()[keep:]:
-        shutil.rmtree(old.path)
+    _delete_older(run, keep)
     delete_unused_best(run)
     return target
+
+
+def _delete_older(run: RunDir, keep: int) -> None:
+    """Deletes the checkpoints before the `keep` newest complete ones.
+
+    A damaged checkpoint takes the place of no complete one.
+    """
+    complete = 0
+    for checkpoint in run.all_checkpoints():
+        if complete == keep:
+            shutil.rmtree(checkpoint.path)
+            continue
+        try:
+            _verified_state(run, checkpoint, digest_unless_known)
+            complete += 1
+        except READ_ERRORS as error:
+            log.warning("%s is damaged: %s", checkpoint.path, error)
 
 
 def load_newest(
@@ -140,10 +157,15 @@ def delete_later(run: RunDir, step: int) -> None:
             shutil.rmtree(path)
 
 
-def _verified_state(run: RunDir, checkpoint: CheckpointDir) -> TrainState:
+def _verified_state(
+    run: RunDir,
+    checkpoint: CheckpointDir,
+    digest: Callable[[Path], str] = digest_file,
+) -> TrainState:
+    """The state of a checkpoint, if it is complete."""
     record = read_json(checkpoint.state)
     for path in (checkpoint.weights, checkpoint.optimizer):
-        if digest_file(path) != record["files"][path.name]:
+        if digest(path) != record["files"][path.name]:
             recorded = f"the digest recorded in {checkpoint.state.name}"
             raise ValueError(f"{path.name} does not have {recorded}")
     state = TrainState(**record["state"])
@@ -153,7 +175,7 @@ def _verified_state(run: RunDir, checkpoint: CheckpointDir) -> TrainState:
         lines = f"its steps 1 to {state.step} as they were recorded"
         raise ValueError(f"{run.steps.name} does not hold {lines}")
     if state.best_sha256:
-        find_best(run, state.best_sha256)
+        find_best(run, state.best_sha256, digest)
     return state
 
 

@@ -1,25 +1,28 @@
 """The copies of best weights in `kept_best/`: one for each that a checkpoint needs."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from ostinato.record.digests import digest_file
+from ostinato.record.digests import digest_file, digest_unless_known
 from ostinato.run_dir import RunDir, read_json
 from ostinato.storage.atomic import atomic_file
 
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def find_best(run: RunDir, sha256: str) -> Path:
+def find_best(
+    run: RunDir, sha256: str, digest: Callable[[Path], str] = digest_file
+) -> Path:
     """Finds the file with the best weights of this digest.
 
-    The file is in `best/`, or it is the copy of a checkpoint.
+    The file is the copy of a checkpoint, or it is in `best/`.
 
     Raises:
         FileNotFoundError: neither has these weights.
     """
-    for path in (run.best_weights, run.best_of(sha256)):
-        if path.is_file() and digest_file(path) == sha256:
+    for path in (run.best_of(sha256), run.best_weights):
+        if path.is_file() and digest(path) == sha256:
             return path
     raise FileNotFoundError(
         f"its best weights are neither in {run.best} nor in {run.kept_best}"
@@ -42,7 +45,7 @@ def keep_best(run: RunDir, sha256: str) -> None:
     copy.parent.mkdir(exist_ok=True)
     with atomic_file(copy, "wb") as file, run.best_weights.open("rb") as best:
         shutil.copyfileobj(best, file)
-    if digest_file(copy) != sha256:
+    if digest_unless_known(copy) != sha256:
         copy.unlink()
         raise OSError(f"{run.best_weights} changed while the run trained")
 

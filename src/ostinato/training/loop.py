@@ -200,6 +200,7 @@ class Training:
         state.scaler = learner.scaler.state_dict()
         state.monitor = self.best_model.monitor
 
+        self._recorder.check_record(state.step)
         keep = self.cfg.keep_checkpoints
         try:
             save_checkpoint(self._run, state, learner.model, optimizer, keep)

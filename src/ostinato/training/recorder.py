@@ -83,10 +83,21 @@ class Recorder:
         Raises:
             CheckpointError: `steps.jsonl` is not what this training wrote.
         """
+        self.check_record(last)
+        return read_steps(self._run.steps)[:last]
+
+    def check_record(self, last: int) -> None:
+        """Checks that `steps.jsonl` holds the steps 1 to `last`.
+
+        A checkpoint without its steps could not be resumed, and would replace one that
+        can.
+
+        Raises:
+            CheckpointError: `steps.jsonl` is not what this training wrote.
+        """
         path = self._run.steps
         if not holds_steps(path, last, self.sha256):
             raise changed_while_training(self._run, path)
-        return read_steps(path)[:last]
 
     def add(self, step: int, lr: float, indices: Indices, result: StepResult) -> None:
         """Adds the result of a step.
