@@ -22,6 +22,8 @@ from ostinato.inference.stream import predict
 from ostinato.model.device import available_cores
 from ostinato.run.evaluate import evaluate
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     "the",
     "soup",
@@ -148,7 +150,6 @@ def test_a_killed_process_changes_no_output(
     assert sorted(here.iterdir()) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "number",
     [
