@@ -232,6 +232,7 @@ def test_light_modules_load_nothing_heavy() -> None:
     assert first_that_loads(HEAVY, [*LIGHT, *scripts]) == ""
 
 
+@pytest.mark.slow
 def test_what_watches_and_compares_loads_nothing_that_trains() -> None:
     assert first_that_loads(TRAINING, WATCHING) == ""
 

@@ -127,12 +127,14 @@ def test_a_recipe_names_exactly_the_files_that_change(example, extended):
     assert changed[example.section] == named_files(example)
 
 
+@pytest.mark.proof
 def test_the_new_tracker_writes_what_a_training_logs(trained):
     rows = (trained / "metrics.csv").read_text().splitlines()
     logged = {row.split(",")[1] for row in rows}
     assert {"train/loss", "val/accuracy", "val/top2_accuracy"} <= logged
 
 
+@pytest.mark.proof
 def test_the_new_metric_is_in_the_results(trained):
     results = json.loads((trained / "results.json").read_text())
     for split in ("val", "test"):
@@ -156,6 +158,7 @@ def test_the_new_command_runs_and_explains_itself(extended, tmp_path):
     )
 
 
+@pytest.mark.proof
 def test_the_tests_of_the_recipes_and_the_architecture_pass(extended):
     project, changed = extended
     added = []

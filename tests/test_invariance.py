@@ -10,7 +10,7 @@ from runs import fingerprint, resume, train_in, train_until_killed
 from ostinato.run_dir import RunDir
 
 COMBINATIONS = 30
-SHORT = 10  # Of them in every run of the tests; `make proof` runs the others.
+SHORT = 4  # Of them in every run of the tests; `make proof` runs the others.
 
 
 def draw(rng):

@@ -84,6 +84,7 @@ def test_compiled_files_name_no_host_and_no_path(file: str) -> None:
     assert not re.findall(r".*(?:/|\\|@|--).*", text)
 
 
+@pytest.mark.slow
 def test_every_imported_library_is_declared() -> None:
     distributions = importlib.metadata.packages_distributions()
     extras = [extra for extra in EXTRAS if extra != "dev"]

@@ -128,6 +128,7 @@ def test_a_private_name_was_checked_on_the_pinned_release(entry):
     )
 
 
+@pytest.mark.slow
 def test_the_program_uses_only_private_names_in_the_table():
     used = set()
     for file, source in SOURCES.items():

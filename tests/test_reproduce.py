@@ -100,6 +100,7 @@ def test_another_thread_count_is_named(run, tmp_path):
     assert verdict.lines[1] == "threads: 64 -> 1"
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 @pytest.mark.skipif(available_cores() < 2, reason="needs two cores")
 @pytest.mark.usefixtures("preloaded_fork_server")

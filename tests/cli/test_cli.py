@@ -131,6 +131,7 @@ def test_every_preset_composes(group):
         assert find_problems("train", overrides, multirun=False) == [], path
 
 
+@pytest.mark.slow
 def test_a_mistake_gives_exit_code_2_without_a_traceback_or_a_folder(tmp_path):
     done = run("train", "training.lrr=1", "training.lr=abc", cwd=tmp_path)
     assert done.returncode == 2

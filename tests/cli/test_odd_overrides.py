@@ -8,6 +8,9 @@ from ostinato.cli.composition import compose_command, register_schemas
 from ostinato.cli.mistakes import find_problems
 from ostinato.command_line import override
 
+# A composition takes a third of a second; here are a hundred.
+pytestmark = pytest.mark.slow
+
 LONG = "x" * 5000
 
 # (override, part of the one line that reports it)

@@ -22,6 +22,8 @@ from ostinato.inference.stream import predict
 from ostinato.model.device import available_cores
 from ostinato.run.evaluate import evaluate
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     "the",
     "soup",
@@ -148,8 +150,14 @@ def test_a_killed_process_changes_no_output(
     assert sorted(here.iterdir()) == before
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGPIPE])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=pytest.mark.proof),
+        pytest.param(signal.SIGPIPE, marks=pytest.mark.proof),
+    ],
+)
 def test_no_process_outlives_the_command(
     run_folder: str, here: Path, number: signal.Signals
 ) -> None:

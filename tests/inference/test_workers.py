@@ -50,6 +50,7 @@ def healthy() -> Iterator[Workers]:
         yield found
 
 
+@pytest.mark.slow
 def test_results_come_in_the_order_of_the_tasks(healthy: Workers) -> None:
     tasks = [f"sleep {0.05 * (n % 3)} {n}" for n in range(20)]
     assert list(healthy.map(tasks)) == tasks

@@ -25,6 +25,7 @@ def measured():
     return measure([1, 3], "training.accumulate=5")
 
 
+@pytest.mark.proof
 def test_both_sums_are_measured_in_the_same_step(measured):
     (turn,) = measured["turns"]
     alone, three = turn["1"]["fixed_order"], turn["3"]["fixed_order"]
@@ -37,6 +38,7 @@ def test_both_sums_are_measured_in_the_same_step(measured):
     assert summary["times_all_reduce"] == pytest.approx(ratio)
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's counters")
 def test_the_bytes_that_are_sent_are_those_that_are_computed(measured):
     three = measured["processes"]["3"]

@@ -14,6 +14,7 @@ from ostinato.report.page import report
 from ostinato.run_dir import read_json
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_results(run):
     results, shown = read_json(run.results), page_of(run).shown
     for split in ("val", "test"):

@@ -136,6 +136,7 @@ def test_a_process_that_hangs_is_named_after_the_time_limit(
     resumes(tmp_path, whole)
 
 
+@pytest.mark.proof
 def test_an_unexpected_exception_is_shown_once(whole, tmp_path, monkeypatch, caplog):
     def take_memory():
         for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
@@ -149,6 +150,7 @@ def test_an_unexpected_exception_is_shown_once(whole, tmp_path, monkeypatch, cap
     resumes(tmp_path, whole)
 
 
+@pytest.mark.proof
 def test_a_mistake_that_one_process_meets_has_exit_code_2(whole, tmp_path, monkeypatch):
     def limit_files(self, name, text, publish=Messages.publish):
         if name == "config":

@@ -96,7 +96,14 @@ def test_a_full_disk_at_any_write_is_one_line_and_the_run_resumes(whole, disk, s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [100, 40_000, 160_000])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param(100, marks=pytest.mark.proof),
+        40_000,
+        pytest.param(160_000, marks=pytest.mark.proof),
+    ],
+)
 def test_a_limit_on_file_size_is_one_line_and_the_run_resumes(whole, tmp_path, limit):
     run = RunDir(tmp_path / "run")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

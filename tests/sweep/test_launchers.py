@@ -28,13 +28,8 @@ PLUGINS = {
 @pytest.mark.skipif(
     not Path("/proc/self/fd").is_dir(), reason="finds the process to kill in /proc"
 )
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        name if name == "joblib" else pytest.param(name, marks=pytest.mark.proof)
-        for name in PLUGINS
-    ],
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("launcher", PLUGINS)
 def test_the_other_jobs_finish_if_one_fails_and_one_is_killed(launcher, tmp_path):
     plugin = PLUGINS[launcher]
     if find_spec(plugin.split(".")[0]) is None or find_spec(plugin) is None:

@@ -24,6 +24,7 @@ def test_a_resumed_run_has_the_tables_of_an_uninterrupted_run(tmp_path, monkeypa
     assert without_speeds(written) == without_speeds(expected)
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_new_run_in_a_used_folder_starts_new_tables(tmp_path):
     train_in(tmp_path, *CHOSEN)

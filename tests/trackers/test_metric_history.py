@@ -37,6 +37,7 @@ def test_results_hold_the_history_of_every_metric(
         assert times == sorted(times)
 
 
+@pytest.mark.slow
 def test_pandas_reads_the_history(tmp_path):
     pd = pytest.importorskip("pandas")
     run = train_in(tmp_path, "tracker=[]", "training.log_every=1")

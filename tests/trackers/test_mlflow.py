@@ -100,6 +100,7 @@ def test_mlflow_holds_the_whole_run(tmp_path, request, where):
     assert (run.path / "mlflow.db").exists() == (where == "database")
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_resumed_run_continues_its_mlflow_run(tmp_path, monkeypatch):
     empty_mlflow_database(tmp_path)
@@ -126,6 +127,7 @@ def test_a_resumed_run_continues_its_mlflow_run(tmp_path, monkeypatch):
             assert len(set(written[name, step])) == 1
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_new_run_in_a_used_folder_is_a_new_mlflow_run(tmp_path):
     empty_mlflow_database(tmp_path)

@@ -88,6 +88,7 @@ trackers.finish("finished", {{}})
     assert done.stderr.count("tracker bad failed") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ImportError("broken"), SystemExit(3), MemoryError()])
 def test_a_tracker_that_cannot_be_created_is_disabled(caplog, error):
     def make():

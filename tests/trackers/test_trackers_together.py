@@ -160,11 +160,20 @@ METHODS = [
     ("dvclive", "dvclive.Live.log_image"),
     ("dvclive", "dvclive.Live.end"),
 ]
+AT_THE_END = ("set_terminated", "log_artifact", "end")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "method"), METHODS, ids=[method for _, method in METHODS]
+    ("name", "method"),
+    [
+        pytest.param(
+            *case,
+            id=case[1],
+            marks=() if case[1].endswith(AT_THE_END) else pytest.mark.proof,
+        )
+        for case in METHODS
+    ],
 )
 def test_a_library_that_fails_during_the_run_is_one_warning(
     untracked, tmp_path, caplog, monkeypatch, name, method

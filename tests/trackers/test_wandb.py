@@ -76,6 +76,7 @@ def test_the_offline_file_holds_the_whole_run_and_no_file_is_elsewhere(tmp_path)
     assert not [path for path in home.rglob("*") if "wandb" in path.name]
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_resumed_run_keeps_its_id(tmp_path, monkeypatch):
     options = (*CHOSEN, "training.checkpoint_every=4")
@@ -87,6 +88,7 @@ def test_a_resumed_run_keeps_its_id(tmp_path, monkeypatch):
     assert last_values == from_jsonl(run)
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_new_run_in_a_used_folder_has_a_new_id(tmp_path):
     train_in(tmp_path, *CHOSEN)

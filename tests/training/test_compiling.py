@@ -41,9 +41,10 @@ def batch(collator, lengths):
     )
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize("num_layers", [1, pytest.param(3, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("num_layers", [1, 3])
 def test_logits_and_gradients_agree_with_those_of_the_plain_model(num_layers, caplog):
     sizes = {"num_hidden_layers": num_layers}
     plain = classifiers("bert", **sizes)[1]
@@ -107,9 +108,7 @@ def test_a_machine_without_a_compiler_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        name
-        if name in ("bert", "modernbert mean")
-        else pytest.param(name, marks=pytest.mark.proof)
+        name if name == "bert" else pytest.param(name, marks=pytest.mark.proof)
         for name in ARCHITECTURES
     ],
 )

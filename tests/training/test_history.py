@@ -142,7 +142,7 @@ def _train_and_exit(number, folder, *options):
 @pytest.mark.parametrize(
     "every",
     [
-        pytest.param(7, id="one of seven moments"),
+        pytest.param(15, id="one of 15 moments"),
         pytest.param(1, marks=pytest.mark.proof),
     ],
 )

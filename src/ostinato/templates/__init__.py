@@ -1,5 +1,6 @@
 """The Jinja templates of reports, model cards and comparisons."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from ostinato.redaction import inline
 
 
+@functools.cache
 def environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
-    """Builds the environment that loads the templates of this folder.
+    """Builds the environment that loads the templates of this folder, once.
 
     Values are escaped in `.html` templates and inserted unchanged in `.md` templates.
     In Markdown, the filter `inline` escapes a value inside a line or a table cell. An
