@@ -32,6 +32,12 @@ CASES = {
         *(UNEQUAL_ROUNDS, "training.head_lr=1e-2", "training.layer_lr_decay=0.5"),
     ],
     "pairs of texts": [UNEQUAL_ROUNDS, "data.text_pair_column=text_pair"],
+    "focal loss": [
+        *(UNEQUAL_ROUNDS, "training.loss=focal", "training.class_weights=sqrt"),
+    ],
+    "weights of label sets": [
+        *(UNEQUAL_ROUNDS, "data.task=multi_label", "training.pos_weight=balanced"),
+    ],
     "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
 }
 QUICK = ("bf16",)

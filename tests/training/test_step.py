@@ -9,12 +9,12 @@ import torch
 from closeness import assert_all_close, assert_close
 from transformers import BertConfig, BertForSequenceClassification
 
-from ostinato.config import ClassWeights, Precision, Task, TrainingConfig
+from ostinato.config import LossName, Precision, Task, TrainingConfig
 from ostinato.data.collate import Batch, Collator
 from ostinato.model.device import Compute
 from ostinato.model.dropout import Masks
 from ostinato.training.gradient_sum import OneProcess
-from ostinato.training.loss import Loss, build_loss
+from ostinato.training.loss import Loss
 from ostinato.training.optim import build_optimizer, set_lr
 from ostinato.training.step import Learner, StepPlan, train_step
 
@@ -116,12 +116,22 @@ def test_loss_gradient_norm_and_update_equal_those_of_plain_transformers(task):
     assert_all_close(updates(before, mine), updates(before, plain), 1e-4)
 
 
-@pytest.mark.parametrize("task", Task)
-@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 5.0])])
-def test_unequal_micro_batches_have_the_gradient_of_the_whole_batch(task, weights):
-    if weights is not None and task is not Task.single_label:
-        return
-    whole, loss = batch(task, 7), Loss(task, class_weights=weights)
+WEIGHTS = torch.tensor([1.0, 2.0, 5.0])
+LOSSES = [
+    *(Loss(task) for task in Task),
+    Loss(Task.single_label, label_weights=WEIGHTS),
+    Loss(Task.single_label, LossName.focal, label_weights=WEIGHTS),
+    Loss(Task.multi_label, label_weights=WEIGHTS),
+    Loss(Task.multi_label, LossName.focal, label_weights=WEIGHTS),
+    Loss(Task.regression, LossName.mae),
+    Loss(Task.regression, LossName.huber, huber_delta=0.5),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.task}-{loss.name}")
+def test_unequal_micro_batches_have_the_gradient_of_the_whole_batch(loss):
+    task = loss.task
+    whole = batch(task, 7)
     one, many = tiny(task), tiny(task)
 
     first = step(one, loss, [whole], cfg=SMOOTH)
@@ -130,20 +140,6 @@ def test_unequal_micro_batches_have_the_gradient_of_the_whole_batch(task, weight
     assert_close(second.loss, first.loss)
     assert_close(second.grad_norm, first.grad_norm)
     assert_all_close(updates(tiny(task), many), updates(tiny(task), one), 1e-4)
-
-
-def test_balanced_weights_and_smoothing_equal_those_of_torch():
-    labels = np.array([0, 0, 0, 0, 1, 2])
-    cfg = TrainingConfig(class_weights=ClassWeights.balanced, label_smoothing=0.1)
-    loss = build_loss(Task.single_label, cfg, labels, ["a", "b", "c"])
-    logits, targets = torch.randn(6, 3), torch.from_numpy(labels)
-    weights = torch.tensor([0.5, 2.0, 2.0])
-
-    expected = torch.nn.functional.cross_entropy(
-        logits, targets, weights, label_smoothing=0.1
-    )
-
-    assert_close(loss.total(logits, targets) / loss.weight(targets), expected)
 
 
 def test_dropout_depends_on_its_seed_and_not_on_earlier_random_numbers():

@@ -9,10 +9,12 @@ from pydantic.dataclasses import dataclass
 from ostinato.config.types import (
     STRICT,
     Batching,
-    ClassWeights,
     Count,
     Determinism,
     Device,
+    LabelWeighting,
+    LabelWeights,
+    LossName,
     Precision,
     ProcessCount,
     Rate,
@@ -108,9 +110,25 @@ class TrainingConfig:
     """Seconds that a process waits for the others before the run fails."""
     label_smoothing: Rate = 0.0
     """Probability mass that is distributed over the other classes (single_label)."""
-    class_weights: ClassWeights = ClassWeights.none
-    """none, or balanced: weights inversely proportional to class frequency
-    (single_label).
+    loss: LossName = LossName.auto
+    """cross_entropy or focal (single_label, multi_label); mse, mae or huber
+    (regression); auto takes cross_entropy or mse. Metrics do not depend on it.
+    """
+    focal_gamma: Annotated[float, Field(ge=1)] = 2.0
+    """Exponent of the focal loss: the greater, the less do rows count that the model
+    already predicts well.
+    """
+    huber_delta: Annotated[float, Field(gt=0)] = 1.0
+    """Error from which the Huber loss is linear."""
+    class_weights: LabelWeights = LabelWeighting.none
+    """Weights of the classes in the loss (single_label): none; balanced, inversely
+    proportional to the number of rows; sqrt, to its square root; or {label: weight},
+    1 for the others.
+    """
+    pos_weight: LabelWeights = LabelWeighting.none
+    """Weights of the positive rows of each label in the loss (multi_label): none;
+    balanced, the ratio of negative to positive rows; sqrt, its square root; or
+    {label: weight}, 1 for the others.
     """
     precision: Precision = Precision.auto
     """auto, fp32, bf16 or fp16; auto takes bf16 if the hardware multiplies it faster

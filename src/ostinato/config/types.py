@@ -1,7 +1,8 @@
 """The types of config fields: ranges of numbers, and enums."""
 
+import math
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -72,11 +73,44 @@ class Batching(str, Enum):
     random = "random"
 
 
-class ClassWeights(str, Enum):
-    """How the loss weights the classes."""
+class LossName(str, Enum):
+    """The formula that training minimizes."""
+
+    auto = "auto"
+    cross_entropy = "cross_entropy"
+    focal = "focal"
+    mse = "mse"
+    mae = "mae"
+    huber = "huber"
+
+
+class LabelWeighting(str, Enum):
+    """How weights follow from the number of rows of each label."""
 
     none = "none"
     balanced = "balanced"
+    sqrt = "sqrt"
+
+
+def _check_label_weights(value: Any) -> "LabelWeighting | dict[str, float]":
+    if isinstance(value, dict) and value:
+        weights = {str(label): weight for label, weight in value.items()}
+        if all(_is_positive(weight) for weight in weights.values()):
+            return {label: float(weight) for label, weight in weights.items()}
+    elif value in list(LabelWeighting):
+        return LabelWeighting(value)
+    options = ", ".join(LabelWeighting)
+    problem = f"must be one of {options}, or {{label: weight}} with positive weights"
+    raise PydanticCustomError("label_weights", "{problem}", {"problem": problem})
+
+
+def _is_positive(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value < math.inf
+
+
+LabelWeights = Annotated[Any, AfterValidator(_check_label_weights)]
 
 
 class Task(str, Enum):

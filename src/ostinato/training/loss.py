@@ -12,22 +12,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ostinato.config import ClassWeights, Task, TrainingConfig
+from ostinato.config import LossName, Task, TrainingConfig
+from ostinato.errors import ConfigError
+from ostinato.training.label_weights import class_weights, pos_weight
+
+_DEFAULT = {
+    Task.single_label: LossName.cross_entropy,
+    Task.multi_label: LossName.cross_entropy,
+    Task.regression: LossName.mse,
+}
+_CLASSIFICATION = (LossName.cross_entropy, LossName.focal)
+_REGRESSION = (LossName.mse, LossName.mae, LossName.huber)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Cross-entropy, binary cross-entropy averaged over labels, or squared error.
+    """The loss of one task, averaged over rows (and over the labels of multi_label).
 
     Attributes:
-        task: chooses the formula.
-        label_smoothing: mass spread over all classes (single_label).
-        class_weights: weight per class, [num_labels] (single_label); None: equal.
+        task: single_label, multi_label or regression.
+        name: the formula; auto takes the default of the task.
+        label_smoothing: mass spread over all classes (single_label, cross_entropy).
+        label_weights: weight per class (single_label) or of the positive rows of each
+            label (multi_label), [num_labels]; None: 1.
+        focal_gamma: exponent of the focal loss (Lin et al., 2017).
+        huber_delta: error from which the Huber loss is linear.
     """
 
     task: Task
+    name: LossName = LossName.auto
     label_smoothing: float = 0.0
-    class_weights: Tensor | None = None
+    label_weights: Tensor | None = None
+    focal_gamma: float = 2.0
+    huber_delta: float = 1.0
 
     def total(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Sum of the rows' losses, in fp32, as a scalar tensor.
@@ -39,33 +56,65 @@ class Loss:
         """
         logits = logits.float()
         if self.task is Task.single_label:
-            return self._cross_entropy(logits, labels)
+            return self._single_label(logits, labels)
         if self.task is Task.multi_label:
-            total = F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
-            return total / logits.shape[1]
-        return F.mse_loss(logits.squeeze(-1), labels, reduction="sum")
+            return self._multi_label(logits, labels) / logits.shape[1]
+        return self._regression(logits.squeeze(-1), labels)
 
     def weight(self, labels: Tensor) -> float:
         """The divisor that turns the sum into the mean.
 
         Returns:
-            The number of rows, or the sum of their class weights.
+            The number of rows, or the sum of their class weights (single_label).
         """
-        if self.class_weights is None:
+        if self.label_weights is None or self.task is not Task.single_label:
             return float(len(labels))
-        return float(self.class_weights[labels].sum())
+        return float(self.label_weights[labels].sum())
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        weights = self.class_weights
+    def _single_label(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights = self._weights_on(logits.device)
+        if self.name is not LossName.focal:
+            return F.cross_entropy(
+                logits,
+                labels,
+                weights,
+                reduction="sum",
+                label_smoothing=self.label_smoothing,
+            )
+        # Not from F.cross_entropy with weights: the factor needs the plain loss.
+        losses = F.cross_entropy(logits, labels, reduction="none")  # [num_rows]
+        focal = self._hardness(losses) * losses
         if weights is not None:
-            weights = weights.to(logits.device, non_blocking=True)
-        return F.cross_entropy(
-            logits,
-            labels,
-            weights,
-            reduction="sum",
-            label_smoothing=self.label_smoothing,
-        )
+            focal = focal * weights[labels]
+        return focal.sum()
+
+    def _multi_label(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights = self._weights_on(logits.device)
+        if self.name is not LossName.focal:
+            return F.binary_cross_entropy_with_logits(
+                logits, labels, pos_weight=weights, reduction="sum"
+            )
+        losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        focal = self._hardness(losses) * losses  # [num_rows, num_labels]
+        if weights is not None:
+            focal = focal * torch.where(labels > 0, weights, 1.0)
+        return focal.sum()
+
+    def _regression(self, values: Tensor, labels: Tensor) -> Tensor:
+        if self.name is LossName.mae:
+            return F.l1_loss(values, labels, reduction="sum")
+        if self.name is LossName.huber:
+            return F.huber_loss(values, labels, reduction="sum", delta=self.huber_delta)
+        return F.mse_loss(values, labels, reduction="sum")
+
+    def _hardness(self, losses: Tensor) -> Tensor:
+        """The factor of the focal loss: (1 - p) ** gamma, where loss = -log p."""
+        return (-torch.expm1(-losses)) ** self.focal_gamma
+
+    def _weights_on(self, device: torch.device) -> Tensor | None:
+        if self.label_weights is None:
+            return None
+        return self.label_weights.to(device, non_blocking=True)
 
 
 def build_loss(
@@ -77,21 +126,57 @@ def build_loss(
     """Makes the loss of a run.
 
     Args:
-        task: chooses the formula.
-        cfg: label smoothing and class weights.
-        train_labels: [num_rows]; balanced class weights come from them, and average to
-            1 over the rows.
-        names: the names of the classes.
+        task: single_label, multi_label or regression.
+        cfg: names the loss and its options.
+        train_labels: [num_rows], or [num_rows, num_labels] (multi_label).
+        names: the names of the classes; empty for regression.
+
+    Raises:
+        ConfigError: an option that the task does not have, or an unknown label.
     """
-    if task is not Task.single_label:
-        return Loss(task)
+    problems = _problems(task, cfg)
+    if problems:
+        raise ConfigError(problems)
     weights = None
-    if cfg.class_weights is ClassWeights.balanced:
-        weights = _balanced_weights(train_labels, len(names))
-    return Loss(task, cfg.label_smoothing, weights)
+    if task is Task.single_label:
+        weights = class_weights(cfg.class_weights, train_labels, names)
+    if task is Task.multi_label:
+        weights = pos_weight(cfg.pos_weight, train_labels, names)
+    name = _DEFAULT[task] if cfg.loss is LossName.auto else cfg.loss
+    return Loss(
+        task, name, cfg.label_smoothing, weights, cfg.focal_gamma, cfg.huber_delta
+    )
 
 
-def _balanced_weights(labels: NDArray[np.generic], num_labels: int) -> Tensor:
-    counts = np.bincount(labels.astype(np.int64), minlength=num_labels)
-    weights = len(labels) / (num_labels * np.maximum(counts, 1))
-    return torch.tensor(weights, dtype=torch.float32)
+def _problems(task: Task, cfg: TrainingConfig) -> list[str]:
+    """Names the options of other tasks, which would have no effect."""
+    problems = []
+    names = _REGRESSION if task is Task.regression else _CLASSIFICATION
+    if cfg.loss not in (LossName.auto, *names):
+        remedy = " or ".join(names)
+        key = f"training.loss={cfg.loss.value}"
+        problems.append(f"{key}: not for data.task={task.value}; use {remedy}")
+    only_for = {
+        "label_smoothing": Task.single_label,
+        "class_weights": Task.single_label,
+        "pos_weight": Task.multi_label,
+    }
+    for key, its_task in only_for.items():
+        if _is_set(cfg, key) and task is not its_task:
+            problem = f"training.{key}: only for data.task={its_task.value}"
+            problems.append(f"{problem}, not {task.value}; omit it")
+    only_with = {"focal_gamma": LossName.focal, "huber_delta": LossName.huber}
+    for key, its_loss in only_with.items():
+        if _is_set(cfg, key) and cfg.loss is not its_loss:
+            problem = f"training.{key}: only with training.loss={its_loss.value}"
+            problems.append(f"{problem}; omit it")
+    if _is_set(cfg, "label_smoothing") and cfg.loss is LossName.focal:
+        problem = "training.label_smoothing: not with training.loss=focal"
+        problems.append(f"{problem}; omit it")
+    return problems
+
+
+def _is_set(cfg: TrainingConfig, key: str) -> bool:
+    """Whether a value differs from its default."""
+    default = TrainingConfig.__dataclass_fields__[key].default
+    return bool(getattr(cfg, key) != default)

@@ -103,6 +103,7 @@ def prepare(config: RunConfig) -> Prepared:
     compute = _choose_compute(config)
 
     data = _load_texts(config, seeds)
+    loss = build_loss(data.task, training, data.train.targets, data.labels)
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
     train, val, test = _tokenise_splits(config, data, tokenizer)
     keep_freed_memory()
@@ -111,7 +112,6 @@ def prepare(config: RunConfig) -> Prepared:
         config.model, tokenizer, data.labels, data.task, seeds.derive("head")
     ).to(compute.device)
 
-    loss = build_loss(data.task, training, train.labels, data.labels)
     masks = Masks()
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
