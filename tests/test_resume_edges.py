@@ -175,3 +175,15 @@ def test_resuming_a_finished_run_returns_its_metric(run, finished):
 
     assert train(config, run, resolved) == finished_metric(finished)
     assert fingerprint(run) == fingerprint(finished)
+
+
+@pytest.mark.slow
+def test_a_number_of_steps_is_the_whole_schedule_and_resumes(tmp_path, monkeypatch):
+    options = (*OPTIONS, "training.schedule=linear")
+    by_epochs = train_in(tmp_path / "epochs", *options, "training.epochs=2")
+    steps = read_json(by_epochs.results)["steps"]
+    by_steps = ("training.epochs=9", f"training.max_steps={steps}")
+    run = RunDir(tmp_path / "steps")
+    train_until_killed(monkeypatch, 5, run.path, *options, *by_steps)
+    resume(run, *options, *by_steps)
+    assert fingerprint(run) == fingerprint(by_epochs)

@@ -133,3 +133,9 @@ def test_positions_cover_the_epochs_without_a_gap(steps_per_epoch, epochs):
     assert schedule.total_steps == max(
         1, int(np.ceil(epochs * schedule.steps_per_epoch - 1e-9))
     )
+
+
+@given(st.integers(1, 500), st.integers(1, 2000))
+def test_a_number_of_steps_replaces_the_epochs(steps_per_epoch, max_steps):
+    schedule = Schedule(steps_per_epoch, 3.0, max_steps)
+    assert schedule.total_steps == max_steps

@@ -70,6 +70,8 @@ class TrainingConfig:
     """Rows per batch in evaluation and prediction."""
     epochs: Annotated[float, Field(gt=0)] = 2
     """Number of epochs; fractions are allowed."""
+    max_steps: Count | None = None
+    """Number of optimizer steps, instead of `epochs`."""
     seed: Seed = 42
     """Seed of all random operations; takes the value of `seed`."""
     seeds: SeedsConfig = dataclasses.field(default_factory=SeedsConfig)

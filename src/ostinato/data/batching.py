@@ -128,14 +128,23 @@ def _sort_by_length(
 
 @dataclass(frozen=True)
 class Schedule:
-    """Maps the number of an optimizer step to an epoch and a batch."""
+    """Maps the number of an optimizer step to an epoch and a batch.
+
+    Attributes:
+        steps_per_epoch: optimizer steps of one epoch.
+        epochs: length of the training in epochs.
+        max_steps: length of the training in steps, instead of epochs.
+    """
 
     steps_per_epoch: int
     epochs: float
+    max_steps: int | None = None
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole training; at least one."""
+        if self.max_steps is not None:
+            return self.max_steps
         # Absorbs rounding errors: 0.07 * 100 is 7.000000000000001.
         steps = self.epochs * self.steps_per_epoch - 1e-9
         return max(1, math.ceil(steps))

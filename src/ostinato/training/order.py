@@ -24,7 +24,7 @@ class BatchOrder:
         num_batches = count_batches(
             self._lengths, cfg.batch_size, self._batching, cfg.tokens_per_batch
         )
-        self.schedule = Schedule(num_batches, cfg.epochs)
+        self.schedule = Schedule(num_batches, cfg.epochs, cfg.max_steps)
         self._epoch = -1  # of the batches below
         self._batches: list[Indices] = []
 

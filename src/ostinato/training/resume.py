@@ -30,7 +30,8 @@ def check_resumable(
     """
     if state.step > total_steps:
         steps = f"its checkpoint is of step {state.step}, this config has {total_steps}"
-        raise _refused(run, f"{steps}; type the training.epochs of the last session")
+        keys = "training.epochs or training.max_steps"
+        raise _refused(run, f"{steps}; type the {keys} of the last session")
     if state.monitor and state.monitor != monitor:
         chosen = f"its best weights were chosen by training.monitor={state.monitor}"
         remedy = "keep that monitor, or start a new run"
