@@ -38,6 +38,7 @@ CASES = {
     "weights of label sets": [
         *(UNEQUAL_ROUNDS, "data.task=multi_label", "training.pos_weight=balanced"),
     ],
+    "frozen layers": [UNEQUAL_ROUNDS, "model.freeze=1"],
     "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
 }
 QUICK = ("bf16",)

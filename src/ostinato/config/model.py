@@ -45,6 +45,10 @@ class ModelConfig:
     """What to do with the checkpoint's head: auto keeps it if its labels match the
     data; new or keep forces either.
     """
+    freeze: Annotated[int, Field(ge=0)] | None = None
+    """Freeze the embeddings and this number of layers above them; null trains all
+    weights.
+    """
     attention: str = "sdpa"
     """Attention implementation of transformers: sdpa, eager, flash_attention_2,
     flash_attention_3, flex_attention.

@@ -66,20 +66,20 @@ class Depths:
     layers_found: bool
 
 
-def depths(model: PreTrainedModel) -> Depths:
+def depths(model: PreTrainedModel, key: str) -> Depths:
     """Measures the depth of each parameter from the modules.
 
     Args:
         model: the classifier.
+        key: the config key that needs the depths, for an error.
 
     Raises:
         ConfigError: the model does not separate its head from its base model.
     """
     base: nn.Module = model.base_model
     if base is model:
-        keys = "training.head_lr, training.layer_lr_decay"
-        problem = f"{keys}: this model does not separate its head from its base model"
-        raise ConfigError([f"{problem}; use null and 1"])
+        problem = "this model does not separate its head from its base model"
+        raise ConfigError([f"{key}: {problem}; use the default"])
     layers = _layers(model)
     if layers is None:
         depth_of = _depths_without_layers(base)

@@ -99,7 +99,7 @@ def _peak_lrs(model: PreTrainedModel, cfg: TrainingConfig) -> dict[int, float]:
     decay = cfg.layer_lr_decay
     if cfg.head_lr is None and decay == 1:
         return {}
-    found = depths(model)
+    found = depths(model, "training.head_lr, training.layer_lr_decay")
     if decay != 1 and not found.layers_found:
         name = model.config.model_type
         layout = f"{name} is not one list of layers with weights of their own"

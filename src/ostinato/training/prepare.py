@@ -20,6 +20,7 @@ from ostinato.model.device import (
     set_threads,
 )
 from ostinato.model.dropout import Masks, replace_dropout
+from ostinato.model.freezing import freeze
 from ostinato.model.padding import check_rows
 from ostinato.model.pretrained import locate
 from ostinato.scoring.evaluation import NoSharing, Scorer, Sharing
@@ -111,6 +112,7 @@ def prepare(config: RunConfig) -> Prepared:
     model = build_classifier(
         config.model, tokenizer, data.labels, data.task, seeds.derive("head")
     ).to(compute.device)
+    freeze(model, config.model.freeze)
 
     masks = Masks()
     replace_dropout(model, masks)
