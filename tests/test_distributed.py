@@ -39,6 +39,7 @@ CASES = {
         *(UNEQUAL_ROUNDS, "data.task=multi_label", "training.pos_weight=balanced"),
     ],
     "frozen layers": [UNEQUAL_ROUNDS, "model.freeze=1"],
+    "averaged weights": [UNEQUAL_ROUNDS, "training.ema_decay=0.5"],
     "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
 }
 QUICK = ("bf16",)

@@ -58,6 +58,7 @@ class CheckpointDir:
         self.path = path
         self.weights = path / "model.safetensors"
         self.optimizer = path / "optimizer.safetensors"
+        self.average = path / "average.safetensors"
         self.state = path / "state.json"
 
     @classmethod

@@ -201,9 +201,9 @@ def model_and_optimizer(run):
 
 @pytest.mark.parametrize("name", [*FILES, "."])
 def test_a_checkpoint_without_read_permission_is_skipped(public, name, caplog):
-    model, optimizer = model_and_optimizer(public)
+    parts = checkpoint.CheckpointParts(*model_and_optimizer(public))
     with forbidden(public.checkpoint(8) / name):
-        state = checkpoint.load_newest(public, model, optimizer)
+        state = checkpoint.load_newest(public, parts)
     assert state.step == 6
     assert "step_00000008 is damaged and is skipped" in caplog.text
 

@@ -110,6 +110,10 @@ class TrainingConfig:
     """
     process_timeout: Seconds = 1800.0
     """Seconds that a process waits for the others before the run fails."""
+    ema_decay: Rate | None = None
+    """Evaluate and save a moving average of the weights that keeps this share of itself
+    in each step, e.g. 0.999; null takes the weights themselves.
+    """
     label_smoothing: Rate = 0.0
     """Probability mass that is distributed over the other classes (single_label)."""
     loss: LossName = LossName.auto

@@ -14,7 +14,7 @@ from ostinato.model.build import load_tokenizer
 from ostinato.proof.throughput import Measurements, run_steps
 from ostinato.run_dir import RunDir
 from ostinato.seeding import Seeds, set_determinism
-from ostinato.training.checkpoint import TrainState, save_checkpoint
+from ostinato.training.checkpoint import CheckpointParts, TrainState, save_checkpoint
 from ostinato.training.optim import build_optimizer
 from ostinato.training.prepare import prepare
 
@@ -69,12 +69,13 @@ def measure_checkpoint(cfg: BenchmarkConfig, config: RunConfig) -> Measurements:
     for parameter in prepared.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()  # fills the optimizer's state, which a checkpoint holds
+    parts = CheckpointParts(prepared.model, optimizer)
     stalls = []
     with tempfile.TemporaryDirectory(dir=cfg.folder) as folder:
         run = RunDir(folder)
         for step in range(1, cfg.turns + 1):
             began = time.perf_counter()
-            save_checkpoint(run, TrainState(step), prepared.model, optimizer, keep=1)
+            save_checkpoint(run, TrainState(step), parts, keep=1)
             stalls.append(time.perf_counter() - began)
     stall = statistics.median(stalls)
     training = config.training

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from ostinato.record.digests import digest_file, digest_unless_known
 from ostinato.record.fingerprint import holds_steps
 from ostinato.run_dir import CheckpointDir, RunDir, read_json, write_record
 from ostinato.storage.atomic import atomic_folder
+from ostinato.training.averaging import WeightAverage
 from ostinato.training.kept_best import (
     READ_ERRORS,
     delete_unused_best,
@@ -34,6 +36,20 @@ from ostinato.training.tensor_files import (
 )
 
 log = logging.getLogger(__name__)
+
+
+class CheckpointParts(NamedTuple):
+    """What a checkpoint holds the tensors of.
+
+    Attributes:
+        model: the classifier.
+        optimizer: its optimizer.
+        average: the moving average of its weights, if there is one.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    average: WeightAverage | None = None
 
 
 @dataclass
@@ -66,7 +82,7 @@ class TrainState:
 
 
 def save_checkpoint(
-    run: RunDir, state: TrainState, model: nn.Module, optimizer: Optimizer, keep: int
+    run: RunDir, state: TrainState, parts: CheckpointParts, keep: int
 ) -> Path:
     """Writes the checkpoint of `state.step`, with a copy of its best weights.
 
@@ -77,8 +93,7 @@ def save_checkpoint(
     Args:
         run: the run folder.
         state: the progress of the training.
-        model: the classifier.
-        optimizer: its optimizer.
+        parts: model, optimizer and average.
         keep: number of checkpoints to keep.
 
     Returns:
@@ -93,9 +108,13 @@ def save_checkpoint(
     target = run.checkpoint(state.step)
     with atomic_folder(target) as temporary:
         new = CheckpointDir(temporary)
-        save_tensors(model.state_dict(), new.weights)
-        save_tensors(moments_by_name(model, optimizer), new.optimizer)
-        paths = (new.weights, new.optimizer)
+        save_tensors(parts.model.state_dict(), new.weights)
+        moments = moments_by_name(parts.model, parts.optimizer)
+        save_tensors(moments, new.optimizer)
+        paths = [new.weights, new.optimizer]
+        if parts.average is not None:
+            save_tensors(parts.average.weights, new.average)
+            paths.append(new.average)
         files = {path.name: digest_unless_known(path) for path in paths}
         write_record(new.state, {"state": asdict(state), "files": files})
 
@@ -122,10 +141,8 @@ def _delete_older(run: RunDir, keep: int) -> None:
             log.warning("%s is damaged: %s", checkpoint.path, error)
 
 
-def load_newest(
-    run: RunDir, model: nn.Module, optimizer: Optimizer
-) -> TrainState | None:
-    """Loads the newest complete checkpoint into model and optimizer.
+def load_newest(run: RunDir, parts: CheckpointParts) -> TrainState | None:
+    """Loads the newest complete checkpoint into model, optimizer and average.
 
     A checkpoint is complete if its files, the lines of its steps in `steps.jsonl` and
     its best weights have the digests that it recorded. A damaged checkpoint is named
@@ -143,7 +160,7 @@ def load_newest(
         except READ_ERRORS as error:
             log.warning("%s is damaged and is skipped: %s", checkpoint.path, error)
             continue
-        _load(run, checkpoint, model, optimizer)
+        _load(run, checkpoint, parts)
         return state
     return None
 
@@ -164,7 +181,10 @@ def _verified_state(
 ) -> TrainState:
     """The state of a checkpoint, if it is complete."""
     record = read_json(checkpoint.state)
-    for path in (checkpoint.weights, checkpoint.optimizer):
+    paths = [checkpoint.weights, checkpoint.optimizer]
+    if checkpoint.average.name in record["files"]:
+        paths.append(checkpoint.average)
+    for path in paths:
         if digest(path) != record["files"][path.name]:
             recorded = f"the digest recorded in {checkpoint.state.name}"
             raise ValueError(f"{path.name} does not have {recorded}")
@@ -179,15 +199,18 @@ def _verified_state(
     return state
 
 
-def _load(
-    run: RunDir, checkpoint: CheckpointDir, model: nn.Module, optimizer: Optimizer
-) -> None:
+def _load(run: RunDir, checkpoint: CheckpointDir, parts: CheckpointParts) -> None:
+    model, optimizer, average = parts
     weights = with_tied_tensors(model, load_file(checkpoint.weights))
     if _shapes(weights) != _shapes(model.state_dict()):
         raise _refused(run, checkpoint, "is of another model")
     moments = moments_by_number(model, optimizer, load_file(checkpoint.optimizer))
     if moments is None:
         raise _refused(run, checkpoint, "has moments of another optimizer")
+    if checkpoint.average.exists() != (average is not None):
+        raise _refused(run, checkpoint, "was written with another training.ema_decay")
+    if average is not None and not average.load(load_file(checkpoint.average)):
+        raise _refused(run, checkpoint, "has the average of another model")
 
     model.load_state_dict(weights)
     # Rates and decays are functions of config and step: they are never restored.

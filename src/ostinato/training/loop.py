@@ -11,6 +11,7 @@ from ostinato.scoring.evaluation import Scorer
 from ostinato.trackers import Trackers
 from ostinato.training.best_model import BestModel
 from ostinato.training.checkpoint import (
+    CheckpointParts,
     TrainState,
     delete_later,
     load_newest,
@@ -84,8 +85,11 @@ class Training:
         Raises:
             ResumeRefused: the checkpoint does not fit this config.
         """
-        model, optimizer = self.prepared.model, self._optimization.whole
-        state = load_newest(self._run, model, optimizer)
+        optimization = self._optimization
+        parts = CheckpointParts(
+            self.prepared.model, optimization.whole, optimization.average
+        )
+        state = load_newest(self._run, parts)
         if state is None:
             folder = self._run.checkpoints
             log.info("%s has no complete checkpoint: starting at step 0", folder)
@@ -182,11 +186,12 @@ class Training:
     def _evaluate(self) -> None:
         self._record()
         self._check_weights()
-        scores = self.scorer.score(self.prepared.model, self.prepared.val).scores
-        self._recorder.restart_clock()  # Evaluation is not training time.
-        named = {f"val/{name}": value for name, value in scores.metrics.items()}
-        self._recorder.trackers.log(self.state.step, named)
-        self.best_model.update(self.state, scores.metrics)
+        with self._optimization.averaged():
+            scores = self.scorer.score(self.prepared.model, self.prepared.val).scores
+            self._recorder.restart_clock()  # Evaluation is not training time.
+            named = {f"val/{name}": value for name, value in scores.metrics.items()}
+            self._recorder.trackers.log(self.state.step, named)
+            self.best_model.update(self.state, scores.metrics)
 
     def _save(self) -> None:
         # Check first: a checkpoint never holds a training that diverged.
@@ -201,9 +206,11 @@ class Training:
         state.monitor = self.best_model.monitor
 
         self._recorder.check_record(state.step)
+        average = self._optimization.average
+        parts = CheckpointParts(learner.model, optimizer, average)
         keep = self.cfg.keep_checkpoints
         try:
-            save_checkpoint(self._run, state, learner.model, optimizer, keep)
+            save_checkpoint(self._run, state, parts, keep)
         except OSError as error:
             raise checkpoint_not_written(self._run, state.step, error) from error
 

@@ -7,6 +7,7 @@ from torch.optim import AdamW
 
 from ostinato.config import TrainingConfig
 from ostinato.data.batching import Indices
+from ostinato.training.averaging import WeightAverage
 from ostinato.training.compiling import compiled
 from ostinato.training.distributed import Team
 from ostinato.training.gradient_sum import FixedOrderSum, OneProcess
@@ -32,6 +33,7 @@ class Optimization:
         learner: model, loss and optimizer.
         whole: the optimizer of whole parameters. It has no moments if they are divided.
         sharded: the optimizer with divided moments, if the config says so.
+        average: the moving average of the weights, if the config says so.
     """
 
     def __init__(
@@ -46,6 +48,9 @@ class Optimization:
         self.sharded = None
         if cfg.shard_optimizer and team and isinstance(gradients, FixedOrderSum):
             self.sharded = ShardedAdamW(self.whole, gradients, team)
+        self.average = None
+        if cfg.ema_decay is not None:
+            self.average = WeightAverage(prepared.model, cfg.ema_decay)
         self.learner = Learner(
             model=prepared.model,
             loss=prepared.loss,
@@ -64,7 +69,14 @@ class Optimization:
             seed = self._prepared.seeds.derive("dropout", step, number)
             self._prepared.masks.seed(seed)
 
-        return train_step(self.learner, self._order.plan(step), seed_dropout)
+        result = train_step(self.learner, self._order.plan(step), seed_dropout)
+        if self.average is not None:
+            self.average.update()
+        return result
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The model computes with the average of its weights, if there is one."""
+        return self.average.applied() if self.average is not None else nullcontext()
 
     def with_moments(self) -> AdamW:
         """The optimizer with the moments of whole parameters.

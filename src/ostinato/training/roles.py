@@ -17,6 +17,7 @@ from ostinato.data.tokenise import TokenisedSplit
 from ostinato.interruption import Stop
 from ostinato.scoring.arrays import Logits
 from ostinato.scoring.evaluation import Scorer
+from ostinato.training.averaging import WeightAverage
 from ostinato.training.distributed import Team
 from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import Prepared
@@ -161,16 +162,21 @@ class Follower:
 
     def _score(self, name: str, load: bool) -> None:
         model = self._prepared.model
+        split = next(s for s in self._prepared.splits if s.name == name)
         if load:
             self._team.broadcast(model.state_dict().values())
-        split = next(s for s in self._prepared.splits if s.name == name)
-        self._scorer.logits(model, split)
+            self._scorer.logits(model, split)
+            return
+        with self._optimization.averaged():
+            self._scorer.logits(model, split)
 
 
 def _share_state(team: Team, optimization: Optimization) -> None:
-    """Makes weights and moments of all processes those of process 0."""
+    """Makes weights, average and moments of all processes those of process 0."""
     whole, sharded = optimization.whole, optimization.sharded
     team.broadcast(optimization.learner.model.state_dict().values())
+    if optimization.average is not None:
+        _share_average(team, optimization.average)
     parameters = [p for group in whole.param_groups for p in group["params"]]
     has_moments = torch.tensor([p in whole.state for p in parameters])
     team.broadcast([has_moments])
@@ -183,6 +189,14 @@ def _share_state(team: Team, optimization: Optimization) -> None:
             whole.state[parameter] = moments
         else:
             sharded.set_moments(parameter, moments)
+
+
+def _share_average(team: Team, average: WeightAverage) -> None:
+    has_begun = torch.tensor([bool(average.weights)])
+    team.broadcast([has_begun])
+    if has_begun and not average.weights:
+        average.update()  # makes tensors of the right shapes
+    team.broadcast(average.weights.values())
 
 
 def _no_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
