@@ -3,11 +3,10 @@
 python scripts/benchmark.py mode=training turns=3
 """
 
-import json
-import sys
 from pathlib import Path
 
 from ostinato.cli.command import command
+from ostinato.cli.terminal import print_json
 from ostinato.cli.training_command import compose_run
 from ostinato.config import BenchmarkConfig
 
@@ -22,8 +21,7 @@ def main(config: BenchmarkConfig) -> None:
     if config.output:
         check_output(Path(config.output), ".json", holds("mode", "machine"))
     measurements = benchmark(config, run_config, Path(__file__))
-    json.dump(measurements, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    print_json(measurements)
     if config.output:
         write_metrics(Path(config.output), measurements)
 

@@ -4,9 +4,9 @@ python scripts/cache.py prune=30
 """
 
 import datetime
-import sys
 
 from ostinato.cli.command import command
+from ostinato.cli.terminal import print_results
 from ostinato.config import CacheConfig
 
 
@@ -20,13 +20,11 @@ def main(config: CacheConfig) -> None:
     for entry in found:
         used = datetime.datetime.fromtimestamp(entry.last_used).date()
         size = entry.size / 1e6
-        sys.stdout.write(
-            f"{entry.kind:<9}  {size:>9.1f} MB  last used {used}  {entry.path.name}\n"
+        print_results(
+            f"{entry.kind:<9}  {size:>9.1f} MB  last used {used}  {entry.path.name}"
         )
     total = sum(entry.size for entry in found) / 1e6
-    sys.stdout.write(
-        f"{cache_dir()} {_verb(config)} {len(found)} entries, {total:.1f} MB\n"
-    )
+    print_results(f"{cache_dir()} {_verb(config)} {len(found)} entries, {total:.1f} MB")
 
 
 def _verb(config: CacheConfig) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ostinato.cli.command import command
+from ostinato.cli.terminal import print_results
 from ostinato.config import CrashTestConfig
 
 
@@ -19,11 +20,10 @@ def main(config: CrashTestConfig) -> None:
     different = 0
     for number, kill in enumerate(crash_test(config, train), start=1):
         result = kill.difference or "identical"
-        sys.stdout.write(f"{number:3d}  killed {kill.where}: {result}\n")
-        sys.stdout.flush()
+        print_results(f"{number:3d}  killed {kill.where}: {result}")
         if kill.difference:
             different += 1
-    sys.stdout.write(f"{config.kills - different} of {config.kills} identical\n")
+    print_results(f"{config.kills - different} of {config.kills} identical")
     sys.exit(1 if different else 0)
 
 

@@ -3,11 +3,10 @@
 python scripts/evaluate.py run=outputs/<run> split=test
 """
 
-import json
-import sys
 from pathlib import Path
 
 from ostinato.cli.command import command, load_run
+from ostinato.cli.terminal import print_json
 from ostinato.config import EvaluateConfig
 
 
@@ -21,8 +20,7 @@ def main(config: EvaluateConfig) -> None:
     if config.output:
         check_output(Path(config.output), ".json", holds("num_rows", "majority"))
     metrics = evaluate(config, run, run_config)
-    json.dump(metrics, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    print_json(metrics)
     if config.output:
         write_metrics(Path(config.output), metrics)
 

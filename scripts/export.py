@@ -3,9 +3,8 @@
 python scripts/export.py run=outputs/<run>
 """
 
-import sys
-
 from ostinato.cli.command import command, load_run
+from ostinato.cli.terminal import print_results
 from ostinato.config import ExportConfig, ExportFormat
 
 
@@ -21,7 +20,7 @@ def main(config: ExportConfig) -> None:
         from ostinato.inference.onnx_export import export_onnx
 
         written = str(export_onnx(config, run, run_config))
-    sys.stdout.write(f"{written}\n")
+    print_results(written)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 python scripts/report.py run=outputs/<run>
 """
 
-import sys
-
 from ostinato.cli.command import command, load_run
+from ostinato.cli.terminal import print_results
 from ostinato.config import ReportConfig
 
 
@@ -15,7 +14,7 @@ def main(config: ReportConfig) -> None:
     run, run_config = load_run(config.run)
     from ostinato.report.page import report
 
-    sys.stdout.write(f"{report(config, run, run_config)}\n")
+    print_results(str(report(config, run, run_config)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python scripts/reproduce.py run=outputs/<run>
 import sys
 
 from ostinato.cli.command import command, load_run
+from ostinato.cli.terminal import print_results
 from ostinato.config import ReproduceConfig
 
 
@@ -16,7 +17,7 @@ def main(config: ReproduceConfig) -> None:
     from ostinato.proof.reproduce import reproduce
 
     verdict = reproduce(config, run, run_config)
-    sys.stdout.write("\n".join(verdict.lines) + "\n")
+    print_results(*verdict.lines)
     sys.exit(0 if verdict.identical else 1)
 
 

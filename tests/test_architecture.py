@@ -4,6 +4,7 @@ import ast
 import fnmatch
 import graphlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+MODE = re.compile(r"[rbt]*[wax+][rwaxbt+]*")
 PACKAGE = "ostinato"
 
 # One line per folder, from the bottom up. A module imports from its own folder and from those before it.
@@ -59,6 +61,24 @@ DOORS = {
     "torch.onnx": "inference.onnx_conversion",
     "onnx": "inference.onnx_conversion",
     "onnxruntime": "inference.onnx_classifier inference.onnx_conversion",
+}
+
+# Modules that write to a file by other means than `storage.atomic`, with the reason.
+WRITERS = {
+    "storage.scratch": "the lock of a temporary folder",
+    "data.assets": "the lock of the cache",
+    "data.cache": "the lock of the cache",
+    "data.scanning": "rows go to a temporary folder; the whole file is renamed",
+    "data.wheels": "members go to a temporary folder, which is renamed",
+    "model.trained": "into an atomic folder",
+    "inference.onnx_export": "into an atomic folder",
+    "training.tensor_files": "into an atomic folder",
+    "record.fingerprint": "appends lines, which are flushed",
+    "trackers.jsonl": "appends lines, which are flushed",
+    "cli.terminal": "/dev/null, for a closed stream",
+    "proof.benchmark_startup": "a table in a temporary folder",
+    "proof.benchmark_training": "a table in a temporary folder",
+    "proof.crash_test": "appends the output of a process",
 }
 
 # `--help` and config errors must not wait for these.
@@ -261,6 +281,61 @@ def first_that_loads(libraries: set[str], modules: list[str]) -> str:
         check=True,
     )
     return done.stdout.strip()
+
+
+def writes_files(source: str) -> bool:
+    """Whether a module opens or makes a file by other means than the atomic writer."""
+    return any(
+        isinstance(node, ast.Call) and _writes(node)
+        for node in ast.walk(ast.parse(source))
+    )
+
+
+def _writes(call: ast.Call) -> bool:
+    is_method = isinstance(call.func, ast.Attribute)
+    name = call.func.attr if is_method else getattr(call.func, "id", "")
+    if name in ("write_bytes", "save_file", "OSFile", "copy2", "copyfile", "copytree"):
+        return True
+    if name in ("write_text", "copy", "savez"):
+        own = ast.unparse(call.func)
+        return is_method and (name != "copy" or own == "shutil.copy")
+    if name != "open":
+        return False
+    if ast.unparse(call.func) == "os.open":
+        return "O_CREAT" in ast.unparse(call)
+    # The mode is the first argument of a method, and the second of the function.
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    modes = [value.value for value in values if isinstance(value, ast.Constant)]
+    return any(isinstance(mode, str) and MODE.fullmatch(mode) for mode in modes)
+
+
+def test_files_are_written_with_the_atomic_writer() -> None:
+    found = {
+        module
+        for module, file in FILES.items()
+        if module not in ("scripts.document_keys",)  # for developers
+        and writes_files(file.read_text(encoding="utf-8"))
+    }
+    assert found == set(WRITERS)
+
+
+@pytest.mark.parametrize(
+    ("source", "writes"),
+    [
+        ("path.open('w')", True),
+        ("open(path, 'xb')", True),
+        ("path.open(mode='a', encoding='utf-8')", True),
+        ("path.write_text(text)", True),
+        ("shutil.copy(a, b)", True),
+        ("os.open(path, os.O_RDWR | os.O_CREAT)", True),
+        ("path.open('rb')", False),
+        ("path.open()", False),
+        ("write_text(path, text)", False),
+        ("values.copy()", False),
+    ],
+)
+def test_every_way_of_writing_is_found(source: str, writes: bool) -> None:
+    assert writes_files(source) == writes
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ PRIVATE_PARTS = [
         files=(
             "src/ostinato/model/agreement.py",
             "src/ostinato/model/packing.py",
+            "src/ostinato/model/pretrained.py",
             "src/ostinato/run/identity.py",
         ),
         release="5.23.0",

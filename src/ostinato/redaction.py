@@ -5,6 +5,7 @@ A value of `${oc.env:NAME}` is shown as that reference. The value of a variable 
 numbers are not masked: masking `1` or `true` everywhere would falsify other texts.
 """
 
+import json
 import logging
 import os
 import re
@@ -109,6 +110,12 @@ def redacted(value: Any) -> Any:
 def printable(text: str) -> str:
     """A text with control characters replaced, so that it cannot control a terminal."""
     return _CONTROL.sub("\ufffd", text)
+
+
+def printable_json(value: Any, indent: int | None = None) -> str:
+    """JSON that cannot control a terminal: the same value, with escapes in strings."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def shown(text: object) -> str:

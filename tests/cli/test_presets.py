@@ -11,12 +11,12 @@ from ostinato.config import RunConfig, TrainingConfig
 DEFAULT = TrainingConfig()
 
 
-def composed(*overrides):
+def composed(*overrides, group="training"):
     composition.register_schemas()
     overrides = [*overrides, *preset_resets(overrides)]
     with composition.hydra_composition():
         cfg = composition.compose_command("train", overrides)
-        return to_config(cfg, RunConfig).training
+        return getattr(to_config(cfg, RunConfig), group)
 
 
 @pytest.mark.slow
@@ -54,6 +54,46 @@ def test_values_that_the_user_types_are_kept():
 
 def test_values_that_an_experiment_sets_are_kept():
     assert composed("experiment=bert_base_sst2", "model.name=my/folder").lr == 2e-5
+
+
+@pytest.mark.parametrize(
+    ("preset", "max_length"), [("experiment=debug", 128), ("model=tiny", 64)]
+)
+def test_another_model_is_not_built_from_the_architecture_of_a_preset(
+    preset, max_length
+):
+    model = composed(preset, "model.name=my/folder", group="model")
+    assert (model.pretrained, model.architecture) == (True, None)
+    assert model.max_length == max_length  # of the default, or of the data preset
+    random = composed(
+        preset, "model.name=my/folder", "model.pretrained=false", group="model"
+    )
+    assert (random.pretrained, random.architecture) == (False, None)
+
+
+def test_an_architecture_that_the_user_types_is_kept():
+    overrides = ["model.name=x", "model.pretrained=false"]
+    overrides.append("model.architecture.num_hidden_layers=3")
+    model = composed("experiment=debug", *overrides, group="model")
+    assert model.architecture["num_hidden_layers"] == 3
+    assert model.architecture["hidden_size"] == 32
+
+
+def test_the_text_length_of_a_data_preset_is_kept():
+    model = composed("model=tiny", "data=imdb", "model.name=my/folder", group="model")
+    assert model.max_length == 256
+
+
+def test_what_an_experiment_keeps_is_printed(capsys):
+    composition.register_schemas()
+    with_preset_resets(["experiment=bert_base_sst2", "model.name=my/folder"])
+    assert (
+        "model.name=my/folder: kept from experiment=bert_base_sst2, which was made "
+        "for other weights: training.lr=2e-5 training.epochs=3\n"
+    ) in capsys.readouterr().err
+    own = ["experiment=bert_base_sst2", "model.name=google-bert/bert-base-uncased"]
+    assert with_preset_resets(own) == own
+    assert capsys.readouterr().err == ""
 
 
 def test_the_values_of_another_preset_are_reset_too():

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from families import family
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from ostinato.config import Head, ModelConfig, Task
 from ostinato.errors import ConfigError
@@ -90,6 +91,21 @@ def test_another_head_is_a_function_of_its_seed_alone(trained, labels, head, tas
     assert all(torch.equal(p, q) for p, q in encoders)
     if first_head.shape == saved_head(trained).shape:
         assert not torch.equal(first_head, saved_head(trained))
+
+
+@pytest.mark.parametrize(("head", "is_kept"), [(Head.auto, True), (Head.new, False)])
+def test_a_part_of_a_head_is_kept_unless_a_new_head_is_wanted(head, is_kept, tmp_path):
+    """A masked language model has the first layer of ModernBERT's head."""
+    config = family("modernbert")
+    AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
+    cfg = ModelConfig(name="tiny", pretrained=False, architecture=TINY, max_length=16)
+    load_tokenizer(cfg, TEXTS).save_pretrained(tmp_path)
+    saved = AutoModelForMaskedLM.from_pretrained(tmp_path).head.dense.weight
+    first = build(tmp_path, ["a", "b"], 1, head)
+    other = build(tmp_path, ["a", "b"], 2, head)
+    assert torch.equal(first.head.dense.weight, saved) == is_kept
+    assert torch.equal(first.head.dense.weight, other.head.dense.weight) == is_kept
+    assert not torch.equal(first.classifier.weight, other.classifier.weight)
 
 
 def test_a_new_head_does_not_depend_on_the_head_of_the_checkpoint(trained, encoder):

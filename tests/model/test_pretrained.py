@@ -212,6 +212,40 @@ def test_an_impossible_architecture_is_refused_in_one_line(changes):
     assert "\n" not in str(error.value)
 
 
+def write_config(folder, **values):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize(
+    "kernel", ["org/kernel", "kernels-community/flash-attn3", {"": "org/kernel"}]
+)
+def test_a_kernel_that_a_folder_names_is_refused_in_one_line(folder, key, kernel):
+    write_config(folder, **{key: kernel})
+    for load in (build, TextClassifier.load):
+        with pytest.raises(ConfigError, match="attn_implementation=") as error:
+            load(folder)
+        (problem,) = error.value.problems
+        assert problem.startswith(f"model.name={folder}: its config names")
+        assert "\n" not in problem
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_a_kernel_in_an_architecture_is_refused_in_one_line(key):
+    changes = {key: "org/kernel"}
+    cfg = ModelConfig(**TINY | {"architecture": TINY["architecture"] | changes})
+    with pytest.raises(ConfigError, match=r"^model\.architecture: its config names"):
+        load_tokenizer(cfg, TEXTS)
+
+
+def test_a_model_on_this_machine_is_not_replaced_by_an_architecture(folder):
+    cfg = ModelConfig(**TINY | {"name": str(folder)})
+    message = r"^model\.architecture: model\.name=.* has its own architecture"
+    with pytest.raises(ConfigError, match=message):
+        load_tokenizer(cfg, TEXTS)
+
+
 def test_random_weights_have_no_head_to_keep():
     cfg = ModelConfig(**TINY, head=Head.keep)
     message = r"^model\.head=keep: model\.pretrained=false has no trained head"

@@ -3,17 +3,17 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from ostinato.cli.wording import first_line
 from ostinato.errors import UserError
-from ostinato.redaction import shown
+from ostinato.redaction import printable_json, shown
 
 
 @contextmanager
@@ -70,7 +70,19 @@ def _exit_with(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def print_lines(lines: list[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     """Prints lines to stderr, without secrets and control characters."""
     for line in lines:
         sys.stderr.write(f"{shown(line)}\n")
+
+
+def print_results(*lines: str) -> None:
+    """Prints lines to stdout, without secrets and control characters."""
+    for line in lines:
+        sys.stdout.write(f"{shown(line)}\n")
+    sys.stdout.flush()
+
+
+def print_json(value: Any) -> None:
+    """Prints a result to stdout as JSON, with control characters as escapes."""
+    sys.stdout.write(f"{printable_json(value, indent=2)}\n")

@@ -7,13 +7,14 @@ from pydantic.dataclasses import dataclass
 
 from ostinato.config.types import MISSING, STRICT, Head, Rate
 
-_ATTENTION = (
+ATTENTION = (
     "sdpa",
     "eager",
     "flash_attention_2",
     "flash_attention_3",
     "flex_attention",
 )
+"""For any other name, transformers downloads and runs a kernel."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -43,7 +44,7 @@ class ModelConfig:
     """Dropout of attention probabilities; null keeps the model's own value."""
     head: Head = Head.auto
     """What to do with the checkpoint's head: auto keeps it if its labels match the
-    data; new or keep forces either.
+    data, and a part without a classifier; new or keep forces either.
     """
     freeze: Annotated[int, Field(ge=0)] | None = None
     """Freeze the embeddings and this number of layers above them; null trains all
@@ -56,9 +57,8 @@ class ModelConfig:
 
     @model_validator(mode="after")
     def _check_attention(self) -> "ModelConfig":
-        # transformers downloads and runs a kernel for an unknown name.
-        if self.attention not in _ATTENTION:
-            known = ", ".join(_ATTENTION)
+        if self.attention not in ATTENTION:
+            known = ", ".join(ATTENTION)
             raise ValueError(
                 f"model.attention={self.attention}: must be one of {known}"
             )

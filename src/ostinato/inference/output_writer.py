@@ -15,6 +15,7 @@ from ostinato.data.files import find_files
 from ostinato.data.texts import shown
 from ostinato.errors import ConfigError, DataError
 from ostinato.inference.output_rows import csv_row, is_csv, safe_cell
+from ostinato.redaction import printable_json
 from ostinato.storage.atomic import atomic_file
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, the exit code that shells show
@@ -114,7 +115,8 @@ def open_writer(cfg: PredictConfig) -> Iterator[Write]:
 
 def _json_writer(file: IO[str]) -> Write:
     def write(kept: dict[str, Any], prediction: dict[str, Any]) -> None:
-        print(json.dumps(kept | prediction, ensure_ascii=False), file=file)
+        text = json.dumps(kept | prediction, ensure_ascii=False)
+        file.write(f"{text}\n")
 
     return write
 
@@ -122,8 +124,10 @@ def _json_writer(file: IO[str]) -> Write:
 def _write_to_stdout(kept: dict[str, Any], prediction: dict[str, Any]) -> None:
     """Writes and flushes one line; ASCII if stdout is not UTF-8."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    is_utf8 = encoding == "utf8"
-    print(json.dumps(kept | prediction, ensure_ascii=not is_utf8), flush=True)
+    row = kept | prediction
+    text = printable_json(row) if encoding == "utf8" else json.dumps(row)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -19,8 +19,14 @@ from ostinato.model.architecture import head_names, num_positions, skeleton
 from ostinato.model.dropout_fields import wanted_dropout
 from ostinato.model.heads import load_with_head, trained_for
 from ostinato.model.padding import settle_pad_token
-from ostinato.model.pretrained import load_config, load_tokenizer_files, refused
+from ostinato.model.pretrained import (
+    check_attention,
+    load_config,
+    load_tokenizer_files,
+    refused,
+)
 from ostinato.model.words import SPECIAL, word_tokenizer
+from ostinato.storage.paths import local_folder
 
 
 def load_tokenizer(cfg: ModelConfig, texts: Iterable[str]) -> PreTrainedTokenizerBase:
@@ -122,8 +128,19 @@ def _build(
 
 
 def _from_scratch(cfg: ModelConfig) -> bool:
-    """Whether the model has random weights and no tokenizer files."""
-    return not cfg.pretrained and cfg.architecture is not None
+    """Whether the model has random weights and no tokenizer files.
+
+    Raises:
+        ConfigError: `model.name` is a model on this machine, which would be ignored.
+    """
+    if cfg.pretrained or cfg.architecture is None:
+        return False
+    folder = local_folder(cfg.name)
+    if folder is not None and (folder / "config.json").is_file():
+        problem = f"model.architecture: model.name={cfg.name} has its own architecture"
+        remedy = "use model.architecture=null, or another model.name"
+        raise ConfigError([f"{problem}; {remedy}"])
+    return True
 
 
 def _architecture(cfg: ModelConfig) -> PreTrainedConfig:
@@ -133,7 +150,9 @@ def _architecture(cfg: ModelConfig) -> PreTrainedConfig:
     try:
         known = AutoConfig.for_model(model_type).to_dict()
         _check_names(model_type, values, known)
-        return AutoConfig.for_model(model_type, **values)
+        config = AutoConfig.for_model(model_type, **values)
+        check_attention(config, "model.architecture")
+        return config
     except UserError:
         raise
     except ValueError as error:

@@ -85,7 +85,9 @@ def load_with_head(
     if cfg.head is Head.keep:
         problem = f"model.head=keep: {cfg.name} has no trained head"
         raise ConfigError([f"{problem}; use model.head=new"])
-    if absent_from_head and not report["mismatched_keys"]:
+    has_a_part = absent_from_head != set(head)
+    is_renewed = cfg.head is Head.new and has_a_part
+    if absent_from_head and not report["mismatched_keys"] and not is_renewed:
         # The checkpoint has no classifier, perhaps a part of a head (ModernBERT).
         # transformers has drawn the other weights from the seed.
         return model

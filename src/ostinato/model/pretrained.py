@@ -21,6 +21,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from ostinato.config import ModelConfig
+from ostinato.config.model import ATTENTION
 from ostinato.data import assets
 from ostinato.errors import ConfigError
 from ostinato.model.padding import settle_pad_token
@@ -63,10 +64,33 @@ def load_config(cfg: ModelConfig) -> PreTrainedConfig:
     """Loads the config of a pretrained model.
 
     Raises:
-        ConfigError: not found, not reachable, or damaged.
+        ConfigError: not found, not reachable, or damaged, or it names a kernel.
     """
     config: PreTrainedConfig = _load(AutoConfig, cfg)
+    check_attention(config, f"model.name={cfg.name}")
     return config
+
+
+def check_attention(config: PreTrainedConfig, where: str) -> None:
+    """Refuses a config with a kernel, which transformers would download and run.
+
+    Args:
+        config: of a model.
+        where: where it comes from, for the message.
+
+    Raises:
+        ConfigError: the config, or one inside of it, names another attention than
+            those of `model.attention`.
+    """
+    named = config._attn_implementation
+    if named is not None and named not in ATTENTION:
+        problem = f"{where}: its config names attn_implementation={named}"
+        remedy = "remove this value, and choose with model.attention"
+        raise ConfigError([f"{problem}, which is not one of transformers; {remedy}"])
+    for key in config.sub_configs:
+        inner = getattr(config, key, None)
+        if isinstance(inner, PreTrainedConfig):
+            check_attention(inner, where)
 
 
 def load_tokenizer_files(cfg: ModelConfig) -> PreTrainedTokenizerBase:

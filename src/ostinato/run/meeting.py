@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ostinato import torchrun
 from ostinato.errors import ProcessFailed, ProcessLost
+from ostinato.storage.atomic import write_text
 from ostinato.torchrun import Place
 from ostinato.training.messages import Messages
 from ostinato.training.stores import Store, part_of_store, torchrun_store
@@ -120,7 +121,7 @@ def remember_folder(folder: str) -> None:
     """Notes the run folder for a restart, where torchrun keeps its own notes."""
     note = _note()
     if note is not None:
-        note.write_text(folder, encoding="utf-8")
+        write_text(note, folder)
 
 
 def _read_note() -> str | None:

@@ -70,7 +70,8 @@ def check_new(folder: Path, resumes: bool = False) -> None:
 
 def _remove_temporary_files(run: RunDir) -> None:
     predictions = run.predictions("val").parent
-    for folder in (run.path, run.checkpoints, run.kept_best, predictions):
+    tables = filter(Path.is_dir, run.dvclive.rglob("*"))
+    for folder in (run.path, run.checkpoints, run.kept_best, predictions, *tables):
         remove_leftovers(folder)
 
 

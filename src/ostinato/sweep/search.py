@@ -19,6 +19,7 @@ import yaml
 from ostinato.comparison.runs import Run, find_runs
 from ostinato.config import RunConfig, Task
 from ostinato.record.results import best_metric
+from ostinato.redaction import shown
 from ostinato.run_dir import RunDir, SweepDir, read_config
 from ostinato.scoring.metrics import MINIMISED, default_monitor, is_better
 from ostinato.storage.atomic import write_text
@@ -177,14 +178,15 @@ def report_best(folder: Path, num_seeds: int) -> None:
     preset = SweepDir(folder).best_experiment
     if preset.exists() and not _is_from_search(preset):
         sys.stderr.write(
-            f"{preset}: was not written by a search, so it is not overwritten\n"
+            f"{shown(preset)}: was not written by a search, so it is not overwritten\n"
         )
         return
     write_preset(best, preset)
     sys.stdout.write(
         f"best of {best.trials} trials: validation {best.monitor} {best.value:.4f}, "
-        f"{best.runs[0].folder.path}\n"
-        f"to use it: cp {preset} conf/experiment/, then experiment=best_experiment\n"
+        f"{shown(best.runs[0].folder.path)}\n"
+        f"to use it: cp {shown(preset)} conf/experiment/, "
+        "then experiment=best_experiment\n"
     )
 
 

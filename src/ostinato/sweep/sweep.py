@@ -81,10 +81,10 @@ def summarise(folder: Path, cfg: ComparisonConfig) -> int:
     for configuration in comparison.configurations:
         statuses += [point.status for point in configuration.points]
     unfinished = len(statuses) - statuses.count("finished")
-    sys.stdout.write(f"sweep: {SweepDir(folder).page}\n")
+    sys.stdout.write(f"sweep: {shown(SweepDir(folder).page)}\n")
     if unfinished == 0:
         return 0
-    where = shlex.quote(override("hydra.sweep.dir", str(folder)))
+    where = shown(shlex.quote(override("hydra.sweep.dir", str(folder))))
     sys.stdout.write(
         f"{unfinished} of {len(statuses)} jobs did not finish; "
         f"to resume, run the same command with {where}, or with sweep=resume\n"

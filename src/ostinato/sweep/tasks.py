@@ -5,16 +5,14 @@ leads, and the others follow it. Task 0 does for them what torchrun does for its
 processes, so that a run takes them for processes of torchrun.
 """
 
-import atexit
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
 from ostinato import torchrun
+from ostinato.storage import scratch
 from ostinato.torchrun import Place
 
 if TYPE_CHECKING:
@@ -30,9 +28,7 @@ def follows() -> bool:
 @cache
 def scratch_folder() -> str:
     """A folder for what Hydra writes in a task that follows; removed at the end."""
-    folder = tempfile.mkdtemp(prefix="ostinato-task-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return str(scratch.scratch_folder("ostinato-task-"))
 
 
 def join() -> Place:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ostinato.run_dir import RunDir
+from ostinato.storage.atomic import atomic_file
 from ostinato.trackers.convert import image
 
 
@@ -94,6 +95,6 @@ def _remove_later_steps(table: Path, step: int) -> None:
     column = header.index("step")
     complete = [row for row in rows if len(row) == len(header)]
     kept = [row for row in complete if int(row[column]) <= step]
-    with table.open("w", encoding="utf-8", newline="") as file:
+    with atomic_file(table, newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerows([header, *kept])
