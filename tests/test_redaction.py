@@ -3,11 +3,15 @@
 import html.parser
 import json
 import logging
+import subprocess
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+from families import family
+from files import write
 from runs import train_in
+from transformers import BertModel
 
 from ostinato import redaction
 from ostinato.cli.composition import register_schemas
@@ -18,9 +22,10 @@ from ostinato.comparison.runs import find_runs
 from ostinato.config import ComparisonConfig, ExportConfig
 from ostinato.errors import ConfigError
 from ostinato.inference import hub_export
+from ostinato.model.words import word_tokenizer
 from ostinato.record import provenance
 from ostinato.report.text import plain
-from ostinato.run_dir import RunDir
+from ostinato.run_dir import RunDir, read_json
 from ostinato.trackers import Trackers
 
 SECRET = "qz-s3cr3t-7714"  # pragma: allowlist secret
@@ -30,6 +35,12 @@ SECRET = "qz-s3cr3t-7714"  # pragma: allowlist secret
 def _forget():
     with patch.dict(redaction._references, clear=True):
         yield
+
+
+def files_with(text, folder):
+    """The files of a folder that hold a text."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if text.encode() in path.read_bytes()]
 
 
 @pytest.mark.parametrize(
@@ -133,8 +144,28 @@ def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_truncated(
     assert "hf_aaa" not in str(caught.value)
 
 
-def test_provenance_has_a_digest_of_the_diff_and_ignores_git_variables(
-    monkeypatch, tmp_path
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """The program's repository, with an uncommitted change that holds a secret."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+
+    def git(*arguments):
+        author = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        command = ["git", *author, "-C", str(folder), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    (folder / "settings.py").write_text("password = None\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "x")
+    (folder / "settings.py").write_text(f"password = '{SECRET}'\n")
+    monkeypatch.setattr(provenance, "_GIT", (*provenance._GIT[:-1], str(folder)))
+    return folder
+
+
+def test_variables_and_settings_of_git_start_no_program(
+    repository, monkeypatch, tmp_path
 ):
     marker = tmp_path / "marker"
     script = tmp_path / "program"
@@ -146,13 +177,48 @@ def test_provenance_has_a_digest_of_the_diff_and_ignores_git_variables(
     monkeypatch.setenv("GIT_CONFIG_KEY_1", "diff.external")
     monkeypatch.setenv("GIT_CONFIG_VALUE_1", str(script))
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(script))
-    found = provenance._git()
+    with (repository / ".git" / "config").open("a") as config:
+        config.write(f"[core]\nfsmonitor = {script}\n[diff]\nexternal = {script}\n")
+    assert provenance._git()["diff"]["files"] == 1
     assert not marker.exists()
-    if found is not None and found["diff"] is not None:
-        assert set(found["diff"]) == {"sha256", "files"}
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_the_digest_of_a_diff_depends_on_its_text(repository, changed):
+    before = provenance._git()["diff"]
+    if changed:
+        (repository / "settings.py").write_text("other = 1\n")
+    assert (provenance._git()["diff"] == before) != changed
+
+
+def test_a_clean_repository_has_no_diff(repository):
+    (repository / "settings.py").write_text("password = None\n")
     found = provenance._git(with_text=True)
-    if found is not None and found["diff"] is not None:
-        assert set(found["diff"]) == {"sha256", "files", "text"}
+    assert found["diff"] is None
+    assert len(found["commit"]) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_run_keeps_the_text_of_uncommitted_changes_only_on_request(
+    keep, repository, tmp_path, monkeypatch
+):
+    token = "hf_" + "a" * 40
+    monkeypatch.setenv("HF_TOKEN", token)
+    with (repository / "settings.py").open("a") as file:
+        file.write(f"token = '{token}'\n")
+    run = train_in(
+        tmp_path / "run",
+        f"provenance.diff={str(keep).lower()}",
+        "training.epochs=1",
+        "tracker=[jsonl,tensorboard]",
+    )
+    diff = read_json(run.provenance)["git"]["diff"]
+    assert diff["files"] == 1
+    assert diff.keys() == {"sha256", "files", *(["text"] if keep else [])}
+    assert not keep or f"+password = '{SECRET}'" in diff["text"]
+    assert (files_with(SECRET, run.path) != []) == keep
+    assert files_with(token, run.path) == []
 
 
 def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
@@ -168,28 +234,59 @@ def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
 
 
 @pytest.mark.slow
-def test_no_file_of_a_run_has_a_path_from_the_environment(tmp_path, monkeypatch):
-    folder = tmp_path / SECRET
+@pytest.mark.parametrize(
+    "source", ["files", pytest.param("hub", marks=pytest.mark.proof)]
+)
+def test_no_file_of_a_run_has_a_value_from_the_environment(
+    source, tmp_path, monkeypatch, caplog
+):
+    values = {"TEXT": "text", "LABEL": "label", "SLICE": "origin", "REVISION": "main"}
+    values |= {"DATA": "data", "MODEL": "model"}
+    for name, value in values.items():
+        values[name] = f"{value}-{SECRET}"
+        monkeypatch.setenv(f"OSTINATO_{name}", values[name])
+    for name in ("DATA", "MODEL"):
+        monkeypatch.setenv(f"OSTINATO_{name}", str(tmp_path / values[name]))
+    columns = [values[name] for name in ("TEXT", "LABEL", "SLICE")]
+    rows = []
+    for number in range(60):
+        word = ("good", "bad")[number % 2]
+        row = (f"{word} text {number}", word, word)
+        rows.append(dict(zip(columns, row, strict=True)))
+    folder = tmp_path / values["DATA"]
     folder.mkdir()
-    rows = "".join(
-        f"{word} text {i},{word}\n" for i in range(30) for word in ("good", "bad")
-    )
-    (folder / "train.csv").write_text(f"text,label\n{rows}")
-    monkeypatch.setenv("OSTINATO_DATA", str(folder))
+    write(folder, "train.csv", rows)
+    BertModel(family("bert")).save_pretrained(tmp_path / values["MODEL"])
+    tokenizer = word_tokenizer([row[columns[0]] for row in rows], 60)
+    tokenizer.save_pretrained(tmp_path / values["MODEL"])
+    of_source = {
+        "files": ["data.train_path=${oc.env:OSTINATO_DATA}/train.csv"],
+        "hub": [
+            "data.name=${oc.env:OSTINATO_DATA}",
+            "data.revision=${oc.env:OSTINATO_REVISION}",
+        ],
+    }
+
     run = train_in(
         tmp_path / "run",
-        "data=files",
-        "data.train_path=${oc.env:OSTINATO_DATA}/train.csv",
+        f"data={source}",
+        *of_source[source],
+        "data.text_column=${oc.env:OSTINATO_TEXT}",
+        "data.label_column=${oc.env:OSTINATO_LABEL}",
+        "model=minilm",
+        "model.name=${oc.env:OSTINATO_MODEL}",
+        "model.revision=${oc.env:OSTINATO_REVISION}",
+        "model.max_length=16",
+        "report.slices=['${oc.env:OSTINATO_SLICE}']",
         "tracker=[jsonl,tensorboard]",
-        "data.val_path=null",
-        "data.test_path=null",
         report=True,
     )
+
     assert run.report.is_file()
-    assert "${oc.env:OSTINATO_DATA}" in run.config.read_text()
-    files = [path for path in run.path.rglob("*") if path.is_file()]
-    with_secret = [path for path in files if SECRET.encode() in path.read_bytes()]
-    assert not with_secret
+    assert run.model_card.is_file()
+    assert "${oc.env:OSTINATO_MODEL}" in run.config.read_text()
+    assert files_with(SECRET, run.path) == []
+    assert SECRET not in redaction.redact(caplog.text)
 
 
 class _Page(html.parser.HTMLParser):
