@@ -4,6 +4,7 @@ import html.parser
 import json
 import logging
 import subprocess
+import sys
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -14,14 +15,19 @@ from runs import train_in
 from transformers import BertModel
 
 from ostinato import redaction
+from ostinato.cli import command
 from ostinato.cli.composition import register_schemas
 from ostinato.cli.mistakes import find_problems
 from ostinato.comparison import page as comparison_report
 from ostinato.comparison.compare import compare_runs
 from ostinato.comparison.runs import find_runs
-from ostinato.config import ComparisonConfig, ExportConfig
-from ostinato.errors import ConfigError
+from ostinato.config import ComparisonConfig, ExportConfig, ModelConfig
+from ostinato.data.columns import Columns
+from ostinato.data.texts import shown as quoted
+from ostinato.errors import ConfigError, UserError
+from ostinato.hydra_record import key_values
 from ostinato.inference import hub_export
+from ostinato.model.pretrained import refused
 from ostinato.model.words import word_tokenizer
 from ostinato.record import provenance
 from ostinato.report.text import plain
@@ -80,6 +86,69 @@ def test_the_longest_secret_is_masked_first():
     redaction.register("secret", "${oc.env:A}")
     redaction.register("secret-more", "${oc.env:B}")
     assert redaction.redact("secret-more secret") == "${oc.env:B} ${oc.env:A}"
+
+
+def test_values_of_the_env_file_are_masked_also_in_child_processes(
+    tmp_path, monkeypatch
+):
+    values = {
+        "DATABASE": SECRET,
+        "HF_TOKEN": f"hf-{SECRET}",
+        "KEPT": f"file-{SECRET}",
+        "QUOTED": f"a {SECRET}' #",
+        "THREADS": "1",
+        "VERBOSE": "true",
+        "PORT": "12345678",
+    }
+    lines = [f'export {name}="{value}"\n' for name, value in values.items()]
+    (tmp_path / ".env").write_text("# a comment\n\nEMPTY=\nBARE\n" + "".join(lines))
+    monkeypatch.setattr(command, "CONF", tmp_path / "conf")
+    with patch.dict("os.environ", {"KEPT": f"shell-{SECRET}"}):
+        command.load_environment_file()
+        text = " | ".join([*values.values(), f"shell-{SECRET}"])
+        masked = redaction.redact(text)
+        code = f"from ostinato.redaction import redact; print(redact({text!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+    assert masked == (
+        "${oc.env:DATABASE} | *** | file-${oc.env:DATABASE} | ${oc.env:QUOTED} "
+        "| 1 | true | 12345678 | ${oc.env:KEPT}"
+    )
+    assert done.stdout == f"{masked}\n"
+    assert redaction.redact(text) == text
+
+
+def test_a_decisive_variable_of_the_env_file_is_recorded_as_it_is(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    monkeypatch.setenv("HF_ENDPOINT", f"https://{SECRET}")
+    monkeypatch.setenv("OSTINATO_ENV_FILE_VARIABLES", "ONEDNN_MAX_CPU_ISA\nHF_ENDPOINT")
+    recorded = provenance.environment()["environment"]
+    assert recorded["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE"
+    assert recorded["HF_ENDPOINT"] == "${oc.env:HF_ENDPOINT}"
+
+
+@pytest.mark.parametrize("length", [30, 300])
+@pytest.mark.parametrize("before", [0, 60, 75, 95, 155])
+def test_a_value_is_masked_before_a_text_is_cut(before, length, tmp_path, monkeypatch):
+    value = "q7" * (length // 2)
+    monkeypatch.setenv("WANDB_API_KEY", value)
+    text = "x" * before + value
+    messages = [
+        quoted(text),
+        str(refused(ModelConfig(name="x"), OSError(text))),
+        message_of(key_values, [text], tmp_path),
+        message_of(Columns(text, None).check, ["a", "b"], "x.csv"),
+    ]
+    for message in messages:
+        assert "q7" not in message
+
+
+def message_of(function, *arguments):
+    """The message of the error that a function raises."""
+    with pytest.raises(UserError) as error:
+        function(*arguments)
+    return str(error.value)
 
 
 def test_control_characters_and_direction_marks_are_replaced():

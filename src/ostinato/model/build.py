@@ -21,6 +21,7 @@ from ostinato.model.heads import load_with_head, trained_for
 from ostinato.model.padding import settle_pad_token
 from ostinato.model.pretrained import load_config, load_tokenizer_files, refused
 from ostinato.model.words import SPECIAL, word_tokenizer
+from ostinato.redaction import redact
 
 
 def load_tokenizer(cfg: ModelConfig, texts: Iterable[str]) -> PreTrainedTokenizerBase:
@@ -141,7 +142,7 @@ def _architecture(cfg: ModelConfig) -> PreTrainedConfig:
         problem = f"{key}: transformers does not have this architecture"
         raise ConfigError([problem]) from error
     except Exception as error:  # the checks of configs raise errors of any class
-        reason = textwrap.shorten(str(error), 200)
+        reason = textwrap.shorten(redact(str(error)), 200)
         raise ConfigError([f"model.architecture: {reason}"]) from error
 
 
