@@ -79,6 +79,14 @@ def by_resume(path):
     return fingerprint(run), results["val"], results["test"]
 
 
+def by_resume_from_checkpoint(path):
+    """Resumes a run that was killed at its end, before it wrote its results."""
+    RunDir(path).results.unlink()
+    run = train_in(path, *OPTIONS, f"resume.run={path}")
+    results = read_json(run.results)
+    return fingerprint(run), results["val"], results["test"]
+
+
 def by_reproduce(path):
     folder, config = load_run(str(path))
     output = str(path.parent / "again")
@@ -105,7 +113,15 @@ def by_report(path):
     return output.read_text()
 
 
-COMMANDS = (by_evaluate, by_predict, by_resume, by_reproduce, by_compare, by_report)
+COMMANDS = (
+    by_evaluate,
+    by_predict,
+    by_resume,
+    by_resume_from_checkpoint,
+    by_reproduce,
+    by_compare,
+    by_report,
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +151,17 @@ def damage(path: Path, chance: random.Random) -> None:
     path.write_bytes(content)
 
 
-def check_answer_after_damage(command, finished, expected, place, seed):
-    """Damages a random file of a copy of the run, and runs the command on the copy."""
-    chance = random.Random(seed)
+def files_of(run):
+    """The files of a run that are not empty, relative to its folder."""
+    files = [path for path in sorted(run.path.rglob("*")) if path.is_file()]
+    return [path.relative_to(run.path) for path in files if path.stat().st_size]
+
+
+def check_answer_after_damage(command, name, finished, expected, place, seed):
+    """Damages a file of a copy of the run, and runs the command on the copy."""
     copy = Path(shutil.copytree(finished.path, place / "run"))
-    files = [path for path in sorted(copy.rglob("*")) if path.is_file()]
-    damaged = chance.choice([path for path in files if path.stat().st_size])
-    damage(damaged, chance)
-    case = f"{command.__name__} with {damaged.relative_to(copy)} damaged"
+    damage(copy / name, random.Random(seed))
+    case = f"{command.__name__} with {name} damaged"
     answer = answer_or_error(command, copy)
     if isinstance(answer, SystemExit):
         assert answer.code == 2, case
@@ -174,17 +193,35 @@ def is_acceptable(command, answer, expected, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_a_damaged_file_never_gives_other_metrics(finished, expected, tmp_path, seed):
+    files = files_of(finished)
+    name = files[seed * len(files) // 20]  # evenly spread
     command = COMMANDS[seed % len(COMMANDS)]
-    check_answer_after_damage(command, finished, expected, tmp_path, seed)
+    check_answer_after_damage(command, name, finished, expected, tmp_path, seed)
+
+
+NUM_CASES = 300
+
+
+def case(number, files):
+    """The command and the file of a case: all files for one command, then the next."""
+    turn, place = divmod(number, len(files))
+    return COMMANDS[turn % len(COMMANDS)], files[place]
+
+
+def test_every_command_meets_every_damaged_file(finished):
+    files = files_of(finished)
+    cases = {case(number, files) for number in range(NUM_CASES)}
+    assert len(cases) == len(files) * len(COMMANDS)
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("number", range(NUM_CASES))
 def test_three_hundred_damaged_files_never_give_other_metrics(
-    finished, expected, tmp_path, seed
+    finished, expected, tmp_path, number
 ):
-    command = COMMANDS[seed % len(COMMANDS)]
-    check_answer_after_damage(command, finished, expected, tmp_path, 1000 + seed)
+    command, name = case(number, files_of(finished))
+    seed = 1000 + number
+    check_answer_after_damage(command, name, finished, expected, tmp_path, seed)
 
 
 @pytest.mark.parametrize(

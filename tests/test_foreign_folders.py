@@ -11,6 +11,7 @@ import pytest
 import yaml
 from preloaded import python
 
+from ostinato.cli.command import load_run
 from ostinato.errors import ConfigError
 from ostinato.record import overrides
 
@@ -167,3 +168,11 @@ def test_resuming_a_foreign_folder_runs_no_program_that_it_names(tmp_path):
     assert "Traceback" not in done.stderr + done.stdout
     assert (tmp_path / "run" / "provenance.json").is_file(), done.stdout + done.stderr
     assert not marker.exists()
+
+
+def test_the_config_of_a_foreign_run_names_no_kernel(tmp_path):
+    (tmp_path / "config.yaml").write_text("model: {name: x, attention: evil/kernel}\n")
+    with pytest.raises(ConfigError) as error:
+        load_run(str(tmp_path))
+    (problem,) = [line for line in error.value.problems if "kernel" in line]
+    assert problem.startswith("model.attention=evil/kernel: must be one of sdpa, eager")

@@ -6,28 +6,43 @@ import logging
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+from families import family
+from files import write
 from preloaded import python
 from runs import train_in
+from transformers import BertModel
 
 from ostinato import redaction
+from ostinato.cli import command
 from ostinato.cli.composition import register_schemas
 from ostinato.cli.mistakes import find_problems
 from ostinato.cli.terminal import print_json, print_results
 from ostinato.comparison import page as comparison_report
 from ostinato.comparison.compare import compare_runs
 from ostinato.comparison.runs import find_runs
-from ostinato.config import ComparisonConfig, ExportConfig, PredictConfig
-from ostinato.errors import ConfigError
+from ostinato.config import (
+    ComparisonConfig,
+    ExportConfig,
+    ModelConfig,
+    PredictConfig,
+)
+from ostinato.data.columns import Columns
+from ostinato.data.texts import shown as quoted
+from ostinato.errors import ConfigError, UserError
+from ostinato.hydra_record import key_values
 from ostinato.inference import hub_export
 from ostinato.inference.output_writer import open_writer
+from ostinato.model.pretrained import refused
+from ostinato.model.words import word_tokenizer
 from ostinato.record import provenance
 from ostinato.report.text import plain
-from ostinato.run_dir import RunDir, read_config, write_config
+from ostinato.run_dir import RunDir, read_config, read_json, write_config
 from ostinato.trackers import Trackers
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +53,12 @@ SECRET = "qz-s3cr3t-7714"  # pragma: allowlist secret
 def _forget():
     with patch.dict(redaction._references, clear=True):
         yield
+
+
+def files_with(text, folder):
+    """The files of a folder that hold a text."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if text.encode() in path.read_bytes()]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +98,69 @@ def test_the_longest_secret_is_masked_first():
     redaction.register("secret", "${oc.env:A}")
     redaction.register("secret-more", "${oc.env:B}")
     assert redaction.redact("secret-more secret") == "${oc.env:B} ${oc.env:A}"
+
+
+def test_values_of_the_env_file_are_masked_also_in_child_processes(
+    tmp_path, monkeypatch
+):
+    values = {
+        "DATABASE": SECRET,
+        "HF_TOKEN": f"hf-{SECRET}",
+        "KEPT": f"file-{SECRET}",
+        "QUOTED": f"a {SECRET}' #",
+        "THREADS": "1",
+        "VERBOSE": "true",
+        "PORT": "12345678",
+    }
+    lines = [f'export {name}="{value}"\n' for name, value in values.items()]
+    (tmp_path / ".env").write_text("# a comment\n\nEMPTY=\nBARE\n" + "".join(lines))
+    monkeypatch.setattr(command, "CONF", tmp_path / "conf")
+    with patch.dict("os.environ", {"KEPT": f"shell-{SECRET}"}):
+        command.load_environment_file()
+        text = " | ".join([*values.values(), f"shell-{SECRET}"])
+        masked = redaction.redact(text)
+        code = f"from ostinato.redaction import redact; print(redact({text!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+    assert masked == (
+        "${oc.env:DATABASE} | *** | file-${oc.env:DATABASE} | ${oc.env:QUOTED} "
+        "| 1 | true | 12345678 | ${oc.env:KEPT}"
+    )
+    assert done.stdout == f"{masked}\n"
+    assert redaction.redact(text) == text
+
+
+def test_a_decisive_variable_of_the_env_file_is_recorded_as_it_is(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    monkeypatch.setenv("HF_ENDPOINT", f"https://{SECRET}")
+    monkeypatch.setenv("OSTINATO_ENV_FILE_VARIABLES", "ONEDNN_MAX_CPU_ISA\nHF_ENDPOINT")
+    recorded = provenance.environment()["environment"]
+    assert recorded["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE"
+    assert recorded["HF_ENDPOINT"] == "${oc.env:HF_ENDPOINT}"
+
+
+@pytest.mark.parametrize("length", [30, 300])
+@pytest.mark.parametrize("before", [0, 60, 75, 95, 155])
+def test_a_value_is_masked_before_a_text_is_cut(before, length, tmp_path, monkeypatch):
+    value = "q7" * (length // 2)
+    monkeypatch.setenv("WANDB_API_KEY", value)
+    text = "x" * before + value
+    messages = [
+        quoted(text),
+        str(refused(ModelConfig(name="x"), OSError(text))),
+        message_of(key_values, [text], tmp_path),
+        message_of(Columns(text, None).check, ["a", "b"], "x.csv"),
+    ]
+    for message in messages:
+        assert "q7" not in message
+
+
+def message_of(function, *arguments):
+    """The message of the error that a function raises."""
+    with pytest.raises(UserError) as error:
+        function(*arguments)
+    return str(error.value)
 
 
 def test_control_characters_and_direction_marks_are_replaced():
@@ -141,8 +225,28 @@ def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_truncated(
     assert "hf_aaa" not in str(caught.value)
 
 
-def test_provenance_has_a_digest_of_the_diff_and_ignores_git_variables(
-    monkeypatch, tmp_path
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """The program's repository, with an uncommitted change that holds a secret."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+
+    def git(*arguments):
+        author = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        command = ["git", *author, "-C", str(folder), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    (folder / "settings.py").write_text("password = None\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "x")
+    (folder / "settings.py").write_text(f"password = '{SECRET}'\n")
+    monkeypatch.setattr(provenance, "_GIT", (*provenance._GIT[:-1], str(folder)))
+    return folder
+
+
+def test_variables_and_settings_of_git_start_no_program(
+    repository, monkeypatch, tmp_path
 ):
     marker = tmp_path / "marker"
     script = tmp_path / "program"
@@ -154,13 +258,48 @@ def test_provenance_has_a_digest_of_the_diff_and_ignores_git_variables(
     monkeypatch.setenv("GIT_CONFIG_KEY_1", "diff.external")
     monkeypatch.setenv("GIT_CONFIG_VALUE_1", str(script))
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(script))
-    found = provenance._git()
+    with (repository / ".git" / "config").open("a") as config:
+        config.write(f"[core]\nfsmonitor = {script}\n[diff]\nexternal = {script}\n")
+    assert provenance._git()["diff"]["files"] == 1
     assert not marker.exists()
-    if found is not None and found["diff"] is not None:
-        assert set(found["diff"]) == {"sha256", "files"}
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_the_digest_of_a_diff_depends_on_its_text(repository, changed):
+    before = provenance._git()["diff"]
+    if changed:
+        (repository / "settings.py").write_text("other = 1\n")
+    assert (provenance._git()["diff"] == before) != changed
+
+
+def test_a_clean_repository_has_no_diff(repository):
+    (repository / "settings.py").write_text("password = None\n")
     found = provenance._git(with_text=True)
-    if found is not None and found["diff"] is not None:
-        assert set(found["diff"]) == {"sha256", "files", "text"}
+    assert found["diff"] is None
+    assert len(found["commit"]) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_run_keeps_the_text_of_uncommitted_changes_only_on_request(
+    keep, repository, tmp_path, monkeypatch
+):
+    token = "hf_" + "a" * 40
+    monkeypatch.setenv("HF_TOKEN", token)
+    with (repository / "settings.py").open("a") as file:
+        file.write(f"token = '{token}'\n")
+    run = train_in(
+        tmp_path / "run",
+        f"provenance.diff={str(keep).lower()}",
+        "training.epochs=1",
+        "tracker=[jsonl,tensorboard]",
+    )
+    diff = read_json(run.provenance)["git"]["diff"]
+    assert diff["files"] == 1
+    assert diff.keys() == {"sha256", "files", *(["text"] if keep else [])}
+    assert not keep or f"+password = '{SECRET}'" in diff["text"]
+    assert (files_with(SECRET, run.path) != []) == keep
+    assert files_with(token, run.path) == []
 
 
 def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
@@ -176,28 +315,59 @@ def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
 
 
 @pytest.mark.slow
-def test_no_file_of_a_run_has_a_path_from_the_environment(tmp_path, monkeypatch):
-    folder = tmp_path / SECRET
+@pytest.mark.parametrize(
+    "source", ["files", pytest.param("hub", marks=pytest.mark.proof)]
+)
+def test_no_file_of_a_run_has_a_value_from_the_environment(
+    source, tmp_path, monkeypatch, caplog
+):
+    values = {"TEXT": "text", "LABEL": "label", "SLICE": "origin", "REVISION": "main"}
+    values |= {"DATA": "data", "MODEL": "model"}
+    for name, value in values.items():
+        values[name] = f"{value}-{SECRET}"
+        monkeypatch.setenv(f"OSTINATO_{name}", values[name])
+    for name in ("DATA", "MODEL"):
+        monkeypatch.setenv(f"OSTINATO_{name}", str(tmp_path / values[name]))
+    columns = [values[name] for name in ("TEXT", "LABEL", "SLICE")]
+    rows = []
+    for number in range(60):
+        word = ("good", "bad")[number % 2]
+        row = (f"{word} text {number}", word, word)
+        rows.append(dict(zip(columns, row, strict=True)))
+    folder = tmp_path / values["DATA"]
     folder.mkdir()
-    rows = "".join(
-        f"{word} text {i},{word}\n" for i in range(30) for word in ("good", "bad")
-    )
-    (folder / "train.csv").write_text(f"text,label\n{rows}")
-    monkeypatch.setenv("OSTINATO_DATA", str(folder))
+    write(folder, "train.csv", rows)
+    BertModel(family("bert")).save_pretrained(tmp_path / values["MODEL"])
+    tokenizer = word_tokenizer([row[columns[0]] for row in rows], 60)
+    tokenizer.save_pretrained(tmp_path / values["MODEL"])
+    of_source = {
+        "files": ["data.train_path=${oc.env:OSTINATO_DATA}/train.csv"],
+        "hub": [
+            "data.name=${oc.env:OSTINATO_DATA}",
+            "data.revision=${oc.env:OSTINATO_REVISION}",
+        ],
+    }
+
     run = train_in(
         tmp_path / "run",
-        "data=files",
-        "data.train_path=${oc.env:OSTINATO_DATA}/train.csv",
+        f"data={source}",
+        *of_source[source],
+        "data.text_column=${oc.env:OSTINATO_TEXT}",
+        "data.label_column=${oc.env:OSTINATO_LABEL}",
+        "model=minilm",
+        "model.name=${oc.env:OSTINATO_MODEL}",
+        "model.revision=${oc.env:OSTINATO_REVISION}",
+        "model.max_length=16",
+        "report.slices=['${oc.env:OSTINATO_SLICE}']",
         "tracker=[jsonl,tensorboard]",
-        "data.val_path=null",
-        "data.test_path=null",
         report=True,
     )
+
     assert run.report.is_file()
-    assert "${oc.env:OSTINATO_DATA}" in run.config.read_text()
-    files = [path for path in run.path.rglob("*") if path.is_file()]
-    with_secret = [path for path in files if SECRET.encode() in path.read_bytes()]
-    assert not with_secret
+    assert run.model_card.is_file()
+    assert "${oc.env:OSTINATO_MODEL}" in run.config.read_text()
+    assert files_with(SECRET, run.path) == []
+    assert SECRET not in redaction.redact(caplog.text)
 
 
 class _Page(html.parser.HTMLParser):

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ostinato.errors import ConfigError
+from ostinato.redaction import redact
 from ostinato.storage.atomic import write_text
 from ostinato.storage.parsing import parse_yaml
 
@@ -98,7 +99,7 @@ def key_values(recorded: Any, record: Path) -> list[str]:
     for item in recorded:
         if _is_key_value(item):
             continue
-        shown = str(item)[:80]
+        shown = redact(str(item))[:80]
         raise ConfigError(
             [f"{record}: damaged ({shown!r} does not have the form key=value)"]
         )

@@ -1,15 +1,16 @@
 """Keeps secrets out of every output, and control characters out of terminals.
 
-A value of `${oc.env:NAME}` is shown as that reference. The value of a variable in
-`_SECRET_VARIABLES` is shown as `***`. Values shorter than six characters and plain
-numbers are not masked: masking `1` or `true` everywhere would falsify other texts.
+A value of `${oc.env:NAME}` is shown as that reference, and so is the value of each
+variable in the file `.env`. The value of a variable in `_SECRET_VARIABLES` is shown as
+`***`. Values shorter than six characters and plain numbers are not masked: masking `1`
+or `true` everywhere would falsify other texts.
 """
 
 import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SHORTEST = 6  # characters
@@ -26,6 +27,8 @@ _SECRET_VARIABLES = (
     "AZURE_STORAGE_ACCESS_KEY",
     "DATABRICKS_TOKEN",
 )
+# An environment variable, so that the processes that this one starts mask them too.
+_ENV_FILE_VARIABLES = "OSTINATO_ENV_FILE_VARIABLES"
 _LOGIN = re.compile(r"//[^/\s?#]+@")  # up to the last @: a password can contain one
 _QUERY = re.compile(
     r"([?&][\w.-]*(?:token|key|password|passwd|pwd|secret|signature|sig)=)[^&\s#'\"]+",
@@ -48,8 +51,17 @@ def register(value: str, reference: str) -> None:
 
     Short values and numbers are ignored.
     """
-    if len(value) >= _SHORTEST and not _NUMBER.fullmatch(value):
+    if _can_be_masked(value):
         _references[value] = reference
+
+
+def register_env_file(names: Iterable[str]) -> None:
+    """Masks the values of the environment variables that the file `.env` names."""
+    os.environ[_ENV_FILE_VARIABLES] = "\n".join(names)
+
+
+def _can_be_masked(value: str) -> bool:
+    return len(value) >= _SHORTEST and not _NUMBER.fullmatch(value)
 
 
 def register_references(config: Any) -> None:
@@ -89,6 +101,10 @@ def redact(text: str) -> str:
 
 def _values_of_secret_variables() -> dict[str, str]:
     masks = {}
+    for name in os.environ.get(_ENV_FILE_VARIABLES, "").split("\n"):
+        value = os.environ.get(name, "")
+        if _can_be_masked(value):
+            masks[value] = f"${{oc.env:{name}}}"
     for name in _SECRET_VARIABLES:
         value = os.environ.get(name, "")
         if len(value) >= _SHORTEST:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from runs import train_in
 
 from ostinato.config import Batching
 from ostinato.data.batching import Schedule, count_batches, plan_epoch, plan_evaluation
+from ostinato.training.recorder import Recorder
 
 LENGTHS = hnp.arrays(np.int32, st.integers(1, 300), elements=st.integers(1, 512))
 
@@ -69,6 +71,25 @@ def test_rows_of_a_batch_are_sorted_by_length(lengths, batch_size, batching):
         (np.diff(lengths[batch]) >= 0).all()
         for batch in plan_epoch(lengths, batch_size, 0, batching)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batching", ["packed", "bucketed"])
+def test_no_step_of_a_run_exceeds_the_token_budget(tmp_path, monkeypatch, batching):
+    num_tokens, num_rows = [], []
+    original_add = Recorder.add
+
+    def add(self, step, lr, indices, result):
+        num_tokens.append(result.num_tokens)
+        num_rows.append(len(indices))
+        original_add(self, step, lr, indices, result)
+
+    monkeypatch.setattr(Recorder, "add", add)
+    options = ["training.epochs=1", "training.tokens_per_batch=100"]
+    train_in(tmp_path, f"training.batching={batching}", *options)
+    assert max(num_tokens) <= 100
+    assert sum(num_tokens) > 50 * len(num_tokens)
+    assert sum(num_rows) == 60
 
 
 @given(LENGTHS, st.integers(1, 40))

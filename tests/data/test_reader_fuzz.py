@@ -5,13 +5,18 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from outcomes import Outcome, outcome, predict_texts, train_texts
+from runs import train_in
 
+from ostinato import TextClassifier
+from ostinato.config import PredictConfig
 from ostinato.data.texts import text_of
+from ostinato.inference import stream
 
 CSV = [
     b"text,label",
@@ -192,3 +197,62 @@ def test_the_random_files_are_often_readable(tmp_path: Path) -> None:
 
     draw()
     assert 0.1 < sum(found) / len(found) < 0.95
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> TextClassifier:
+    run = train_in(tmp_path_factory.mktemp("run"), "training.epochs=1")
+    return TextClassifier.load(run.path)
+
+
+def check_predictions(
+    folder: Path, classifier: TextClassifier, suffix: str, content: bytes
+) -> bool:
+    """Predicts a file: one output row for each input row, in order, or no change.
+
+    Returns:
+        Whether the file was predicted.
+    """
+    path, output = folder / f"x.{suffix}", folder / "out.jsonl"
+    path.write_bytes(content)
+    output.write_text("mine")
+    cfg = PredictConfig(run="x", input=str(path), output=str(output), batch_size=2)
+    with pytest.MonkeyPatch.context() as patch:
+        # Loaded once for all files.
+        patch.setattr(stream, "_load", lambda cfg: classifier)
+        num_rows: Any = outcome(stream.predict, cfg, "text", None)
+    assert sorted(folder.iterdir()) == sorted((path, output))
+    if isinstance(num_rows, str):
+        assert output.read_text() == "mine"
+        return False
+    texts = rows_by_standard_library(suffix, content)
+    written = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(written) == num_rows == len(texts)
+    assert written == classifier.predict(texts, batch_size=2)
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_prediction_writes_one_row_per_input_row_or_refuses(
+    tmp_path: Path, classifier: TextClassifier, suffix: str
+) -> None:
+    predicted = []
+
+    @settings(max_examples=20, database=None, derandomize=True)
+    @given(content=files(suffix))
+    def draw(content: bytes) -> None:
+        predicted.append(check_predictions(tmp_path, classifier, suffix, content))
+
+    draw()
+    assert 0 < sum(predicted) < len(predicted)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("suffix", BEGINNINGS)
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_prediction_of_many_files_writes_one_row_per_input_row_or_refuses(
+    tmp_path: Path, classifier: TextClassifier, suffix: str, data: st.DataObject
+) -> None:
+    check_predictions(tmp_path, classifier, suffix, data.draw(files(suffix)))

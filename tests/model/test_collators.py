@@ -3,16 +3,21 @@
 import pytest
 import torch
 from closeness import assert_close
-from model_folders import TEXTS, load, together_and_alone
+from model_folders import TEXTS, load, overrides, together_and_alone, write_model
+from runs import train_in
+from transformers import AutoTokenizer
 
 from ostinato.config import Batching
 from ostinato.data.collate import Collator
 from ostinato.errors import ConfigError
 from ostinato.model import packing
+from ostinato.model.build import build_classifier
 from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.dropout import Masks
 from ostinato.model.packing import is_packed, unpack
 from ostinato.record.digests import digest_weights
+from ostinato.run_dir import RunDir, read_json
+from ostinato.training import prepare
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,8 @@ def test_a_padding_side_that_changes_logits_is_replaced_by_the_other(
     tokenizer.padding_side = "right" if right == "left" else "left"
     configure_batching(model, tokenizer, Batching.packed, Masks())
     assert tokenizer.padding_side == right
+    tokenizer.save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).padding_side == right
     collator = collator_of(model, tokenizer)
     rows = {"input_ids": tokenizer(TEXTS)["input_ids"]}
     together, alone = together_and_alone(model, collator, rows)
@@ -68,6 +75,37 @@ def test_a_model_that_ignores_the_mask_is_refused_even_with_a_head_of_zeros(
     with pytest.raises(ConfigError, match="bert cannot be used in batches") as error:
         configure_batching(model, tokenizer, Batching.random, Masks())
     assert "\n" not in str(error.value)
+
+
+def test_a_run_of_a_model_that_ignores_the_mask_fails_before_the_first_step(
+    tmp_path, monkeypatch
+):
+    def build(*arguments):
+        model = build_classifier(*arguments)
+        ignore_masks(model)
+        return model
+
+    monkeypatch.setattr(prepare, "build_classifier", build)
+    message = "model.name: bert cannot be used in batches"
+    with pytest.raises(ConfigError, match=message) as error:
+        train_in(tmp_path, "training.batching=random")
+    assert "\n" not in str(error.value)
+    run = RunDir(tmp_path)
+    results = read_json(run.results)
+    assert (results["status"], results["error"]) == ("failed", str(error.value))
+    for path in (run.steps, run.checkpoints, run.best, run.provenance):
+        assert not path.exists()
+
+
+@pytest.mark.slow
+def test_a_run_says_that_it_pads_on_the_other_side(tmp_path, caplog):
+    folder = write_model(tmp_path / "model", "xlnet")
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
+    tokenizer.save_pretrained(folder)
+    caplog.set_level("INFO")
+    run = train_in(tmp_path / "run", *overrides(folder, "xlnet"), until_step=1)
+    assert "xlnet: padding is on the left; on the other side, logits" in caplog.text
+    assert len(run.steps.read_text().splitlines()) == 1
 
 
 def test_packing_that_changes_logits_is_replaced_by_padding_and_the_log_says_why(

@@ -3,15 +3,20 @@
 import logging
 import shutil
 
+import numpy as np
 import pytest
 from report_pages import SCRIPT, copy_of, page_of, write_report_again, write_rows
 from runs import configure, train_in
 
-from ostinato.config import ReportConfig
+from ostinato.config import ReportConfig, Task
 from ostinato.record.digests import digest_file
 from ostinato.report import run_end
 from ostinato.report.page import report
+from ostinato.report.run_contents import read_run_contents
+from ostinato.report.run_metrics import RunMetrics
 from ostinato.run_dir import read_json
+from ostinato.scoring.metrics import probabilities
+from ostinato.scoring.predictions import load_predictions, save_predictions
 
 
 @pytest.mark.slow
@@ -122,3 +127,29 @@ def test_a_failing_report_is_one_warning_and_the_run_finishes(
     assert read_json(run.results)["status"] == "finished"
     assert run.fingerprint.is_file()
     assert not run.report.exists()
+
+
+@pytest.mark.parametrize("run", ["single_label", "multi_label"], indirect=True)
+def test_without_errors_calibration_makes_no_prediction_certain(run, tmp_path):
+    """A temperature below 1 would lower the loss without end."""
+    task = Task(read_json(run.results)["config"]["data"]["task"])
+    config, _ = configure(f"data.task={task.value}")
+    certain = copy_of(run, tmp_path / "certain")
+    certain.calibration.unlink()
+    for split in ("val", "test"):
+        logits, labels = load_predictions(run.predictions(split))
+        is_true = labels
+        if task is Task.single_label:
+            is_true = np.eye(logits.shape[1])[labels]
+        right = (8 * is_true - 4).astype(np.float32)
+        save_predictions(certain.predictions(split), right, labels)
+
+    contents = read_run_contents(certain, config)
+    metrics = RunMetrics(contents)
+
+    assert contents.calibration.temperature == 1
+    for split, (logits, _) in contents.predictions.items():
+        assert metrics.scores[split].metrics["micro_f1"] == 1
+        after = metrics.calibrated_scores[split].metrics
+        assert after == metrics.scores[split].metrics
+        assert probabilities(task, contents.calibration.scaled(logits)).max() < 0.9999

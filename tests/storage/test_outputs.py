@@ -153,6 +153,20 @@ def test_metrics_are_printed_if_the_output_cannot_be_written(run, tmp_path):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["folder.json", "metrics.txt"])
+def test_a_wrong_output_is_refused_before_anything_is_computed(run, tmp_path, output):
+    """The folder has no weights, which an evaluation would report."""
+    shutil.copy(run.config, tmp_path)
+    (tmp_path / "folder.json").mkdir()
+    script = ROOT / "scripts" / "evaluate.py"
+    command = [python(), script, f"run={tmp_path}", f"output={tmp_path / output}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert f"output={tmp_path / output}: " in line
+
+
 def test_an_export_replaces_only_an_export(run, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     from ostinato.config import ExportConfig

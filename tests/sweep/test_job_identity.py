@@ -101,15 +101,19 @@ def test_a_file_that_the_run_does_not_read_gives_the_same_job(tmp_path):
     assert key(with_files(tmp_path / "train[1].csv")) == before
 
 
-@pytest.mark.parametrize(
-    "changed", ["config.json", "model.safetensors", "tokenizer.json"]
-)
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "parts/1.safetensors")
+NO_FILES = ("README.md", ".git/index", ".cache/huggingface/x.json")
+
+
+@pytest.mark.parametrize("changed", FILES)
 def test_other_files_of_a_local_model_give_another_job(changed, tmp_path):
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
+    for name in (*FILES, *NO_FILES):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     local = replace(PLAIN, model=ModelConfig(name=str(tmp_path)))
     before = key(local)
-    (tmp_path / "README.md").write_text("another text")
+    for name in NO_FILES:
+        (tmp_path / name).write_text("another text")
     assert key(local) == before
     (tmp_path / changed).write_text("x" * len(changed))
     assert key(local) != before

@@ -2,6 +2,7 @@
 
 import pytest
 from families import FAMILIES, family
+from transformers import BertForSequenceClassification
 
 from ostinato.config import TrainingConfig
 from ostinato.errors import ConfigError
@@ -94,3 +95,22 @@ def test_layers_that_share_weights_or_are_not_one_list_are_refused(name):
     with pytest.raises(ConfigError, match=f"{problem} .*; use layer_lr_decay=1"):
         rates(name, layer_lr_decay=0.5)
     assert set(rates(name).values()) == {1.0}
+
+
+class WithoutBase(BertForSequenceClassification):
+    """A classifier whose base model has another name than its class says."""
+
+    base_model_prefix = "encoder"
+
+
+@pytest.mark.parametrize("settings", [{"head_lr": 10.0}, {"layer_lr_decay": 0.5}])
+def test_a_model_that_does_not_separate_its_head_is_refused(settings):
+    model = WithoutBase(family("bert"))
+    assert model.base_model is model
+    with pytest.raises(ConfigError) as error:
+        build_optimizer(model, TrainingConfig(lr=1.0, **settings))
+    assert str(error.value) == (
+        "training.head_lr, training.layer_lr_decay: this model does not separate its "
+        "head from its base model; use the default"
+    )
+    build_optimizer(model, TrainingConfig(lr=1.0))

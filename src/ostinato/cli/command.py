@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import hydra
-from dotenv import load_dotenv
+from dotenv import dotenv_values, load_dotenv
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,6 +26,7 @@ from ostinato.cli.terminal import one_line_errors, print_lines, quiet_streams
 from ostinato.cli.validation import to_config
 from ostinato.config import RunConfig
 from ostinato.errors import ConfigError, Interrupted, UserError
+from ostinato.redaction import register_env_file
 from ostinato.run_dir import RunDir, read_config
 
 log = logging.getLogger("ostinato")
@@ -70,12 +71,15 @@ def command_process() -> Iterator[None]:
 def load_environment_file() -> None:
     """Reads environment variables from the file .env of the project, if there is one.
 
+    Their values are secrets: no output shows them.
+
     Raises:
         ConfigError: the file cannot be read.
     """
     file = CONF.parent / ".env"
     try:
         load_dotenv(file)
+        register_env_file(dotenv_values(file))
     except (OSError, ValueError) as error:
         problem = f"{file}: cannot be read ({error}); save it in UTF-8, or remove it"
         raise ConfigError([problem]) from None

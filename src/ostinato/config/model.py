@@ -1,5 +1,7 @@
 """The `model` group."""
 
+import math
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -63,3 +65,22 @@ class ModelConfig:
                 f"model.attention={self.attention}: must be one of {known}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_architecture(self) -> "ModelConfig":
+        for key, value in _numbers(self.architecture, "model.architecture"):
+            if not math.isfinite(value):
+                raise ValueError(f"{key}={value}: must be a finite number")
+        return self
+
+
+def _numbers(value: Any, key: str) -> Iterator[tuple[str, float]]:
+    """Yields the numbers in nested values, each with its key."""
+    if isinstance(value, float):
+        yield key, value
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _numbers(item, f"{key}.{name}")
+    if isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _numbers(item, f"{key}.{number}")

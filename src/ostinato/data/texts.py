@@ -7,6 +7,8 @@ import math
 import reprlib
 from typing import Any
 
+from ostinato.redaction import redact
+
 _MOST_QUOTED = 100
 
 _QUOTE = reprlib.Repr()
@@ -57,4 +59,6 @@ def check_unicode(value: str, what: str) -> str:
 
 def shown(value: Any) -> str:
     """Quotes a value for an error: one short line without control characters."""
+    if isinstance(value, str):
+        value = redact(value)  # before it is cut
     return _QUOTE.repr(value)

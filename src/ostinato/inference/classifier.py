@@ -15,7 +15,7 @@ from ostinato.model.architecture import num_positions
 from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.device import choose
 from ostinato.model.dropout import Masks
-from ostinato.model.padding import check_rows
+from ostinato.model.padding import check_batch
 from ostinato.model.pretrained import load_folder
 from ostinato.model.trained import verify_best
 from ostinato.run_dir import RunDir
@@ -84,9 +84,7 @@ class TextClassifier(Classifier):
 
     def forward(self, rows: TokenLists) -> NDArray[np.float32]:
         """See `Classifier`."""
-        lengths = np.array([len(ids) for ids in rows["input_ids"]])
-        token_ids = np.concatenate(rows["input_ids"])
-        check_rows(self.model, token_ids, lengths, "texts of one batch")
+        check_batch(self.model, rows)
         with torch.inference_mode():
             inputs = to_device(self._collator.inputs(rows), self.device)
             outputs = self.model(**inputs)

@@ -12,7 +12,9 @@ from ostinato.command_line import command, override
 from ostinato.data.collate import TokenLists
 from ostinato.errors import ConfigError
 from ostinato.inference.base_classifier import Classifier
+from ostinato.model.architecture import skeleton
 from ostinato.model.collators import padded_collator
+from ostinato.model.padding import check_batch
 from ostinato.model.pretrained import load_parts
 from ostinato.record.digests import digest_file
 from ostinato.record.files import read_export, read_fingerprint
@@ -44,6 +46,7 @@ class OnnxClassifier(Classifier):
         )
         self._inputs = [node.name for node in self._session.get_inputs()]
         self._collator = padded_collator(tokenizer)
+        self._frame = skeleton(config)
 
     @classmethod
     def load(
@@ -89,6 +92,7 @@ class OnnxClassifier(Classifier):
 
     def forward(self, rows: TokenLists) -> NDArray[np.float32]:
         """See `Classifier`."""
+        check_batch(self._frame, rows)
         columns = self._collator.inputs(rows)
         inputs = {name: np.asarray(columns[name]) for name in self._inputs}
         logits: NDArray[np.float32] = self._session.run(["logits"], inputs)[0]

@@ -15,6 +15,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.data.collate import TokenLists
+from ostinato.errors import ConfigError
 from ostinato.inference.base_classifier import Classifier, TextPair
 from ostinato.model.collators import padded_collator
 
@@ -64,25 +65,41 @@ def write_onnx_model(
         pairs: texts to trace the model with, at least one.
         opset: version of the ONNX operators.
         path: file to write.
+
+    Raises:
+        ConfigError: torch cannot convert this architecture.
     """
     examples = list(pairs[:_NUM_EXAMPLES])
     if len(examples) < _NUM_EXAMPLES:
         examples = [pairs[0]] * _NUM_EXAMPLES
     inputs = classifier.inputs(classifier.encode(examples))
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
-    with _silence():
-        torch.onnx.export(
-            classifier.model,
-            kwargs=inputs,
-            f=path,
-            input_names=list(inputs),
-            output_names=["logits"],
-            opset_version=opset,
-            dynamo=True,
-            dynamic_shapes=dict.fromkeys(inputs, axes),
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with _silence():
+            torch.onnx.export(
+                classifier.model,
+                kwargs=inputs,
+                f=path,
+                input_names=list(inputs),
+                output_names=["logits"],
+                opset_version=opset,
+                dynamo=True,
+                dynamic_shapes=dict.fromkeys(inputs, axes),
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        architecture = classifier.model.config.model_type
+        reason = _reason(error)
+        problem = f"format=onnx: torch cannot convert {architecture} ({reason})"
+        raise ConfigError([f"{problem}; use another opset or format=hub"]) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the error that made a conversion fail."""
+    cause = error.__cause__ or error
+    lines = str(cause).strip().splitlines() or [""]
+    return f"{type(cause).__name__}: {lines[0]}"
 
 
 def quantize_model(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ostinato.config import ExportConfig, RunConfig
+from ostinato.config import Batching, ExportConfig, RunConfig
 from ostinato.data.splits import load_data
 from ostinato.errors import ConfigError
 from ostinato.inference.base_classifier import TextPair
@@ -28,7 +28,9 @@ from ostinato.inference.onnx_conversion import (
     quantize_model,
     write_onnx_model,
 )
+from ostinato.model.collators import configure_batching
 from ostinato.model.device import set_threads
+from ostinato.model.dropout import Masks
 from ostinato.model.trained import load_trained
 from ostinato.record.digests import digest_file
 from ostinato.run_dir import RunDir
@@ -66,7 +68,7 @@ def export_onnx(
     _check_target(target, run)
     set_threads(config.training.threads)
     weights = digest_file(run.best_weights) if run.best_weights.is_file() else ""
-    reference = PaddedClassifier(*load_trained(run, config.model.attention))
+    reference = _load_reference(run, config)
     pairs, splits = _real_texts(config)
     remedy = "free some space, or give another output"
     with storage_errors(target, remedy), atomic_folder(target) as folder:
@@ -78,7 +80,7 @@ def export_onnx(
         record = {
             "opset": cfg.opset,
             "weights": weights,
-            "files": {name: digest_file(folder / name) for name in exported},
+            "files": _digests(folder),
             "versions": {package: version(package) for package in _PACKAGES},
             "threads": torch.get_num_threads(),
             "texts": {"splits": splits, "number": len(pairs)},
@@ -89,6 +91,18 @@ def export_onnx(
         _check_weights_unchanged(run, weights)
     log_comparison(compared, seconds)
     return target
+
+
+def _load_reference(run: RunDir, config: RunConfig) -> PaddedClassifier:
+    """Loads the best weights, with the padding side that keeps all logits.
+
+    Raises:
+        ConfigError: no trained model, or an architecture that needs packed batches.
+    """
+    model, tokenizer = load_trained(run, config.model.attention)
+    # A training with packed batches did not check the padding.
+    configure_batching(model, tokenizer, Batching.random, Masks())
+    return PaddedClassifier(model, tokenizer)
 
 
 def _check_target(target: Path, run: RunDir) -> None:
@@ -163,6 +177,10 @@ def _write_files(
     reference.model.config.save_pretrained(folder)
     if run.calibration.is_file():
         shutil.copy(run.calibration, folder)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: digest_file(path) for path in sorted(folder.iterdir())}
 
 
 def _load_exported(

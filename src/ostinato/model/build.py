@@ -26,6 +26,7 @@ from ostinato.model.pretrained import (
     refused,
 )
 from ostinato.model.words import SPECIAL, word_tokenizer
+from ostinato.redaction import redact
 from ostinato.storage.paths import local_folder
 
 
@@ -160,7 +161,7 @@ def _architecture(cfg: ModelConfig) -> PreTrainedConfig:
         problem = f"{key}: transformers does not have this architecture"
         raise ConfigError([problem]) from error
     except Exception as error:  # the checks of configs raise errors of any class
-        reason = textwrap.shorten(str(error), 200)
+        reason = textwrap.shorten(redact(str(error)), 200)
         raise ConfigError([f"model.architecture: {reason}"]) from error
 
 

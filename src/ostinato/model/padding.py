@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from ostinato.data.collate import TokenLists
 from ostinato.errors import ConfigError, DataError
 from ostinato.model.families import POSITIONS_AFTER_PAD_TOKEN
 
@@ -88,6 +89,21 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
         if token.special:
             special_tokens[token_id] = token.content
     return special_tokens
+
+
+def check_batch(model: PreTrainedModel, rows: TokenLists) -> None:
+    """Refuses a batch with a row without a token that the classifier can pool.
+
+    Args:
+        model: the classifier.
+        rows: for each column (`input_ids`, ...) one list of integers per row.
+
+    Raises:
+        DataError: names the first wrong row, counted from 0.
+    """
+    lengths = np.array([len(ids) for ids in rows["input_ids"]])
+    token_ids = np.concatenate(rows["input_ids"])
+    check_rows(model, token_ids, lengths, "texts of one batch")
 
 
 def check_rows(

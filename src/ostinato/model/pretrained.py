@@ -25,6 +25,7 @@ from ostinato.config.model import ATTENTION
 from ostinato.data import assets
 from ostinato.errors import ConfigError
 from ostinato.model.padding import settle_pad_token
+from ostinato.redaction import redact
 from ostinato.storage.paths import local_folder
 
 # Reports of new head weights, and progress bars of milliseconds, do not help the user.
@@ -213,7 +214,7 @@ def refused(cfg: ModelConfig, error: Exception) -> ConfigError:
         error: the error that was raised.
     """
     kind = type(error).__name__
-    text = str(error)
+    text = redact(str(error))  # before it is cut
     reason = textwrap.shorten(f"{kind}: {text}" if text else kind, 200)
     if _ATTENTION_ERROR.search(text):
         others = [name for name in ("sdpa", "eager") if name != cfg.attention]

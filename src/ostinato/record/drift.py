@@ -64,7 +64,7 @@ _ENVIRONMENT = (
 _ONE_OF_TWO = ("tokens", "token_ids")
 
 # Environment variables that decide numbers. The others name places or set `threads`.
-_DECISIVE_VARIABLES = (
+DECISIVE_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
     "MKL_CBWR",
@@ -205,7 +205,7 @@ def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
         gpu["driver"] = str(gpu["driver"]).split()[0]
     recorded = provenance.get("environment", {})
     variables = {
-        name: value for name, value in recorded.items() if name in _DECISIVE_VARIABLES
+        name: value for name, value in recorded.items() if name in DECISIVE_VARIABLES
     }
     return {
         **provenance,

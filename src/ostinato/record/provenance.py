@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ostinato.record.drift import DECISIVE_VARIABLES
 from ostinato.record.schema import Environment
 from ostinato.record.source import code_digest
 from ostinato.redaction import redact, redacted
@@ -52,7 +53,6 @@ def environment(diff: bool = False) -> Environment:
     Args:
         diff: keep the text of uncommitted changes, not only its digest.
     """
-    variables = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return {
         "command": redacted([sys.executable, *sys.argv]),
         "git": _git(diff),
@@ -67,8 +67,19 @@ def environment(diff: bool = False) -> Environment:
         },
         "gpu": _gpu(),
         "determinism": _determinism(),
-        "environment": redacted(variables),
+        "environment": _variables(),
     }
+
+
+def _variables() -> dict[str, str]:
+    """The environment variables that are set, by name."""
+    variables = {}
+    for name in _ENVIRONMENT:
+        value = os.environ.get(name)
+        if value is not None:
+            # The value of a decisive variable is compared, so it is never masked.
+            variables[name] = value if name in DECISIVE_VARIABLES else redact(value)
+    return variables
 
 
 def _determinism() -> dict[str, bool]:

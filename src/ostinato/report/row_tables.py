@@ -78,7 +78,8 @@ def slice_tables(metrics: RunMetrics, columns: Iterable[str]) -> dict[str, Table
             contents.notes.append(str(error))
             continue
         groups = group_by_value(contents.task, *metrics.main_predictions, values)
-        tables[column] = _group_table(column, groups, contents.task)
+        name = plain(column)
+        tables[name] = _group_table(name, groups, contents.task)
     return tables
 
 

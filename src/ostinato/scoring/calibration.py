@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from ostinato.config import Task
 from ostinato.errors import ConfigError
 from ostinato.record.digests import digest_file
+from ostinato.redaction import redact
 from ostinato.run_dir import RunDir
 from ostinato.scoring.arrays import Labels, Logits
 from ostinato.scoring.calibration_error import calibration_error
@@ -153,7 +154,7 @@ def _read(path: Path, task: Task) -> Calibration:
             [f"calibrated=true: {path} is missing; {reason}, or omit calibrated"]
         ) from None
     except (OSError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(redact(str(error)).split())[:160]
         raise ConfigError([f"{path}: damaged or not readable ({reason})"]) from None
 
 

@@ -76,8 +76,12 @@ def _local_files(config: RunConfig) -> Iterator[Path]:
             yield from sorted(folder.rglob("*"))
     folder = local_folder(config.model.name)
     if folder:
-        for file in sorted(folder.iterdir()):
-            if file.suffix != ".md":  # a model card does not change results
+        # The index of a model in several files can name files of subfolders.
+        for file in sorted(folder.rglob("*")):
+            parts = file.relative_to(folder).parts
+            is_hidden = any(part.startswith(".") for part in parts)  # .git, .cache
+            # A model card does not change results.
+            if file.is_file() and file.suffix != ".md" and not is_hidden:
                 yield file
 
 
