@@ -22,6 +22,7 @@ class Segments:
 
     Attributes:
         starts: index of each text's first token, int64 [num_rows].
+        ends: index of each text's last token, int64 [num_rows].
         bounds: the starts, the end of the last text, and the end of the filler,
             int32 [num_rows + 2].
         lengths: tokens of each text.
@@ -30,6 +31,7 @@ class Segments:
     """
 
     starts: Tensor
+    ends: Tensor
     bounds: Tensor
     lengths: tuple[int, ...]
     filler: int
@@ -59,6 +61,7 @@ class Segments:
         longest = -(-longest_text // multiple) * multiple
         return cls(
             starts=bounds[:-2],
+            ends=bounds[1:-1] - 1,
             bounds=bounds.int(),
             lengths=tuple(lengths.tolist()),
             filler=filler,
@@ -68,8 +71,9 @@ class Segments:
     def to(self, device: torch.device) -> "Segments":
         """Copies the segments to a device."""
         starts = _move(self.starts, device)
+        ends = _move(self.ends, device)
         bounds = _move(self.bounds, device)
-        return replace(self, starts=starts, bounds=bounds)
+        return replace(self, starts=starts, ends=ends, bounds=bounds)
 
 
 # For each column, one list of integers per row.

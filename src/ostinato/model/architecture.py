@@ -37,6 +37,12 @@ def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
     return model
 
 
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether a token sees only the tokens before it, as in decoders."""
+    modules = model.base_model.modules()
+    return any(getattr(module, "is_causal", False) is True for module in modules)
+
+
 def head_names(model: PreTrainedModel) -> list[str]:
     """Names the parameters above the base model, in the order of the model."""
     base = {id(parameter) for parameter in model.base_model.parameters()}
