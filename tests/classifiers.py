@@ -52,7 +52,10 @@ ARCHITECTURES = {
     "gemma3_text": DECODER_SIZES | WINDOW,
     "smollm3": DECODER_SIZES | {"no_rope_layers": [1, 0, 1]},
     "gpt2": {
-        **{"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": LONGEST},
+        "n_embd": 32,
+        "n_layer": 3,
+        "n_head": 4,
+        "n_positions": LONGEST,
         "pad_token_id": 0,
     },
 }

@@ -31,10 +31,15 @@ CASES = {
     "rates by layer": [
         *(UNEQUAL_ROUNDS, "training.head_lr=1e-2", "training.layer_lr_decay=0.5"),
     ],
+    "decoder": [
+        *(UNEQUAL_ROUNDS, "model.architecture.model_type=llama"),
+        *("+model.architecture.num_key_value_heads=1", "model.attention_dropout=0.1"),
+        "training.gradient_checkpointing=true",
+    ],
     "pairs of texts": [UNEQUAL_ROUNDS, "data.text_pair_column=text_pair"],
     "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
 }
-QUICK = ("multi-label", "bf16")
+QUICK = ("multi-label", "bf16", "decoder")
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded_fork_server")]
 

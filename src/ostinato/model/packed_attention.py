@@ -21,7 +21,7 @@ NAME = "ostinato_packed"
 _HARMLESS = frozenset(
     (
         *("deterministic", "output_attentions", "output_hidden_states"),
-        *("position_ids", "segments", "use_cache"),
+        *("position_ids", "segments", "token_type_ids", "use_cache"),
     )
 )
 

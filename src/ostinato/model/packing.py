@@ -95,9 +95,10 @@ class _Packing:
         self._hooks += [begin, pool]
         if self._by_last:
             self._input_ids: Tensor
-            self._hooks.append(
-                self._base.register_forward_pre_hook(self._enter_base, with_kwargs=True)
+            enter = self._base.register_forward_pre_hook(
+                self._enter_base, with_kwargs=True
             )
+            self._hooks.append(enter)
         model.set_attn_implementation(NAME)
 
     def undo(self, model: PreTrainedModel) -> None:
@@ -123,7 +124,7 @@ class _Packing:
         """
         encoder = getattr(self._base, "encoder", None)
         layers = getattr(encoder, "layer", None)
-        attention = getattr(layers[-1], "attention", None) if layers else None
+        attention: Any = getattr(layers[-1], "attention", None) if layers else None
         if not hasattr(attention, "self") or not hasattr(attention, "output"):
             return
         hook = attention.output.register_forward_pre_hook(self._select_first_tokens)
