@@ -57,21 +57,18 @@ class Segments:
             )
         ends = np.cumsum([0, *lengths, filler])
         bounds = torch.from_numpy(ends)
-        longest_text = int(lengths.max())
-        longest = -(-longest_text // multiple) * multiple
         return cls(
             starts=bounds[:-2],
             ends=bounds[1:-1] - 1,
             bounds=bounds.int(),
             lengths=tuple(lengths.tolist()),
             filler=filler,
-            longest=longest,
+            longest=-(-int(lengths.max()) // multiple) * multiple,
         )
 
     def to(self, device: torch.device) -> "Segments":
         """Copies the segments to a device."""
-        starts = _move(self.starts, device)
-        ends = _move(self.ends, device)
+        starts, ends = _move(self.starts, device), _move(self.ends, device)
         bounds = _move(self.bounds, device)
         return replace(self, starts=starts, ends=ends, bounds=bounds)
 
@@ -179,8 +176,7 @@ class Collator:
         segments = Segments.of(lengths, self.multiple)
         columns = {}
         for name, lists in rows.items():
-            values = np.concatenate(lists)
-            columns[name] = values.astype(np.int64)
+            columns[name] = np.concatenate(lists).astype(np.int64)
         input_ids = columns["input_ids"]
         starts = segments.starts.numpy()
         columns["position_ids"] = self._positions(input_ids, starts, lengths)

@@ -86,7 +86,7 @@ def depths(model: PreTrainedModel) -> Depths:
         keys = "training.head_lr, training.layer_lr_decay"
         problem = f"{keys}: this model does not separate its head from its base model"
         raise ConfigError([f"{problem}; use null and 1"])
-    layers = _layers(model)
+    layers = layers_of(model)
     if layers is None:
         depth_of = _depths_without_layers(base)
         num_layers = 1
@@ -140,7 +140,7 @@ def _pooler_depths(base: nn.Module, depth: int) -> dict[int, int]:
     return {id(parameter): depth for parameter in pooler.parameters()}
 
 
-def _layers(model: PreTrainedModel) -> nn.ModuleList | None:
+def layers_of(model: PreTrainedModel) -> nn.ModuleList | None:
     """Finds the list of the base model's layers.
 
     Returns:

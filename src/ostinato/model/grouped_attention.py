@@ -102,9 +102,7 @@ class _GroupedAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query_layout: Layout = ctx.query_layout
-        layout: Layout = ctx.layout
-        options: Options = ctx.options
+        query_layout, layout, options = ctx.query_layout, ctx.layout, ctx.options
         queries, keys, values, *saved = ctx.saved_tensors
         num_groups = len(layout.groups)
         all_weights = saved[:num_groups]
@@ -146,14 +144,12 @@ class _GroupedAttention(torch.autograd.Function):
 
         query_gradients.mul_(options.scale)
         if ctx.one_query:
-            head_size = queries.shape[-1]
-            num_heads = query_layout.num_heads
-            query_gradient = query_gradients.view(-1, num_heads, head_size)
+            shape = (-1, query_layout.num_heads, queries.shape[-1])
+            query_gradient = query_gradients.view(shape)
         else:
             query_gradient = query_layout.collect(query_gradients)
-        key_gradient = layout.collect(key_gradients)
-        value_gradient = layout.collect(value_gradients)
-        return query_gradient, key_gradient, value_gradient, None, None, None
+        others = layout.collect(key_gradients), layout.collect(value_gradients)
+        return query_gradient, *others, None, None, None
 
 
 def _scaled_queries(

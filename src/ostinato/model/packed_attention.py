@@ -60,6 +60,11 @@ class PackedRow:
     num_calls: int = 0
     is_trial: bool = False
 
+    def count_call(self) -> None:
+        """Counts a call of attention in a trial."""
+        if self.is_trial:
+            self.num_calls += 1
+
 
 def _asked_mask(
     *_: Any, local_size: int | None = None, use_vmap: bool = False, **__: Any
@@ -83,48 +88,62 @@ def _packed_attention(
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention with the signature that transformers calls.
+    """`attend` with the signature that transformers calls.
 
     Args:
-        module: the attention module that calls.
-        query: [1, num_heads, num_tokens, head_size]; `key` and `value` too, which may
-            have fewer heads.
-        key: see `query`.
-        value: see `query`.
+        module: calls this function.
+        query: [1, num_heads, num_tokens, head_size].
+        key: as `query`, with the same number of heads or fewer.
+        value: as `key`.
         attention_mask: see `_asked_mask`; None if the model makes no mask.
         scaling: factor of the products before the softmax; None for the usual one.
-        packing: holds the current batch; None if the layers do not pass it on.
-        dropout: probability that an attention weight is dropped.
-        sliding_window: see `window` of `attend`.
+        packing: the current batch; None if the layers do not pass it on.
+        dropout: of `attend`, as `softcap`; `sliding_window` is its `window`.
+        sliding_window: see `dropout`.
         is_causal: None if the module decides.
-        softcap: see `attend`.
+        softcap: see `dropout`.
         **others: arguments that must change no output.
 
     Returns:
         The output [1, num_tokens, num_heads, head_size], and None for the weights.
 
     Raises:
-        PackingError: the attention would differ from what the model asks for.
+        PackingError: the model asks for another attention.
     """
     if packing is None:
         raise PackingError("its layers do not pass arguments on to the attention")
     causal = _causal(module, is_causal)
     _check_mask(attention_mask, sliding_window, causal)
     _check_others(others)
-    if packing.is_trial:
-        packing.num_calls += 1
-    if scaling is None:
-        scaling = query.shape[-1] ** -0.5
-    segments = packing.segments
+    packing.count_call()
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     q, k, v = _by_token(query, key, value)
-    options = (segments, scaling, dropout, packing.masks, sliding_window)
-    if module is not packing.trimmed:
-        return attend(q, k, v, *options, causal, softcap).unsqueeze(0), None
+    options = (scaling, dropout, packing.masks, sliding_window, causal, softcap)
+    # `attend` has no windows for the last token alone.
+    is_whole = module is not packing.trimmed or (causal and sliding_window is not None)
+    compute = attend if is_whole else _attend_one_token
+    return compute(q, k, v, packing.segments, *options).unsqueeze(0), None
+
+
+def _attend_one_token(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    segments: Segments,
+    scale: float,
+    dropout: float,
+    masks: Masks | None,
+    window: int | None,
+    causal: bool,
+    softcap: float | None,
+) -> Tensor:
+    """Attention of the token that the head reads; zero for the other tokens."""
     tokens = segments.ends if causal else segments.starts
     few_queries = q.index_select(0, tokens)
-    few_outputs = attend(few_queries, k, v, *options, causal, softcap)
-    outputs = torch.zeros_like(q).index_copy(0, tokens, few_outputs)
-    return outputs.unsqueeze(0), None
+    few_outputs = attend(
+        few_queries, k, v, segments, scale, dropout, masks, window, causal, softcap
+    )
+    return torch.zeros_like(q).index_copy(0, tokens, few_outputs)
 
 
 def _causal(module: nn.Module, passed: bool | None) -> bool:

@@ -2,8 +2,8 @@
 
 Packing changes no weight and no result. Linear layers never see padding, attention
 stays within each text, and the head reads one token (or the mean) of each text: the
-last one if attention is causal, otherwise the first one. In encoders built like BERT,
-the last layer computes only what the head reads.
+last one if attention is causal, otherwise the first one. In most architectures, the
+last layer computes only what the head reads.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from ostinato.data.collate import Segments
 from ostinato.model.architecture import is_causal
 from ostinato.model.dropout import Masks
 from ostinato.model.packed_attention import NAME, PackedRow
+from ostinato.model.trimming import trim_decoder, trim_encoder
 
 
 def is_packed(model: PreTrainedModel) -> bool:
@@ -89,7 +90,10 @@ class _Packing:
         self._by_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
         self._by_last = is_causal(model)
         self._hooks: list[Any] = []
-        self._trim_last_layer()
+        if self._by_last:
+            self._hooks += trim_decoder(model, self._row)
+        elif not self._by_mean:
+            self._hooks += trim_encoder(self._base, self._row)
         begin = model.register_forward_pre_hook(self._begin, with_kwargs=True)
         pool = self._pooled_module().register_forward_hook(self._pool)
         self._hooks += [begin, pool]
@@ -116,20 +120,6 @@ class _Packing:
             yield self._row
         finally:
             self._row.is_trial = False
-
-    def _trim_last_layer(self) -> None:
-        """Makes BERT's last layer compute only first tokens after its attention.
-
-        The head reads no other token.
-        """
-        encoder = getattr(self._base, "encoder", None)
-        layers = getattr(encoder, "layer", None)
-        attention: Any = getattr(layers[-1], "attention", None) if layers else None
-        if not hasattr(attention, "self") or not hasattr(attention, "output"):
-            return
-        hook = attention.output.register_forward_pre_hook(self._select_first_tokens)
-        self._hooks.append(hook)
-        self._row.trimmed = attention.self
 
     def _pooled_module(self) -> nn.Module:
         """The module whose output becomes one token per text.
@@ -160,12 +150,6 @@ class _Packing:
         if args:
             return (self._input_ids, *args[1:]), kwargs
         return args, kwargs | {"input_ids": self._input_ids}
-
-    def _select_first_tokens(
-        self, module: nn.Module, args: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        starts = self._row.segments.starts
-        return tuple(hidden.index_select(1, starts) for hidden in args)
 
     def _pool(self, module: nn.Module, args: Any, output: Any) -> Any:
         """Turns the row into [num_texts, 1, hidden_size]: texts of one token."""
