@@ -23,6 +23,16 @@ ROBERTA_SIZES = BERT_SIZES | {
     "max_position_embeddings": LONGEST + 2,
 }
 MODERNBERT_SIZES = BERT_SIZES | {"local_attention": 8, "pad_token_id": 0}
+DECODER_SIZES = BERT_SIZES | {
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": LONGEST,
+    "pad_token_id": 0,
+}
+WINDOW = {
+    "sliding_window": 8,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+}
 ARCHITECTURES = {
     "bert": BERT_SIZES,
     "electra": BERT_SIZES | {"embedding_size": 16},
@@ -32,6 +42,22 @@ ARCHITECTURES = {
     "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 3, "n_heads": 4},
     "modernbert": MODERNBERT_SIZES | {"global_attn_every_n_layers": 2},
     "modernbert mean": MODERNBERT_SIZES | {"classifier_pooling": "mean"},
+    "albert": BERT_SIZES | {"embedding_size": 16},
+    "eurobert": DECODER_SIZES | {"classifier_pooling": "bos"},
+    "llama": DECODER_SIZES,
+    "mistral": DECODER_SIZES | {"sliding_window": 8},
+    "qwen2": DECODER_SIZES | WINDOW | {"use_sliding_window": True},
+    "qwen3": DECODER_SIZES,
+    "gemma2": DECODER_SIZES | WINDOW | {"attn_logit_softcapping": 2.0},
+    "gemma3_text": DECODER_SIZES | WINDOW,
+    "smollm3": DECODER_SIZES | {"no_rope_layers": [1, 0, 1]},
+    "gpt2": {
+        "n_embd": 32,
+        "n_layer": 3,
+        "n_head": 4,
+        "n_positions": LONGEST,
+        "pad_token_id": 0,
+    },
 }
 
 

@@ -31,6 +31,11 @@ CASES = {
     "rates by layer": [
         *(UNEQUAL_ROUNDS, "training.head_lr=1e-2", "training.layer_lr_decay=0.5"),
     ],
+    "decoder": [
+        *(UNEQUAL_ROUNDS, "model.architecture.model_type=llama"),
+        *("+model.architecture.num_key_value_heads=1", "model.attention_dropout=0.1"),
+        "training.gradient_checkpointing=true",
+    ],
     "pairs of texts": [UNEQUAL_ROUNDS, "data.text_pair_column=text_pair"],
     "focal loss": [
         *(UNEQUAL_ROUNDS, "training.loss=focal", "training.class_weights=sqrt"),
@@ -42,7 +47,7 @@ CASES = {
     "averaged weights": [UNEQUAL_ROUNDS, "training.ema_decay=0.5"],
     "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
 }
-QUICK = ("bf16",)
+QUICK = ("bf16", "decoder")
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded_fork_server")]
 

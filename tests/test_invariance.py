@@ -70,6 +70,40 @@ def test_observers_do_not_change_a_weight(number, plain, tmp_path, monkeypatch):
     assert found["steps"] == plain["steps"], chosen
 
 
+DROPOUT = ("model.dropout=0.1", "model.attention_dropout=0.1")
+DECODER = (
+    *("model.architecture.model_type=llama", "model.attention_dropout=0.1"),
+    "+model.architecture.num_key_value_heads=1",
+)
+RECOMPUTED = {
+    "bert": DROPOUT,
+    "bert padded": (*DROPOUT, "training.batching=bucketed"),
+    "bert in bf16": (*DROPOUT, "training.precision=bf16"),
+    "micro-batches": (*DROPOUT, "training.accumulate=3"),
+    "decoder": DECODER,
+    "decoder padded": (*DECODER, "training.batching=bucketed"),
+    "decoder in bf16": (*DECODER, "training.precision=bf16"),
+    "gpt2": ("model.architecture.model_type=gpt2", *DROPOUT),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=() if name in ("bert", "decoder") else pytest.mark.proof
+        )
+        for name in RECOMPUTED
+    ],
+)
+def test_computing_activations_twice_changes_no_bit(name, tmp_path):
+    options = (*RECOMPUTED[name], "training.epochs=1")
+    expected = fingerprint(train_in(tmp_path / "once", *options))
+    twice = (*options, "training.gradient_checkpointing=true")
+    assert fingerprint(train_in(tmp_path / "twice", *twice)) == expected
+
+
 @pytest.mark.slow
 def test_tokenising_in_several_processes_does_not_change_a_weight(
     plain, tmp_path, monkeypatch

@@ -60,6 +60,7 @@ def run(script, *arguments, cwd, **environment):
         ("training.processes=0", ["must be auto, or an integer from 1 to 1024"]),
         ("training.processes=two", ["must be auto, or an integer from 1 to 1024"]),
         ("training.processes=3", ["use training.accumulate=3"]),
+        ("training.gradient_checkpointing=yes please", ["true or false"]),
     ],
 )
 def test_each_mistake_is_one_line_with_the_key_as_typed_and_a_remedy(override, parts):

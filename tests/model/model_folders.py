@@ -38,6 +38,16 @@ BART = {
 T5 = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 80}
 
+DECODER = SIZES | {
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "attention_dropout": 0.1,
+}
+WINDOW = {
+    "sliding_window": 8,
+    "layer_types": ["sliding_attention", "full_attention"],
+}
+
 # The class of the tokenizer, and the sizes of the model.
 ARCHITECTURES = {
     "bert": ("BertTokenizer", SIZES),
@@ -52,8 +62,18 @@ ARCHITECTURES = {
     "bart": ("RobertaTokenizer", BART),
     "t5": ("T5Tokenizer", T5),
     "gpt2": ("GPT2Tokenizer", GPT2),
+    "llama": ("GPT2Tokenizer", DECODER),
+    "mistral": ("GPT2Tokenizer", DECODER | {"sliding_window": 8}),
+    "qwen2": ("GPT2Tokenizer", DECODER),
+    "qwen3": ("GPT2Tokenizer", DECODER),
+    "gemma2": ("GPT2Tokenizer", DECODER | WINDOW),
+    "gemma3_text": ("GPT2Tokenizer", DECODER | WINDOW),
+    "smollm3": ("GPT2Tokenizer", DECODER),
+    "gpt_oss": ("GPT2Tokenizer", DECODER | WINDOW),
+    "phimoe": ("GPT2Tokenizer", DECODER),
+    "eurobert": ("RobertaTokenizer", DECODER),
 }
-EAGER = ("mpnet", "deberta-v2", "xlnet", "t5")
+EAGER = ("mpnet", "deberta-v2", "xlnet", "t5", "gemma2", "gpt_oss")
 
 
 def write_model(folder, name, **changes):
@@ -73,9 +93,9 @@ def write_model(folder, name, **changes):
     return folder
 
 
-def load(folder, name):
+def load(folder, name, **changes):
     """Writes a folder and loads its classifier and tokenizer with one pad token."""
-    write_model(folder, name)
+    write_model(folder, name, **changes)
     config = AutoConfig.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     settle_pad_token(config, tokenizer)

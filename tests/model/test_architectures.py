@@ -16,7 +16,10 @@ from ostinato.config import EvaluateConfig
 from ostinato.run.evaluate import evaluate
 
 # Other architectures cover the same properties.
-COVERED = ("bert", "distilbert", "electra", "albert", "modernbert")
+COVERED = (
+    *("bert", "distilbert", "electra", "albert", "modernbert", "eurobert"),
+    *("gpt2", "mistral", "qwen2", "qwen3", "gemma3_text", "smollm3", "phimoe"),
+)
 
 
 def assert_equal_to_rounding(actual, expected):

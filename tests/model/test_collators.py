@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from ostinato.config import Batching
 from ostinato.data.collate import Collator
 from ostinato.errors import ConfigError
-from ostinato.model import packing
+from ostinato.model import packed_attention
 from ostinato.model.build import build_classifier
 from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.dropout import Masks
@@ -114,7 +114,7 @@ def test_packing_that_changes_logits_is_replaced_by_padding_and_the_log_says_why
     model, tokenizer = load(tmp_path, "bert")
     inputs = Collator(tokenizer.pad_token_id).inputs({"input_ids": [[5, 6, 7], [8]]})
     before = model(**inputs).logits
-    monkeypatch.setattr(packing, "attend", lambda q, k, v, *_: q)
+    monkeypatch.setattr(packed_attention, "attend", lambda q, k, v, *_: q)
     with caplog.at_level("INFO"):
         configure_batching(model, tokenizer, Batching.packed, Masks())
     assert not is_packed(model)
@@ -126,15 +126,43 @@ def test_packing_that_changes_logits_is_replaced_by_padding_and_the_log_says_why
     assert torch.equal(model(**inputs).logits, before)
 
 
-def test_an_architecture_that_is_not_known_to_pack_gets_padding(tmp_path, caplog):
-    model, tokenizer = load(tmp_path, "albert")
+def without_interface(tmp_path):
+    return load(tmp_path, "mpnet")
+
+
+def with_sinks(tmp_path):
+    experts = {"num_local_experts": 2, "num_experts_per_tok": 1}
+    return load(tmp_path, "gpt_oss", **experts)
+
+
+def with_hidden_windows(tmp_path):
+    """The window is longer than the compared texts, so only the mask shows it."""
+    return load(tmp_path, "phimoe", sliding_window=60)
+
+
+def with_late_pooling(tmp_path):
+    return load(tmp_path, "eurobert", classifier_pooling="late")
+
+
+REFUSED = {
+    without_interface: "it does not use the attention interface of transformers",
+    with_sinks: "its attention has an unknown argument, s_aux",
+    with_hidden_windows: "its layers attend to None tokens, but its masks show 60",
+    with_late_pooling: "logits of a text differ",
+}
+
+
+@pytest.mark.parametrize("make", REFUSED, ids=lambda make: make.__name__)
+def test_an_architecture_that_cannot_be_packed_gets_padding_and_the_log_says_why(
+    make, tmp_path, caplog
+):
+    model, tokenizer = make(tmp_path)
     with caplog.at_level("INFO"):
         configure_batching(model, tokenizer, Batching.packed, Masks())
     assert not collator_of(model, tokenizer).packed
-    assert (
-        "albert does not support packed batches; bucketed batches are used "
-        "(packing does not support this architecture)" in caplog.text
-    )
+    (line,) = [text for text in caplog.text.splitlines() if "packed" in text]
+    assert "bucketed batches are used" in line
+    assert REFUSED[make] in line
 
 
 def test_the_comparison_changes_no_weight_no_mode_and_no_random_stream(bert):

@@ -1,5 +1,7 @@
 """Dropout masks are a function of a seed and drop the requested share."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from classifiers import classifiers
@@ -20,6 +22,24 @@ def test_masks_are_a_function_of_the_seed_and_drop_the_requested_share(p):
     deviation = (p * (1 - p) / 333_000) ** 0.5
     assert first.double().mean().item() == pytest.approx(1 - p, abs=5 * deviation)
     assert kept_share(p) == pytest.approx(1 - p, abs=2**-17)
+
+
+def test_a_repeated_forward_pass_draws_the_same_masks_and_nothing_else_changes():
+    def draw():
+        return masks.keep(torch.Size([4000]), 0.5, torch.device("cpu"))
+
+    masks = Masks()
+    expected = [draw() for _ in range(3)]
+    masks.seed(0)
+    draw()
+    forward, repetition = masks.contexts()
+    with forward:
+        assert torch.equal(draw(), expected[1])
+    with suppress(KeyError), repetition:
+        again = draw()
+        raise KeyError  # torch stops the repetition early
+    assert torch.equal(again, expected[1])
+    assert torch.equal(draw(), expected[2])
 
 
 def test_dropout_scales_kept_elements_forwards_and_backwards():

@@ -15,14 +15,14 @@ class FakeKernel(torch.autograd.Function):
     """Computes what the kernel computes; memory that it does not write is NaN."""
 
     @staticmethod
-    def forward(ctx, query, key, value, query_bounds, key_bounds, scale, reach):
+    def forward(ctx, query, key, value, query_bounds, key_bounds, *options):
         ctx.save_for_backward(query, key, value)
         ctx.places = list(zip(_slices(query_bounds), _slices(key_bounds), strict=True))
-        ctx.options = scale, reach
+        ctx.options = options
         outputs = torch.full_like(query, torch.nan)
         for queries, keys in ctx.places:
             outputs[queries] = _attention(
-                query[queries], key[keys], value[keys], scale, reach
+                query[queries], key[keys], value[keys], *options
             )
         return outputs
 
@@ -40,7 +40,7 @@ class FakeKernel(torch.autograd.Function):
             own = torch.autograd.grad(output, leaves, gradient[queries])
             for whole, part, values in zip(state_gradients, parts, own, strict=True):
                 whole[part] = values
-        return *state_gradients, None, None, None, None
+        return *state_gradients, None, None, None, None, None
 
 
 def _slices(bounds):
@@ -48,12 +48,17 @@ def _slices(bounds):
     return [slice(start, end) for start, end in pairwise(bounds)]
 
 
-def _attention(q, k, v, scale, reach):
+def _attention(q, k, v, scale, reach, causal):
+    heads_per_key = q.shape[1] // k.shape[1]
+    k = k.repeat_interleave(heads_per_key, 1)
+    v = v.repeat_interleave(heads_per_key, 1)
     products = torch.einsum("qhd,khd->hqk", q, k) * scale
+    query_positions = torch.arange(len(q))[:, None] + len(k) - len(q)
+    distances = query_positions - torch.arange(len(k))
     if reach >= 0:
-        query_positions = torch.arange(len(q))[:, None] + len(k) - len(q)
-        distances = (query_positions - torch.arange(len(k))).abs()
-        products = products.masked_fill(distances > reach, -torch.inf)
+        products = products.masked_fill(distances.abs() > reach, -torch.inf)
+    if causal:
+        products = products.masked_fill(distances < 0, -torch.inf)
     return torch.einsum("hqk,khd->qhd", products.softmax(-1), v)
 
 
@@ -71,16 +76,16 @@ def fake_kernel(
     *,
     scale,
     window_size_left,
-    **_,
+    window_size_right,
 ):
+    assert window_size_right == (0 if causal else window_size_left)
     assert query_bounds.dtype == torch.int32
     assert key_bounds.dtype == torch.int32
     assert len(query_bounds) == len(key_bounds)
     assert longest_query >= query_bounds.diff().max()
     assert longest_key >= key_bounds.diff().max()
-    return (
-        FakeKernel.apply(q, k, v, query_bounds, key_bounds, scale, window_size_left),
-    )
+    options = scale, window_size_left, causal
+    return (FakeKernel.apply(q, k, v, query_bounds, key_bounds, *options),)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

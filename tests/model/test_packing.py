@@ -26,6 +26,9 @@ from ostinato.model.attention import attend
 from ostinato.model.dropout import Masks
 from ostinato.model.packing import pack, unpack
 
+# The last two pass the types on to their attention, which does not use them.
+PAIRS = ("bert", "electra", "modernbert", "llama")
+
 
 @pytest.fixture
 def small_groups(monkeypatch):
@@ -47,7 +50,7 @@ def small_groups(monkeypatch):
 def test_logits_and_gradients_agree_with_padding(name, lengths, multiple):
     padded, (model, collator) = classifiers(name)
     packed = model, replace(collator, multiple=multiple)
-    columns = rows(lengths, pairs=name in ("bert", "electra"))
+    columns = rows(lengths, pairs=name in PAIRS)
     weight = torch.randn(len(lengths), 3)
     expected, expected_gradients = gradients(*padded, columns, weight)
     logits, packed_gradients = gradients(*packed, columns, weight)
@@ -84,12 +87,92 @@ def test_texts_of_any_lengths_agree_with_padding(lengths, seed):
 BERT = classifiers("bert")
 
 
-def test_a_text_does_not_see_its_neighbours():
-    packed, collator = BERT[1]
+@pytest.mark.parametrize("name", ["bert", "llama", "gemma2"])
+def test_a_text_does_not_see_its_neighbours(name):
+    packed, collator = classifiers(name)[1]
     alone = packed(**collator.inputs({"input_ids": [[7, 8, 9]]})).logits
     rows_with_neighbours = {"input_ids": [[40, 41], [7, 8, 9], [30]]}
     together = packed(**collator.inputs(rows_with_neighbours)).logits
     assert_close(together[1], alone[0])
+
+
+def test_a_packed_decoder_reads_the_last_token_even_if_it_is_the_pad_token():
+    (padded, _), (packed, collator) = classifiers("llama")
+    columns = {"input_ids": [[7, 8, 0], [9, 0]]}
+    logits = packed(**collator.inputs(columns)).logits
+    padded.config.pad_token_id = 1
+    for number, ids in enumerate(columns["input_ids"]):
+        expected = padded(input_ids=torch.tensor([ids])).logits
+        assert_close(logits[number], expected[0])
+
+
+@pytest.mark.parametrize("name", ["bert", "llama", "gemma2", "gpt2"])
+def test_packed_logits_in_bf16_are_close_to_those_in_fp32(name):
+    (padded, padded_collator), (packed, packed_collator) = classifiers(name)
+    columns = rows([5, 1, 30])
+    with torch.no_grad():
+        expected = padded(**padded_collator.inputs(columns)).logits
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = packed(**packed_collator.inputs(columns)).logits
+    assert_close(logits, expected, relative=5e-2)
+
+
+def plain_attention(q, k, v, scale, window, causal, softcap):
+    """Attention of one text; a single query is that of the last token if causal."""
+    heads_per_key = q.shape[1] // k.shape[1]
+    k = k.repeat_interleave(heads_per_key, 1)
+    v = v.repeat_interleave(heads_per_key, 1)
+    products = torch.einsum("qhd,khd->hqk", q, k) * scale
+    if softcap is not None:
+        products = softcap * torch.tanh(products / softcap)
+    keys = torch.arange(len(k))
+    queries = keys[-len(q) :] if causal else keys[: len(q)]
+    distances = queries[:, None] - keys
+    hidden = distances.abs() >= (window or len(k))
+    if causal:
+        hidden |= distances < 0
+    weights = products.masked_fill(hidden, -torch.inf).softmax(-1)
+    return torch.einsum("hqk,khd->qhd", weights, v)
+
+
+@pytest.mark.parametrize("num_key_heads", [1, 2, 4])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize(
+    ("window", "one_query"), [(None, False), (3, False), (None, True)]
+)
+@pytest.mark.parametrize("multiple", [1, 16])
+def test_attention_and_its_gradients_agree_with_plain_attention(
+    num_key_heads, causal, softcap, window, one_query, multiple
+):
+    def states(num_rows, num_heads):
+        shape = (num_rows, num_heads, 8)
+        return torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+    lengths = [3, 1, 9, 2, 9]
+    segments = Segments.of(np.array(lengths), multiple)
+    num_rows = sum(lengths) + segments.filler
+    query = states(len(lengths) if one_query else num_rows, 4)
+    leaves = [query, states(num_rows, num_key_heads), states(num_rows, num_key_heads)]
+    output = attend(
+        *leaves, segments, 0.7, window=window, causal=causal, softcap=softcap
+    )
+
+    parts = [state[: sum(lengths)].split(lengths) for state in leaves[1:]]
+    queries = query.split(1) if one_query else query[: sum(lengths)].split(lengths)
+    expected = torch.cat(
+        [
+            plain_attention(*text, 0.7, window, causal, softcap)
+            for text in zip(queries, *parts, strict=True)
+        ]
+    )
+    output = output[: len(expected)]
+    assert_close(output, expected, relative=1e-12)
+    weight = torch.randn_like(expected)
+    found = torch.autograd.grad((output * weight).sum(), leaves)
+    plain = torch.autograd.grad((expected * weight).sum(), leaves)
+    for actual, reference in zip(found, plain, strict=True):
+        assert_close(actual, reference, relative=1e-12)
 
 
 def test_a_pad_token_within_a_text_has_the_same_position_packed_and_padded():

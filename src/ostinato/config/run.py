@@ -104,6 +104,15 @@ class RunConfig:
         return self
 
     @model_validator(mode="after")
+    def _check_compile(self) -> "RunConfig":
+        if self.training.compile and self.training.gradient_checkpointing:
+            raise ValueError(
+                "training.gradient_checkpointing=true: is not possible with "
+                "training.compile=true; use training.compile=false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_monitor(self) -> "RunConfig":
         monitor = self.training.monitor
         names = METRICS[self.data.task]

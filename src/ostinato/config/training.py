@@ -158,6 +158,10 @@ class TrainingConfig:
     """Compile the model, with CUDA graphs on a GPU; not worthwhile on a CPU
     (docs/performance.md).
     """
+    gradient_checkpointing: bool = False
+    """Compute the activations of each layer again in the backward pass, which takes
+    less memory and more time; not with `training.compile`.
+    """
     tokens_per_batch: Count | None = None
     """Maximum number of non-padding tokens per optimizer step, instead of `batch_size`;
     at least `model.max_length`.

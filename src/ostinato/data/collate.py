@@ -22,6 +22,7 @@ class Segments:
 
     Attributes:
         starts: index of each text's first token, int64 [num_rows].
+        ends: index of each text's last token, int64 [num_rows].
         bounds: the starts, the end of the last text, and the end of the filler,
             int32 [num_rows + 2].
         lengths: tokens of each text.
@@ -30,6 +31,7 @@ class Segments:
     """
 
     starts: Tensor
+    ends: Tensor
     bounds: Tensor
     lengths: tuple[int, ...]
     filler: int
@@ -55,21 +57,20 @@ class Segments:
             )
         ends = np.cumsum([0, *lengths, filler])
         bounds = torch.from_numpy(ends)
-        longest_text = int(lengths.max())
-        longest = -(-longest_text // multiple) * multiple
         return cls(
             starts=bounds[:-2],
+            ends=bounds[1:-1] - 1,
             bounds=bounds.int(),
             lengths=tuple(lengths.tolist()),
             filler=filler,
-            longest=longest,
+            longest=-(-int(lengths.max()) // multiple) * multiple,
         )
 
     def to(self, device: torch.device) -> "Segments":
         """Copies the segments to a device."""
-        starts = _move(self.starts, device)
+        starts, ends = _move(self.starts, device), _move(self.ends, device)
         bounds = _move(self.bounds, device)
-        return replace(self, starts=starts, bounds=bounds)
+        return replace(self, starts=starts, ends=ends, bounds=bounds)
 
 
 # For each column, one list of integers per row.
@@ -175,8 +176,7 @@ class Collator:
         segments = Segments.of(lengths, self.multiple)
         columns = {}
         for name, lists in rows.items():
-            values = np.concatenate(lists)
-            columns[name] = values.astype(np.int64)
+            columns[name] = np.concatenate(lists).astype(np.int64)
         input_ids = columns["input_ids"]
         starts = segments.starts.numpy()
         columns["position_ids"] = self._positions(input_ids, starts, lengths)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.data.collate import Collator, TokenLists, to_device
+from ostinato.model.packed_attention import PackingError
 
 # Relative to the largest logit, in fp32. Reordered sums differ by about 1e-6.
 TOLERANCE = 1e-4
@@ -111,6 +112,8 @@ class Agreement:
         """
         try:
             found = self._logits(collator, self._rows)
+        except PackingError as error:
+            return str(error)
         except Exception as error:  # architectures raise errors of any class
             lines = str(error).strip().splitlines() or [""]
             return f"{type(error).__name__}: {lines[0]}"

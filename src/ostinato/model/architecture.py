@@ -37,6 +37,12 @@ def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
     return model
 
 
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether a token sees only the tokens before it, as in decoders."""
+    modules = model.base_model.modules()
+    return any(getattr(module, "is_causal", False) is True for module in modules)
+
+
 def head_names(model: PreTrainedModel) -> list[str]:
     """Names the parameters above the base model, in the order of the model."""
     base = {id(parameter) for parameter in model.base_model.parameters()}
@@ -80,7 +86,7 @@ def depths(model: PreTrainedModel, key: str) -> Depths:
     if base is model:
         problem = "this model does not separate its head from its base model"
         raise ConfigError([f"{key}: {problem}; use the default"])
-    layers = _layers(model)
+    layers = layers_of(model)
     if layers is None:
         depth_of = _depths_without_layers(base)
         num_layers = 1
@@ -134,7 +140,7 @@ def _pooler_depths(base: nn.Module, depth: int) -> dict[int, int]:
     return {id(parameter): depth for parameter in pooler.parameters()}
 
 
-def _layers(model: PreTrainedModel) -> nn.ModuleList | None:
+def layers_of(model: PreTrainedModel) -> nn.ModuleList | None:
     """Finds the list of the base model's layers.
 
     Returns:

@@ -16,7 +16,7 @@ from ostinato.errors import ConfigError
 from ostinato.model.agreement import Agreement, probe_rows
 from ostinato.model.dropout import Masks
 from ostinato.model.families import POSITIONS_AFTER_PAD_TOKEN
-from ostinato.model.packing import can_pack, is_packed, pack, unpack
+from ostinato.model.packing import is_packed, pack, packing_problem, unpack
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ def configure_batching(
 ) -> None:
     """Makes model and tokenizer agree on a form of batches that keeps all logits.
 
-    The forms are tried in this order: packed batches (only for `batching=packed`), the
-    padding side of the tokenizer, the other side. The first form that keeps the
-    logits is used: the model is packed, or the side is written to the tokenizer.
-    `collator_of` returns the collator for this form.
+    The padding side of the tokenizer is kept if it keeps the logits; otherwise the
+    other side is written to it. The saved model needs it even if this run packs its
+    batches. With `batching=packed`, the model is then packed if this keeps the logits.
+    `collator_of` returns the collator for the form that is used.
 
     Args:
         model: the classifier, on its device; packed or unpacked in place.
@@ -49,9 +49,13 @@ def configure_batching(
     """
     unpack(model)
     agreement = _agreement(model, tokenizer, rows, autocast)
+    problem = _choose_padding_side(model, tokenizer, agreement)
     if batching is Batching.packed and _try_packing(model, tokenizer, masks, agreement):
         return
-    _choose_padding_side(model, tokenizer, agreement)
+    if problem is not None:
+        architecture = model.config.model_type
+        message = f"model.name: {architecture} cannot be used in batches ({problem})"
+        raise ConfigError([f"{message}; use another model"])
 
 
 def collator_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Collator:
@@ -107,13 +111,12 @@ def _try_packing(
     agreement: Agreement,
 ) -> bool:
     """Packs the model if this keeps all logits; otherwise logs why not."""
-    problem: str | None = "packing does not support this architecture"
-    if can_pack(model):
-        pack(model, masks)
-        problem = agreement.problem(collator_of(model, tokenizer))
-        if problem is None:
-            return True
-        unpack(model)
+    pack(model, masks)
+    collator = collator_of(model, tokenizer)
+    problem = packing_problem(model, lambda: agreement.problem(collator))
+    if problem is None:
+        return True
+    unpack(model)
     log.info(
         "training.batching=packed: %s does not support packed batches; "
         "bucketed batches are used (%s)",
@@ -125,19 +128,23 @@ def _try_packing(
 
 def _choose_padding_side(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, agreement: Agreement
-) -> None:
-    """Writes to the tokenizer the padding side that keeps all logits."""
-    architecture = model.config.model_type
+) -> str | None:
+    """Writes to the tokenizer the padding side that keeps all logits.
+
+    Returns:
+        None; if neither side keeps them, the problem of the tokenizer's side.
+    """
     padded = padded_collator(tokenizer)
     problem = agreement.problem(padded)
     if problem is None:
-        return
+        return None
     other = replace(padded, left=not padded.left)
     if agreement.problem(other) is not None:
-        message = f"model.name: {architecture} cannot be used in batches ({problem})"
-        raise ConfigError([f"{message}; use another model"])
+        return problem
     side = "left" if other.left else "right"
+    architecture = model.config.model_type
     log.info(
         "%s: padding is on the %s; on the other side, %s", architecture, side, problem
     )
     tokenizer.padding_side = side
+    return None

@@ -4,6 +4,8 @@ On a CPU, torch's dropout takes 7 ns per element, which is a quarter of a traini
 Eight random bits and a comparison take 0.4 ns. On a GPU, torch's own generator is used.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,25 @@ class Masks:
         """Starts the stream of masks again; also seeds torch's global generators."""
         self._generator = np.random.Generator(np.random.SFC64(seed))
         torch.manual_seed(seed)
+
+    def contexts(
+        self,
+    ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Contexts for a forward pass that starts now, and for its repetition.
+
+        The second one draws the masks of the first one again, and then continues the
+        stream as if nothing was drawn.
+        """
+        return nullcontext(), self._again(self._generator.bit_generator.state)
+
+    @contextmanager
+    def _again(self, state: Any) -> Iterator[None]:
+        bits = self._generator.bit_generator
+        current, bits.state = bits.state, state
+        try:
+            yield
+        finally:
+            bits.state = current
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def keep(self, shape: torch.Size, p: float, device: torch.device) -> Tensor:

@@ -4,40 +4,15 @@ On a CPU this is faster than `scaled_dot_product_attention` at the lengths of te
 above all with dropout. `layout` explains the letters of the shapes.
 """
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ostinato.data.collate import Segments
-from ostinato.model.dropout import Masks, kept_share
+from ostinato.model.attention_weights import Options, attention_weights, through_softcap
+from ostinato.model.dropout import Masks
 from ostinato.model.layout import Layout, layout_of
-
-
-@dataclass(frozen=True)
-class Options:
-    """The arguments of `attention.attend` that are not tensors of the row."""
-
-    scale: float
-    dropout: float
-    masks: Masks | None
-    window: int | None
-
-    @property
-    def kept_share(self) -> float:
-        """Probability that an attention weight is kept."""
-        if self.masks is None:
-            return 1.0
-        return kept_share(self.dropout)
-
-    def keep(self, weights: Tensor) -> Tensor | None:
-        """Draws an int8 mask for attention weights; None without dropout."""
-        if self.masks is None or not self.dropout:
-            return None
-        mask: Tensor = self.masks.keep(weights.shape, self.dropout, weights.device)
-        return mask
 
 
 # If this were compiled, it would be compiled again for the lengths of each batch.
@@ -51,19 +26,28 @@ def attend_in_groups(
     dropout: float,
     masks: Masks | None,
     window: int | None,
+    causal: bool = False,
+    softcap: float | None = None,
 ) -> Tensor:
     """Computes what `attention.attend` documents, on any device in any precision."""
-    options = Options(scale, dropout, masks, window)
-    num_heads = key.shape[1]
-    layout = layout_of(segments.lengths, segments.filler, num_heads, key.device)
+    options = Options(scale, dropout, masks, window, causal, softcap)
+    layouts = []
+    for states in (query, key):
+        num_heads = states.shape[1]
+        layout = layout_of(segments.lengths, segments.filler, num_heads, key.device)
+        layouts.append(layout)
     output: Tensor = _GroupedAttention.apply(  # type: ignore[no-untyped-call]
-        query, key, value, layout, options
+        query, key, value, *layouts, options
     )
     return output
 
 
 class _GroupedAttention(torch.autograd.Function):
-    """Softmax attention over a layout."""
+    """Softmax attention over a layout.
+
+    Query heads that share a key head are rows of the same product: their queries
+    follow each other, so the keys need no copy for each query head.
+    """
 
     @staticmethod
     def forward(
@@ -71,11 +55,12 @@ class _GroupedAttention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
+        query_layout: Layout,
         layout: Layout,
         options: Options,
     ) -> Tensor:
         one_query = len(query) != len(key)
-        queries = _scaled_queries(query, layout, options.scale, one_query)
+        queries = _scaled_queries(query, query_layout, options.scale, one_query)
         keys = layout.spread(key)  # [S, D]
         values = layout.spread(value)  # [S, D]
         outputs = torch.empty_like(queries)
@@ -85,15 +70,15 @@ class _GroupedAttention(torch.autograd.Function):
         all_masks: list[Tensor] = []
         groups = zip(
             layout.padding,
-            layout.split(queries),
+            query_layout.split(queries, layout.num_heads),
             layout.split(keys),
             layout.split(values),
-            layout.split(outputs),
+            query_layout.split(outputs, layout.num_heads),
             strict=True,
         )
         with torch.autocast(query.device.type, enabled=False):
             for padding, q, k, v, output in groups:
-                weights = _weights(q, k, padding, options.window)  # [N * H, Q, L]
+                weights = attention_weights(q, k, padding, options, one_query)
                 kept_weights = weights
                 mask = options.keep(weights)
                 if mask is not None:
@@ -105,6 +90,7 @@ class _GroupedAttention(torch.autograd.Function):
                     all_masks.append(mask)
 
         ctx.save_for_backward(queries, keys, values, *all_weights, *all_masks)
+        ctx.query_layout = query_layout
         ctx.layout = layout
         ctx.options = options
         ctx.one_query = one_query
@@ -112,17 +98,17 @@ class _GroupedAttention(torch.autograd.Function):
             outputs.div_(options.kept_share)
         if one_query:
             return outputs.view_as(query)
-        return layout.collect(outputs)
+        return query_layout.collect(outputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        layout: Layout = ctx.layout
+        query_layout, layout, options = ctx.query_layout, ctx.layout, ctx.options
         queries, keys, values, *saved = ctx.saved_tensors
         num_groups = len(layout.groups)
         all_weights = saved[:num_groups]
         all_masks = saved[num_groups:] or [None] * num_groups
         gradients = _slots_of_gradient(
-            gradient, layout, ctx.options.kept_share, ctx.one_query
+            gradient, query_layout, options.kept_share, ctx.one_query
         )
         query_gradients = torch.empty_like(queries)
         key_gradients = torch.empty_like(keys)
@@ -131,11 +117,11 @@ class _GroupedAttention(torch.autograd.Function):
         groups = zip(
             all_weights,
             all_masks,
-            layout.split(gradients),
-            layout.split(queries),
+            query_layout.split(gradients, layout.num_heads),
+            query_layout.split(queries, layout.num_heads),
             layout.split(keys),
             layout.split(values),
-            layout.split(query_gradients),
+            query_layout.split(query_gradients, layout.num_heads),
             layout.split(key_gradients),
             layout.split(value_gradients),
             strict=True,
@@ -151,18 +137,19 @@ class _GroupedAttention(torch.autograd.Function):
             to_products = torch._softmax_backward_data(
                 to_weights, weights, -1, weights.dtype
             )
+            if options.softcap is not None:
+                through_softcap(to_products, q, k, options.softcap)
             torch.bmm(to_products, k, out=to_query)
             torch.bmm(to_products.transpose(1, 2), q, out=to_key)
 
-        query_gradients.mul_(ctx.options.scale)
+        query_gradients.mul_(options.scale)
         if ctx.one_query:
-            head_size = queries.shape[-1]
-            query_gradient = query_gradients.view(-1, layout.num_heads, head_size)
+            shape = (-1, query_layout.num_heads, queries.shape[-1])
+            query_gradient = query_gradients.view(shape)
         else:
-            query_gradient = layout.collect(query_gradients)
-        key_gradient = layout.collect(key_gradients)
-        value_gradient = layout.collect(value_gradients)
-        return query_gradient, key_gradient, value_gradient, None, None
+            query_gradient = query_layout.collect(query_gradients)
+        others = layout.collect(key_gradients), layout.collect(value_gradients)
+        return query_gradient, *others, None, None, None
 
 
 def _scaled_queries(
@@ -186,44 +173,3 @@ def _slots_of_gradient(
     slots = layout.spread(gradient)
     slots.index_fill_(0, layout.empty_slots, 0)
     return slots.div_(kept_share)
-
-
-def _weights(
-    q: Tensor, k: Tensor, padding: Tensor | None, window: int | None
-) -> Tensor:
-    """Computes the attention weights of one group, [N * H, Q, L].
-
-    Args:
-        q: scaled queries, [N * H, Q, D].
-        k: keys, [N * H, L, D].
-        padding: see `Layout`.
-        window: see `attention.attend`.
-    """
-    products = torch.bmm(q, k.transpose(1, 2))  # [N * H, Q, L]
-    length = products.shape[2]
-    if padding is not None:
-        _hide_empty_slots(products, padding)
-    if window is not None and length > window:
-        _hide_distant_tokens(products, window)
-    return torch.softmax(products, -1, out=products)
-
-
-def _hide_empty_slots(products: Tensor, padding: Tensor) -> None:
-    """Lowers the products of keys that are empty slots, in place.
-
-    The lowered value is finite because the query of an empty slot may see no token.
-    """
-    num_texts = len(padding)
-    num_queries, length = products.shape[1:]
-    lowest = torch.finfo(products.dtype).min / 2
-    by_text = products.view(num_texts, -1, num_queries, length)  # [N, H, Q, L]
-    by_text.add_(padding.to(products.dtype), alpha=lowest)
-
-
-def _hide_distant_tokens(products: Tensor, window: int) -> None:
-    """Excludes keys that lie `window` or more positions away, in place."""
-    num_queries, length = products.shape[1:]
-    positions = torch.arange(length, device=products.device)  # [L]
-    distances = positions[:num_queries, None] - positions  # [Q, L]
-    is_distant = distances.abs() >= window
-    products.masked_fill_(is_distant, -math.inf)

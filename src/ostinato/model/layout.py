@@ -80,12 +80,15 @@ class Layout:
         states[first_filler:].zero_()
         return states
 
-    def split(self, slots: Tensor) -> list[Tensor]:
+    def split(self, slots: Tensor, num_heads: int | None = None) -> list[Tensor]:
         """Returns a view [N * H, Q, D] of each group's part.
 
         Args:
             slots: [S, D], or [R * H, D] for one query per text.
+            num_heads: makes the views [N * num_heads, -1, D]; heads that follow each
+                other share a row.
         """
+        rows_of_text = num_heads or self.num_heads
         head_size = slots.shape[-1]
         num_texts = sum(group.num_texts for group in self.groups)
         one_query = len(slots) == num_texts * self.num_heads
@@ -96,11 +99,12 @@ class Layout:
         views = []
         parts = slots.split_with_sizes(sizes)
         for group, part in zip(self.groups, parts, strict=True):
-            views.append(part.view(group.num_texts * self.num_heads, -1, head_size))
+            views.append(part.view(group.num_texts * rows_of_text, -1, head_size))
         return views
 
 
-@lru_cache(maxsize=1)  # all layers share the layout of a batch
+# All layers share the layouts of a batch: that of the queries and that of the keys.
+@lru_cache(maxsize=2)
 def layout_of(
     lengths: tuple[int, ...], filler: int, num_heads: int, device: torch.device
 ) -> Layout:

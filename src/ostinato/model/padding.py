@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from ostinato.data.collate import TokenLists
 from ostinato.errors import ConfigError, DataError
+from ostinato.model.architecture import is_causal
 from ostinato.model.families import POSITIONS_AFTER_PAD_TOKEN
 
 
@@ -134,7 +135,7 @@ def check_rows(
             "as the other rows, or has none"
         )
         remedy = "remove the end token from the texts, or use a tokenizer that adds it"
-    elif hasattr(model, "score"):
+    elif hasattr(model, "score") or is_causal(model):
         # These classifiers pool the last token that is not the pad token.
         last_tokens = input_ids[np.cumsum(lengths, dtype=np.int64) - 1]
         wrong = last_tokens == config.pad_token_id

@@ -23,6 +23,7 @@ from ostinato.model.dropout import Masks, replace_dropout
 from ostinato.model.freezing import freeze
 from ostinato.model.padding import check_rows
 from ostinato.model.pretrained import locate
+from ostinato.model.recomputation import recompute_activations
 from ostinato.scoring.evaluation import NoSharing, Scorer, Sharing
 from ostinato.seeding import Seeds, seed_everything, set_determinism
 from ostinato.training.compiling import compile_training
@@ -108,7 +109,6 @@ def prepare(config: RunConfig) -> Prepared:
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
     train, val, test = _tokenise_splits(config, data, tokenizer)
     keep_freed_memory()
-
     model = build_classifier(
         config.model, tokenizer, data.labels, data.task, seeds.derive("head")
     ).to(compute.device)
@@ -121,6 +121,8 @@ def prepare(config: RunConfig) -> Prepared:
 
     sample, autocast = train.rows[:64], compute.autocast
     configure_batching(model, tokenizer, training.batching, masks, sample, autocast)
+    if training.gradient_checkpointing:
+        recompute_activations(model, masks)
     collator = collator_of(model, tokenizer)
     batching = _supported_batching(training.batching, collator)
     if training.compile:
