@@ -109,11 +109,8 @@ def prepare(config: RunConfig) -> Prepared:
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
     train, val, test = _tokenise_splits(config, data, tokenizer)
     keep_freed_memory()
-    model = build_classifier(
-        config.model, tokenizer, data.labels, data.task, seeds.derive("head")
-    ).to(compute.device)
-    freeze(model, config.model.freeze)
 
+    model = _build_model(config, data, tokenizer, seeds).to(compute.device)
     masks = Masks()
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
@@ -142,6 +139,15 @@ def prepare(config: RunConfig) -> Prepared:
         batching=batching,
         collator=collator,
     )
+
+
+def _build_model(
+    config: RunConfig, data: TextData, tokenizer: PreTrainedTokenizerBase, seeds: Seeds
+) -> PreTrainedModel:
+    head_seed = seeds.derive("head")
+    model = build_classifier(config.model, tokenizer, data.labels, data.task, head_seed)
+    freeze(model, config.model.freeze)
+    return model
 
 
 def _set_up_libraries(config: RunConfig) -> None:
