@@ -160,10 +160,10 @@ def test_two_finished_runs_are_compared_without_training(run, finished, tmp_path
     ("purpose", "first_stream"),
     [
         ("head", "initial_weights"),
-        ("order", "order"),
+        pytest.param("order", "order", marks=pytest.mark.proof),
         ("dropout", "loss"),
-        ("split", "data"),
-        ("subsample", "data"),
+        pytest.param("split", "data", marks=pytest.mark.proof),
+        pytest.param("subsample", "data", marks=pytest.mark.proof),
     ],
 )
 def test_each_seed_changes_its_own_stream_and_no_earlier_one(

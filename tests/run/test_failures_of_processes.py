@@ -118,10 +118,8 @@ def test_a_killed_process_is_named(moment, whole, tmp_path, monkeypatch):
     resumes(tmp_path, whole, "training.processes=4")
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [pytest.param("before all have started", marks=pytest.mark.proof), "in a step"],
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("moment", ["before all have started", "in a step"])
 def test_a_process_that_hangs_is_named_after_the_time_limit(
     moment, whole, tmp_path, monkeypatch
 ):

@@ -10,8 +10,15 @@ from ostinato.run_dir import read_config, read_json
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chosen", ["[]", "[jsonl]"])
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize(
+    ("killed", "chosen"),
+    [
+        pytest.param(False, "[]", marks=pytest.mark.proof),
+        pytest.param(False, "[jsonl]", marks=pytest.mark.proof),
+        (True, "[]"),
+        (True, "[jsonl]"),
+    ],
+)
 def test_results_hold_the_history_of_every_metric(
     tmp_path, monkeypatch, chosen, killed
 ):
