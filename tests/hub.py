@@ -16,9 +16,11 @@ import sentencepiece
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
+    AlbertTokenizer,
     AutoConfig,
     AutoModel,
     BertTokenizer,
+    GPT2Tokenizer,
     PreTrainedTokenizerFast,
     RobertaTokenizer,
     XLMRobertaTokenizer,
@@ -35,6 +37,8 @@ SIZES = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
     "intermediate_size": 64,
     "dim": 32,
     "n_layers": 2,
@@ -111,6 +115,22 @@ def _xlm_roberta(folder: Path) -> dict[str, int]:
     return {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
 
+def _decoder(folder: Path) -> dict[str, int]:
+    """A tokenizer without a pad token, which adds no token to a text."""
+    end = "<|endoftext|>"
+    vocab, merges = _byte_pairs([end])
+    GPT2Tokenizer(vocab=vocab, merges=merges, unk_token=end).save_pretrained(folder)
+    return {"bos_token_id": 0, "eos_token_id": 0}
+
+
+def _albert(folder: Path) -> dict[str, int]:
+    AlbertTokenizer().train_new_from_iterator(
+        TEXTS * 9, 300, show_progress=False
+    ).save_pretrained(folder)
+    _configure(folder, model_max_length=512)
+    return {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+
+
 def _deberta(folder: Path) -> dict[str, int]:
     pieces = {"pad": "[PAD]", "bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]"}
     numbers = {f"{role}_id": number for number, role in enumerate(pieces)}
@@ -136,6 +156,10 @@ TOKENIZERS = {
     "modernbert": _modernbert,
     "deberta-v2": _deberta,
     "xlm-roberta": _xlm_roberta,
+    "camembert": _xlm_roberta,
+    "albert": _albert,
+    "llama": _decoder,
+    "qwen3": _decoder,
 }
 
 

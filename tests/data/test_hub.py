@@ -17,6 +17,11 @@ PRESETS = [
     "modernbert_base",
     "deberta_v3_base",
     "multilingual",
+    "albert_base",
+    "camembert_base",
+    "qwen3_0_6b",
+    "llama3_2_1b",
+    "smollm2_135m",
 ]
 QUICK = (
     "training.epochs=1",
