@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from model_folders import ARCHITECTURES, TEXTS, overrides, write_model
-from runs import fingerprint, train_in
+from runs import fingerprint, resume, train_in, train_until_killed
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ostinato import TextClassifier
 from ostinato.cli.command import load_run
 from ostinato.config import EvaluateConfig
 from ostinato.run.evaluate import evaluate
+from ostinato.run_dir import RunDir
 
 # Other architectures cover the same properties.
 COVERED = (
@@ -35,12 +36,14 @@ def assert_equal_to_rounding(actual, expected):
     ],
 )
 def test_an_architecture_trains_and_resumes_to_the_same_bits_and_ignores_its_neighbours(
-    name, tmp_path
+    name, tmp_path, monkeypatch
 ):
     options = overrides(write_model(tmp_path / "model", name), name)
+    options = (*options, "training.checkpoint_every=1")
     whole = train_in(tmp_path / "whole", *options)
-    parts = train_in(tmp_path / "parts", *options, until_step=2)
-    train_in(parts.path, *options, f"resume.run={parts.path}")
+    parts = RunDir(tmp_path / "parts")
+    train_until_killed(monkeypatch, 2, parts.path, *options)
+    resume(parts, *options)
     assert fingerprint(parts) == fingerprint(whole)
 
     classifier = TextClassifier.load(whole.path)
