@@ -200,13 +200,13 @@ def _work(
     if gpu is not None:
         torch.cuda.set_device(gpu)
     compute = _attempt(load, *arguments)
-    while True:
-        try:
+    is_loaded = not isinstance(compute, _Failure)
+    try:
+        while True:
             task = connection.recv()
-        except EOFError:
-            return
-        is_loaded = not isinstance(compute, _Failure)
-        connection.send(_attempt(compute, task) if is_loaded else compute)
+            connection.send(_attempt(compute, task) if is_loaded else compute)
+    except (EOFError, OSError):  # the parent has ended
+        return
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
