@@ -49,6 +49,7 @@ class PackedRow:
     Attributes:
         masks: source of the dropout masks of attention weights.
         segments: positions of the texts in the current batch.
+        num_tokens: tokens of the current batch, filler included; set for decoders.
         trimmed: attention module that computes one token of each text only.
         num_calls: calls of attention; counted in a trial only.
         is_trial: whether this is a comparison before the run.
@@ -56,6 +57,7 @@ class PackedRow:
 
     masks: Masks
     segments: Segments = field(init=False)
+    num_tokens: int = 0
     trimmed: nn.Module | None = None
     num_calls: int = 0
     is_trial: bool = False

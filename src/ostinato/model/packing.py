@@ -147,6 +147,7 @@ class _Packing:
     def _enter_base(
         self, base: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
+        self._row.num_tokens = self._input_ids.shape[1]
         if args:
             return (self._input_ids, *args[1:]), kwargs
         return args, kwargs | {"input_ids": self._input_ids}

@@ -65,10 +65,8 @@ def trim_decoder(model: PreTrainedModel, row: PackedRow) -> list[RemovableHandle
         return args[0].index_select(1, row.segments.ends)
 
     def spread(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        segments = row.segments
-        num_tokens = sum(segments.lengths) + segments.filler
-        zeros = output.new_zeros(1, num_tokens, output.shape[-1])
-        return zeros.index_copy(1, segments.ends, output)
+        zeros = output.new_zeros(1, row.num_tokens, output.shape[-1])
+        return zeros.index_copy(1, row.segments.ends, output)
 
     enter = mlp.register_forward_pre_hook(select_last)
     return [enter, mlp.register_forward_hook(spread)]
