@@ -4,7 +4,7 @@ import pytest
 import torch
 from families import FAMILIES, family
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ostinato.config import ModelConfig, Task
 from ostinato.errors import ConfigError
@@ -124,6 +124,38 @@ def test_a_text_can_use_all_usable_positions_and_no_more(name):
     message = r"model\.max_length=21: the model has \d+ positions; use at most"
     with pytest.raises(ConfigError, match=message):
         build(name, max_length=21, architecture={"max_position_embeddings": named})
+
+
+def test_a_text_beyond_the_original_context_of_longrope_is_refused():
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10_000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0] * 4,
+    }
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    config = AutoConfig.for_model(
+        "phi3",
+        **sizes,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=50,
+        max_position_embeddings=80,
+        original_max_position_embeddings=20,
+        rope_parameters=rope,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    assert num_positions(model) == 20
+
+    short, other = torch.arange(5, 25)[None], torch.arange(6, 27)[None]
+    padding = torch.zeros(1, 1, dtype=torch.int64)
+    batch = torch.cat([torch.cat([short, padding], dim=1), other])
+    with torch.no_grad():
+        alone = model(input_ids=short).logits[0]
+        together = model(input_ids=batch, attention_mask=(batch > 0).long()).logits[0]
+    assert not torch.allclose(alone, together)  # why longer texts are refused
 
 
 @pytest.mark.parametrize("name", ["xlnet", "t5", "funnel"])

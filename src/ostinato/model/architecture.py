@@ -172,11 +172,16 @@ def num_positions(model: PreTrainedModel) -> int | None:
     """Returns the longest input in tokens; None without a limit.
 
     Learned positions that start after the padding index (RoBERTa, MPNet) or at an
-    offset (BART) have fewer usable positions than the config names.
+    offset (BART) have fewer usable positions than the config names. With `longrope`,
+    the rotation of every text depends on the longest text of its batch if that text is
+    longer than the original context, so longer texts count as not possible.
     """
     longest: int | None = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and longest < 1:  # XLNet has -1 for relative positions
         longest = None
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    if longest is not None and rope.get("rope_type") == "longrope":
+        longest = min(longest, rope["original_max_position_embeddings"])
     for name, module in model.base_model.named_modules():
         if isinstance(module, nn.Embedding) and _is_position_embedding(name):
             usable = module.num_embeddings - _first_position(module)
