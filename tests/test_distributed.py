@@ -47,7 +47,7 @@ CASES = {
     "averaged weights": [UNEQUAL_ROUNDS, "training.ema_decay=0.5"],
     "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
 }
-QUICK = ("bf16", "decoder")
+QUICK = ("decoder",)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded_fork_server")]
 

@@ -308,7 +308,7 @@ def test_real_reuters_r8_rows() -> None:
 # --- memory
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.skipif(
     sys.platform != "linux", reason="reads the peak of the resident memory from /proc"
 )
