@@ -187,3 +187,15 @@ def test_a_number_of_steps_is_the_whole_schedule_and_resumes(tmp_path, monkeypat
     train_until_killed(monkeypatch, 5, run.path, *options, *by_steps)
     resume(run, *options, *by_steps)
     assert fingerprint(run) == fingerprint(by_epochs)
+
+
+@pytest.mark.slow
+def test_a_config_that_ends_where_nothing_was_evaluated_is_refused(
+    tmp_path, monkeypatch
+):
+    run = RunDir(tmp_path)
+    every = ("training.checkpoint_every=1", "training.eval_every=4")
+    train_until_killed(monkeypatch, 3, run.path, *every)
+    shorter = (*every, "training.max_steps=3", "resume.allow_drift=true")
+    with pytest.raises(ResumeRefused, match="of step 3, which was not evaluated"):
+        resume(run, *shorter)

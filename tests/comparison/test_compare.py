@@ -1,5 +1,6 @@
 """Comparisons of runs: all runs are included, and validation chooses a configuration."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -48,6 +49,14 @@ def edit(folder, **values):
 
 def of(folder, **options):
     return compare_runs(find_runs([str(folder)]), ComparisonConfig(**options))
+
+
+@pytest.mark.slow
+def test_labels_that_are_numbers_and_texts_identify_a_configuration(sweep):
+    run = find_runs([str(sweep)])[0]
+    weights = {1: 2.0, "other": 3.0}
+    mixed = dataclasses.replace(run, identity={"class_weights": weights})
+    assert mixed.group == '{"class_weights": {"1": 2.0, "other": 3.0}}'
 
 
 @pytest.mark.slow

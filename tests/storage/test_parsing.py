@@ -97,3 +97,9 @@ def test_a_checkpoint_with_a_nested_state_is_skipped(tmp_path, monkeypatch, fini
     resume(run, *options)
     assert older.step == 2
     assert fingerprint(run)["steps"] == fingerprint(finished)["steps"]
+
+
+@pytest.mark.parametrize("text", ["a: !!bool x", "a: !!int ''", "a: !!timestamp foo"])
+def test_a_value_that_does_not_fit_its_tag_is_refused(text):
+    with pytest.raises(ValueError, match="a value does not fit its tag"):
+        parse_yaml(text)

@@ -182,7 +182,19 @@ def test_an_option_without_effect_is_refused(task, options, problem):
 
 
 @pytest.mark.parametrize(
-    "value", ["{}", "nosuch", "[1]", "{a:0}", "{a:-1}", "{a:x}", "{a:true}", "2"]
+    "value",
+    [
+        "{}",
+        "nosuch",
+        "[1]",
+        "{a:0}",
+        "{a:-1}",
+        "{a:1e-50}",
+        "{a:1e39}",
+        "{a:x}",
+        "{a:true}",
+        "2",
+    ],
 )
 @pytest.mark.parametrize("key", ["class_weights", "pos_weight"])
 def test_other_weights_are_refused_in_one_line(key, value):
@@ -191,6 +203,11 @@ def test_other_weights_are_refused_in_one_line(key, value):
     (line,) = error.value.problems
     assert line.startswith(f"training.{key}=")
     assert "must be one of none, balanced, sqrt, or {label: weight}" in line
+
+
+def test_typed_labels_have_the_names_that_labels_have_in_data():
+    config, _ = configure("training.class_weights={true:2,5.0:3,other:4}")
+    assert config.training.class_weights == {"true": 2.0, "5": 3.0, "other": 4.0}
 
 
 @pytest.mark.slow

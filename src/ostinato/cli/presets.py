@@ -166,8 +166,12 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    # YAML 1.1 reads 1e-4 as a string.
-    return float(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)  # YAML 1.1 reads 1e-4 as a string
+    except ValueError:
+        return value
 
 
 def _as_typed(value: Any) -> str:

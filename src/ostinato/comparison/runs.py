@@ -15,6 +15,7 @@ from ostinato.errors import ConfigError
 from ostinato.record.drift import changed_config, without_observers
 from ostinato.record.files import read_provenance, read_results
 from ostinato.run_dir import RunDir, read_config
+from ostinato.storage.parsing import parse_json
 from ostinato.storage.paths import possible_path
 
 STREAMS = tuple(SeedsConfig.__dataclass_fields__)
@@ -63,11 +64,8 @@ class Run:
     @property
     def group(self) -> str:
         """The identity as text. Runs of one group differ in their seeds only."""
-        return json.dumps(
-            self.identity,
-            sort_keys=True,
-            default=str,
-        )
+        text = json.dumps(self.identity, default=str)  # numbers among keys become text
+        return json.dumps(parse_json(text), sort_keys=True)
 
     @property
     def has_stream_seeds(self) -> bool:

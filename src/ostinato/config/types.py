@@ -1,6 +1,5 @@
 """The types of config fields: ranges of numbers, and enums."""
 
-import math
 from enum import Enum
 from typing import Annotated, Any
 
@@ -92,22 +91,35 @@ class LabelWeighting(str, Enum):
     sqrt = "sqrt"
 
 
+_LARGEST = 10_000
+
+
 def _check_label_weights(value: Any) -> "LabelWeighting | dict[str, float]":
     if isinstance(value, dict) and value:
-        weights = {str(label): weight for label, weight in value.items()}
-        if all(_is_positive(weight) for weight in weights.values()):
+        weights = {_label_name(label): weight for label, weight in value.items()}
+        if all(_is_weight(weight) for weight in weights.values()):
             return {label: float(weight) for label, weight in weights.items()}
     elif value in list(LabelWeighting):
         return LabelWeighting(value)
     options = ", ".join(LabelWeighting)
-    problem = f"must be one of {options}, or {{label: weight}} with positive weights"
+    typed = f"{{label: weight}} with weights from {1 / _LARGEST} to {_LARGEST:,}"
+    problem = f"must be one of {options}, or {typed}"
     raise PydanticCustomError("label_weights", "{problem}", {"problem": problem})
 
 
-def _is_positive(value: Any) -> bool:
+def _label_name(label: Any) -> str:
+    """The name that the label has in the data, where 1.0 is read as 1."""
+    if isinstance(label, bool):
+        return str(label).lower()
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    return str(label)
+
+
+def _is_weight(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return 0 < value < math.inf
+    return 1 / _LARGEST <= value <= _LARGEST
 
 
 LabelWeights = Annotated[Any, AfterValidator(_check_label_weights)]

@@ -58,13 +58,13 @@ def attend(
 def _has_kernel(query: Tensor) -> bool:
     """Whether the device has flash attention of variable length for this query.
 
-    NVIDIA GPUs since Ampere have it, in half precision, for head sizes of 8, 16, ....
+    NVIDIA GPUs since Ampere have it, in half precision, for head sizes 8, 16, ..., 256.
     """
     if not query.is_cuda:
         return False
     if query.dtype not in (torch.float16, torch.bfloat16):
         return False
-    if query.shape[-1] % 8 != 0:
+    if query.shape[-1] % 8 != 0 or query.shape[-1] > 256:
         return False
     properties = torch.cuda.get_device_properties(query.device)
     return properties.major >= 8

@@ -49,6 +49,8 @@ def parse_yaml(text: str) -> Any:
         raise _too_deep() from None
     except yaml.YAMLError as error:
         raise ValueError(str(error).splitlines()[0]) from None
+    except (AttributeError, LookupError, TypeError):  # of values like !!int ''
+        raise ValueError("a value does not fit its tag") from None
     return _checked(value)
 
 

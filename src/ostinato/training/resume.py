@@ -32,6 +32,10 @@ def check_resumable(
         steps = f"its checkpoint is of step {state.step}, this config has {total_steps}"
         keys = "training.epochs or training.max_steps"
         raise _refused(run, f"{steps}; type the {keys} of the last session")
+    evaluated = [evaluation["step"] for evaluation in state.validation]
+    if state.step == total_steps and state.step not in evaluated:
+        steps = f"this config ends at its checkpoint of step {state.step}"
+        raise _refused(run, f"{steps}, which was not evaluated; train more steps")
     if state.monitor and state.monitor != monitor:
         chosen = f"its best weights were chosen by training.monitor={state.monitor}"
         remedy = "keep that monitor, or start a new run"
