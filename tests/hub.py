@@ -21,6 +21,7 @@ from transformers import (
     AutoModel,
     BertTokenizer,
     GPT2Tokenizer,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     RobertaTokenizer,
     XLMRobertaTokenizer,
@@ -107,11 +108,14 @@ def _modernbert(folder: Path) -> dict[str, int]:
     return {**ids, "pad_token_id": 3}
 
 
-def _xlm_roberta(folder: Path) -> dict[str, int]:
-    XLMRobertaTokenizer().train_new_from_iterator(
-        TEXTS * 9, 300, show_progress=False
-    ).save_pretrained(folder)
+def _train_pieces(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    trained = tokenizer.train_new_from_iterator(TEXTS * 9, 300, show_progress=False)
+    trained.save_pretrained(folder)
     _configure(folder, model_max_length=512)
+
+
+def _xlm_roberta(folder: Path) -> dict[str, int]:
+    _train_pieces(XLMRobertaTokenizer(), folder)
     return {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
 
@@ -124,10 +128,7 @@ def _decoder(folder: Path) -> dict[str, int]:
 
 
 def _albert(folder: Path) -> dict[str, int]:
-    AlbertTokenizer().train_new_from_iterator(
-        TEXTS * 9, 300, show_progress=False
-    ).save_pretrained(folder)
-    _configure(folder, model_max_length=512)
+    _train_pieces(AlbertTokenizer(), folder)
     return {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 
 

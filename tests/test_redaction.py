@@ -3,8 +3,6 @@
 import html.parser
 import json
 import logging
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,7 @@ from unittest.mock import patch
 import pytest
 from families import family
 from files import write
-from preloaded import python
+from planted import SECRET, files_with
 from runs import train_in
 from transformers import BertModel
 
@@ -22,7 +20,6 @@ from ostinato import redaction
 from ostinato.cli import command
 from ostinato.cli.composition import register_schemas
 from ostinato.cli.mistakes import find_problems
-from ostinato.cli.terminal import print_json, print_results
 from ostinato.comparison import page as comparison_report
 from ostinato.comparison.compare import compare_runs
 from ostinato.comparison.runs import find_runs
@@ -30,35 +27,26 @@ from ostinato.config import (
     ComparisonConfig,
     ExportConfig,
     ModelConfig,
-    PredictConfig,
 )
 from ostinato.data.columns import Columns
 from ostinato.data.texts import shown as quoted
 from ostinato.errors import ConfigError, UserError
 from ostinato.hydra_record import key_values
 from ostinato.inference import hub_export
-from ostinato.inference.output_writer import open_writer
 from ostinato.model.pretrained import refused
 from ostinato.model.words import word_tokenizer
 from ostinato.record import provenance
 from ostinato.report.text import plain
-from ostinato.run_dir import RunDir, read_config, read_json, write_config
+from ostinato.run_dir import RunDir
 from ostinato.trackers import Trackers
 
 ROOT = Path(__file__).parents[1]
-SECRET = "qz-s3cr3t-7714"  # pragma: allowlist secret
 
 
 @pytest.fixture(autouse=True)
 def _forget():
     with patch.dict(redaction._references, clear=True):
         yield
-
-
-def files_with(text, folder):
-    """The files of a folder that hold a text."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [path.name for path in files if text.encode() in path.read_bytes()]
 
 
 @pytest.mark.parametrize(
@@ -225,83 +213,6 @@ def test_a_token_in_an_error_of_the_hub_is_masked_before_the_text_is_truncated(
     assert "hf_aaa" not in str(caught.value)
 
 
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """The program's repository, with an uncommitted change that holds a secret."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-
-    def git(*arguments):
-        author = ("-c", "user.name=x", "-c", "user.email=x@example.org")
-        command = ["git", *author, "-C", str(folder), *arguments]
-        subprocess.run(command, check=True, capture_output=True)
-
-    git("init", "--quiet")
-    (folder / "settings.py").write_text("password = None\n")
-    git("add", ".")
-    git("commit", "--quiet", "--message", "x")
-    (folder / "settings.py").write_text(f"password = '{SECRET}'\n")
-    monkeypatch.setattr(provenance, "_GIT", (*provenance._GIT[:-1], str(folder)))
-    return folder
-
-
-def test_variables_and_settings_of_git_start_no_program(
-    repository, monkeypatch, tmp_path
-):
-    marker = tmp_path / "marker"
-    script = tmp_path / "program"
-    script.write_text(f"#!/bin/sh\ntouch {marker}\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "2")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.fsmonitor")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(script))
-    monkeypatch.setenv("GIT_CONFIG_KEY_1", "diff.external")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_1", str(script))
-    monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(script))
-    with (repository / ".git" / "config").open("a") as config:
-        config.write(f"[core]\nfsmonitor = {script}\n[diff]\nexternal = {script}\n")
-    assert provenance._git()["diff"]["files"] == 1
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize("changed", [True, False])
-def test_the_digest_of_a_diff_depends_on_its_text(repository, changed):
-    before = provenance._git()["diff"]
-    if changed:
-        (repository / "settings.py").write_text("other = 1\n")
-    assert (provenance._git()["diff"] == before) != changed
-
-
-def test_a_clean_repository_has_no_diff(repository):
-    (repository / "settings.py").write_text("password = None\n")
-    found = provenance._git(with_text=True)
-    assert found["diff"] is None
-    assert len(found["commit"]) == 40
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_run_keeps_the_text_of_uncommitted_changes_only_on_request(
-    keep, repository, tmp_path, monkeypatch
-):
-    token = "hf_" + "a" * 40
-    monkeypatch.setenv("HF_TOKEN", token)
-    with (repository / "settings.py").open("a") as file:
-        file.write(f"token = '{token}'\n")
-    run = train_in(
-        tmp_path / "run",
-        f"provenance.diff={str(keep).lower()}",
-        "training.epochs=1",
-        "tracker=[jsonl,tensorboard]",
-    )
-    diff = read_json(run.provenance)["git"]["diff"]
-    assert diff["files"] == 1
-    assert diff.keys() == {"sha256", "files", *(["text"] if keep else [])}
-    assert not keep or f"+password = '{SECRET}'" in diff["text"]
-    assert (files_with(SECRET, run.path) != []) == keep
-    assert files_with(token, run.path) == []
-
-
 def test_a_name_from_the_environment_is_refused_because_it_names_the_folder(
     monkeypatch,
 ):
@@ -419,72 +330,3 @@ def test_a_plot_label_starts_no_formula():
 def test_a_password_in_a_name_is_masked_in_plots_too():
     name = "uri=//user:hunter22@host/x"  # pragma: allowlist secret
     assert "hunter22" not in redaction.plot_label(name)
-
-
-EVIL = "\x1b]0;x\x07\x9b31m\u202e"
-
-
-def test_results_on_the_terminal_have_no_secrets_and_no_control_characters(capsys):
-    print_results(f"lr: 1 -> {EVIL}", f"uri: http://u:{SECRET}@host")
-    out = capsys.readouterr().out
-    assert redaction.printable(out) == out
-    assert SECRET not in out
-
-
-def test_json_on_the_terminal_is_the_same_value_without_control_characters(capsys):
-    value = {f"label {EVIL}": [EVIL, "ü→", 0.5, None]}
-    print_json(value)
-    out = capsys.readouterr().out
-    assert redaction.printable(out) == out
-    assert json.loads(out) == value
-    assert "ü→" in out
-
-
-def test_a_prediction_on_the_terminal_has_no_control_characters(capsys):
-    cfg = PredictConfig(run="x", input="-", output="-")
-    with open_writer(cfg) as write:
-        write({"id": EVIL}, {"label": EVIL})
-    out = capsys.readouterr().out
-    assert redaction.printable(out) == out
-    assert json.loads(out) == {"id": EVIL, "label": EVIL}
-
-
-@pytest.mark.slow
-def test_reproduce_prints_no_escapes_and_no_secrets_of_a_foreign_run(tmp_path):
-    run = train_in(tmp_path / "run", "training.epochs=1")
-    foreign = RunDir(shutil.copytree(run.path, tmp_path / "foreign"))
-    config = read_config(foreign)
-    config["data"]["train_path"] = f"{EVIL} http://user:{SECRET}@host"
-    write_config(foreign, config)
-    done = subprocess.run(
-        [
-            *(python(), str(ROOT / "scripts" / "reproduce.py")),
-            *(f"run={run.path}", f"against={foreign.path}"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "data.train_path" in done.stdout, done.stderr
-    assert redaction.printable(done.stdout) == done.stdout
-    assert SECRET not in done.stdout
-
-
-# Each of these makes its lines safe with the functions of redaction.
-WRITERS = {
-    "cli/command.py": "the help, which is the program's own text",
-    "cli/presets.py": "a line beside Hydra's output",
-    "cli/terminal.py": "the functions for all commands",
-    "inference/output_writer.py": "predictions",
-    "sweep/search.py": "the best trial",
-    "sweep/sweep.py": "the end of a sweep",
-}
-
-
-def test_only_listed_modules_write_to_the_terminal():
-    writes = re.compile(r"sys\.std(out|err)\.write|(?<![.\w])print\(|, sys\.stdout, ")
-    source = ROOT / "src" / "ostinato"
-    files = [*source.rglob("*.py"), *(ROOT / "scripts").glob("*.py")]
-    found = {path for path in files if writes.search(path.read_text(encoding="utf-8"))}
-    allowed = {source / name for name in WRITERS}
-    assert found == allowed

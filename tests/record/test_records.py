@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import train_in
+from nested_texts import NESTED, REPEATED
+from runs import fingerprint, resume, train_in, train_until_killed
 
 from ostinato.cli.command import load_run
 from ostinato.comparison.runs import find_runs
@@ -20,6 +21,7 @@ from ostinato.config import (
 )
 from ostinato.errors import ConfigError, UserError
 from ostinato.proof.reproduce import reproduce
+from ostinato.record.overrides import for_run, for_sweep
 from ostinato.record.results import finished_metric
 from ostinato.report import class_tables
 from ostinato.report.page import report
@@ -29,6 +31,8 @@ from ostinato.scoring import plots
 from ostinato.scoring.evaluation import Evaluated, describe
 from ostinato.scoring.scores import score
 from ostinato.storage.atomic import write_json
+from ostinato.storage.outputs import check_output, holds
+from ostinato.storage.parsing import parse_json
 
 DAMAGES = [
     "{}",
@@ -191,3 +195,58 @@ def test_many_labels_give_a_list_of_confusions_without_a_plot(tmp_path, monkeypa
     page = run.report.read_text()
     assert "Most frequent confusions" in page
     assert "<h2>Confusion matrix" not in page
+
+
+@pytest.mark.parametrize("text", [*NESTED, *REPEATED])
+def test_a_nested_config_is_refused_in_one_line(run, text):
+    run.config.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_run(str(run.path))
+    (problem,) = error.value.problems
+    assert problem.startswith(f"{run.config}: damaged")
+    assert "\n" not in problem
+
+
+def test_an_architecture_of_any_depth_that_is_read_can_be_used(run):
+    resolved = read_config(run)
+    resolved["model"]["architecture"] = parse_json('{"a": ' * 28 + "1" + "}" * 28)
+    write_config(run, resolved)
+    _, config = load_run(str(run.path))
+    assert config.model.architecture == resolved["model"]["architecture"]
+
+
+@pytest.mark.parametrize("text", NESTED)
+def test_nested_records_of_hydra_are_refused_or_ignored(run, text):
+    record = run.hydra_record
+    record.folder.mkdir()
+    (record.folder / "hydra.yaml").write_text(text)
+    assert not record.is_sweep_job
+    assert record.choices == {}
+    (record.folder / "overrides.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="damaged"):
+        for_run(str(run.path), [])
+    (run.path / "multirun.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="is damaged"):
+        for_sweep(run.path / "multirun.yaml")
+
+
+@pytest.mark.parametrize("text", NESTED)
+def test_a_nested_file_is_not_replaced_as_an_earlier_output(tmp_path, text):
+    output = tmp_path / "metrics.json"
+    output.write_text(text)
+    with pytest.raises(ConfigError, match="was not written by this command"):
+        check_output(output, ".json", holds("split"))
+
+
+def test_a_checkpoint_with_a_nested_state_is_skipped(tmp_path, monkeypatch, finished):
+    options = ["training.checkpoint_every=2", "training.keep_checkpoints=2"]
+    train_until_killed(monkeypatch, 5, tmp_path / "killed", *options)
+    run = RunDir(tmp_path / "killed")
+    newest, older = run.all_checkpoints()
+    newest.state.write_text(NESTED[0])
+    run.steps.write_bytes(run.steps.read_bytes() + NESTED[0].encode() + b"\n")
+    with run.metrics.open("a") as file:
+        file.write(f"{NESTED[0]}\n")
+    resume(run, *options)
+    assert older.step == 2
+    assert fingerprint(run)["steps"] == fingerprint(finished)["steps"]

@@ -14,13 +14,12 @@ from torch.nn import functional as F
 
 from ostinato.config import LossName, Task, TrainingConfig
 from ostinato.errors import ConfigError
-from ostinato.training.label_weights import class_weights, pos_weight
+from ostinato.training.label_weights import (
+    class_ratios,
+    label_weights,
+    positive_ratios,
+)
 
-_DEFAULT = {
-    Task.single_label: LossName.cross_entropy,
-    Task.multi_label: LossName.cross_entropy,
-    Task.regression: LossName.mse,
-}
 _CLASSIFICATION = (LossName.cross_entropy, LossName.focal)
 _REGRESSION = (LossName.mse, LossName.mae, LossName.huber)
 
@@ -31,7 +30,7 @@ class Loss:
 
     Attributes:
         task: single_label, multi_label or regression.
-        name: the formula; auto takes the default of the task.
+        name: the formula; auto is cross_entropy or mse.
         label_smoothing: mass spread over all classes (single_label, cross_entropy).
         label_weights: weight per class (single_label) or of the positive rows of each
             label (multi_label), [num_labels]; None: 1.
@@ -139,12 +138,13 @@ def build_loss(
         raise ConfigError(problems)
     weights = None
     if task is Task.single_label:
-        weights = class_weights(cfg.class_weights, train_labels, names)
+        key, choice = "training.class_weights", cfg.class_weights
+        weights = label_weights(key, choice, class_ratios(train_labels, names), names)
     if task is Task.multi_label:
-        weights = pos_weight(cfg.pos_weight, train_labels, names)
-    name = _DEFAULT[task] if cfg.loss is LossName.auto else cfg.loss
+        key, choice = "training.pos_weight", cfg.pos_weight
+        weights = label_weights(key, choice, positive_ratios(train_labels), names)
     return Loss(
-        task, name, cfg.label_smoothing, weights, cfg.focal_gamma, cfg.huber_delta
+        task, cfg.loss, cfg.label_smoothing, weights, cfg.focal_gamma, cfg.huber_delta
     )
 
 
