@@ -31,7 +31,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Modules that commands import late. Importing them computes nothing.
+# Modules that commands import late.
 LIBRARIES = (
     "torch",
     "transformers",
@@ -131,6 +131,7 @@ def serve(listener: socket.socket) -> None:
     """
     for library in LIBRARIES:
         importlib.import_module(library)
+    _fill_caches()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the scripts.
     while _wait_for_connection(listener):
         connection, _ = listener.accept()
@@ -143,6 +144,23 @@ def serve(listener: socket.socket) -> None:
         _collect_ended()
     _collect_ended()
     os._exit(0)
+
+
+def _fill_caches() -> None:
+    """Composes a config and draws a figure, so that the parser and the fonts are loaded."""
+    from matplotlib.figure import Figure
+
+    from ostinato.cli.composition import register_schemas
+    from ostinato.cli.mistakes import find_problems
+    from ostinato.report.svg import to_svg
+
+    register_schemas()
+    find_problems("train", ["experiment=debug", "seed=1"], multirun=False)
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], label="a")
+    axes.legend()
+    to_svg(figure, "a")
 
 
 def _wait_for_connection(listener: socket.socket) -> bool:

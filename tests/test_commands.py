@@ -70,7 +70,7 @@ def test_a_killed_run_of_several_processes_names_who_was_killed(tmp_path):
     assert kills[1].where.endswith("all processes of 3")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_benchmark_compares_training_with_a_bare_loop_and_a_peer(tmp_path):
     peer = tmp_path / "peer.py"
     peer.write_text(

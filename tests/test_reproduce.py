@@ -91,7 +91,7 @@ def test_another_learning_rate_is_named(run, tmp_path):
     assert verdict.lines[1] == "config.yaml: training.lr: 0.01 -> 0.02"
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_another_thread_count_is_named(run, tmp_path):
     record = read_json(run.provenance)
     write_json(run.provenance, record | {"threads": 64})
@@ -161,7 +161,7 @@ def test_two_finished_runs_are_compared_without_training(run, finished, tmp_path
     [
         ("head", "initial_weights"),
         pytest.param("order", "order", marks=pytest.mark.proof),
-        ("dropout", "loss"),
+        pytest.param("dropout", "loss", marks=pytest.mark.proof),
         pytest.param("split", "data", marks=pytest.mark.proof),
         pytest.param("subsample", "data", marks=pytest.mark.proof),
     ],

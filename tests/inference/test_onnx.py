@@ -160,10 +160,8 @@ def test_an_architecture_that_torch_cannot_convert_is_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "task", ["multi_label", pytest.param("regression", marks=pytest.mark.proof)]
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
 def test_other_tasks_are_exported_too(task, tmp_path):
     run = train_in(tmp_path / "run", f"data.task={task}")
     export(run, f"data.task={task}", output=str(tmp_path / "exported"))

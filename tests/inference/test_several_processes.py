@@ -59,7 +59,9 @@ def pair_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     ("source", "output", "options"),
     [
         ("in.csv", "out.jsonl", {"keep": "all"}),
-        ("in.parquet", "out.csv", {"calibrated": True}),
+        pytest.param(
+            *("in.parquet", "out.csv", {"calibrated": True}), marks=pytest.mark.proof
+        ),
     ],
 )
 def test_the_output_is_that_of_one_process(
@@ -92,7 +94,9 @@ def test_the_values_of_pairs_are_those_of_one_process(
     assert outputs[0] == outputs[1]
 
 
-@pytest.mark.parametrize("run_of", ["run_folder", "pair_run"])
+@pytest.mark.parametrize(
+    "run_of", ["run_folder", pytest.param("pair_run", marks=pytest.mark.proof)]
+)
 def test_the_metrics_are_those_of_one_process(
     request: pytest.FixtureRequest, run_of: str
 ) -> None:

@@ -18,8 +18,9 @@ from ostinato.run_dir import RunDir
 
 # Other architectures cover the same properties.
 COVERED = (
-    *("bert", "distilbert", "electra", "albert", "modernbert", "eurobert"),
-    *("gpt2", "mistral", "qwen2", "qwen3", "gemma3_text", "smollm3", "phimoe"),
+    *("bert", "roberta", "distilbert", "electra", "albert", "modernbert", "eurobert"),
+    *("gpt2", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "smollm3"),
+    *("phimoe", "gpt_oss"),
 )
 
 

@@ -218,7 +218,7 @@ def test_attention_dropout_drops_weights_and_keeps_the_mean():
 # The masks of the second dropout keep every weight.
 @pytest.mark.slow
 @pytest.mark.parametrize("dropout", [0.3, 1e-6])
-@pytest.mark.parametrize("size", [1, 2**15])
+@pytest.mark.parametrize("size", [1, pytest.param(2**15, marks=pytest.mark.proof)])
 def test_gradients_through_attention_dropout_agree_with_finite_differences(
     dropout, size, small_groups
 ):

@@ -162,7 +162,7 @@ def test_two_thousand_labels_give_small_results(tmp_path):
     assert np.array_equal(again, scores.confusion)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_many_labels_give_a_list_of_confusions_without_a_plot(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "MAX_CLASSES", 20)
     monkeypatch.setattr(class_tables, "MAX_CLASSES", 20)

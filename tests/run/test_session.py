@@ -287,7 +287,9 @@ def test_a_new_run_is_refused_in_a_folder_that_holds_a_run(copies):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("holds", ["files", "a run"])
+@pytest.mark.parametrize(
+    "holds", [pytest.param("files", marks=pytest.mark.proof), "a run"]
+)
 def test_the_command_refuses_a_folder_with_other_files_before_it_writes(
     copies, tmp_path, holds
 ):

@@ -15,7 +15,9 @@ from ostinato.seeding import Seeds
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16])
-@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+@pytest.mark.parametrize(
+    "task", [pytest.param("single_label", marks=pytest.mark.proof), "multi_label"]
+)
 def test_a_calibration_is_fitted_on_the_logits_of_prediction(tmp_path, precision, task):
     overrides = [f"data.task={task}", f"training.precision={precision.value}"]
     run = train_in(tmp_path / "run", *overrides)

@@ -70,12 +70,10 @@ def num_bytes(folder):
 @pytest.mark.parametrize(
     "share",
     [
-        0.02,
         0.3,
-        0.6,
         *(
             pytest.param(n, marks=pytest.mark.proof)
-            for n in (0.1, 0.2, 0.4, 0.5, 0.7, 0.8, 0.9, 1.0)
+            for n in (0.02, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
         ),
     ],
 )

@@ -154,7 +154,9 @@ def test_metrics_are_printed_if_the_output_cannot_be_written(run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output", ["folder.json", "metrics.txt"])
+@pytest.mark.parametrize(
+    "output", ["folder.json", pytest.param("metrics.txt", marks=pytest.mark.proof)]
+)
 def test_a_wrong_output_is_refused_before_anything_is_computed(run, tmp_path, output):
     """The folder has no weights, which an evaluation would report."""
     shutil.copy(run.config, tmp_path)

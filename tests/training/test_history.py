@@ -142,7 +142,7 @@ def _train_and_exit(number, folder, *options):
 @pytest.mark.parametrize(
     "every",
     [
-        pytest.param(15, id="one of 15 moments"),
+        pytest.param(30, id="one of 30 moments"),
         pytest.param(1, marks=pytest.mark.proof),
     ],
 )
