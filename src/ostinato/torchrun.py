@@ -6,13 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-# For processes whose store is served by the process that started them, as torchrun
-# does.
-SERVED_BY_AGENT = {
-    "TORCHELASTIC_RUN_ID": "tasks",
-    "TORCHELASTIC_USE_AGENT_STORE": "True",
-    "TORCHELASTIC_RESTART_COUNT": "0",
-}
+_TASKS = "ostinato-tasks"
 
 _POLL_SECONDS = 0.5
 
@@ -45,7 +39,32 @@ def place() -> Place | None:
 
 def are_tasks() -> bool:
     """Whether these processes are the tasks of a submitted job, each with own cores."""
-    return "SUBMITIT_EXECUTOR" in os.environ
+    return os.environ.get("TORCHELASTIC_RUN_ID") == _TASKS
+
+
+def join_tasks(place: Place, address: str, port: int) -> None:
+    """Makes a task of a submitted job a process of torchrun for those that it starts.
+
+    Args:
+        place: of this task among the tasks of the job.
+        address: of the machine that serves the store of the tasks.
+        port: of the store.
+    """
+    variables = {
+        "TORCHELASTIC_RUN_ID": _TASKS,
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "MASTER_ADDR": address,
+        "MASTER_PORT": port,
+        "RANK": place.rank,
+        "WORLD_SIZE": place.size,
+        "LOCAL_RANK": place.local_rank,
+        "LOCAL_WORLD_SIZE": place.local_size,
+    }
+    os.environ.update({name: str(value) for name, value in variables.items()})
+    # The store ends before the processes. This is no error, but torch would show a
+    # trace.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def stop_with_torchrun() -> None:

@@ -140,7 +140,7 @@ config, resolved = configure("training.epochs=4", "training.accumulate=5", "seed
 config = replace(config, search=SearchConfig(num_seeds=2))
 run = RunDir(Path(sys.argv[1]))
 if tasks.follows():
-    worker.follow_in_subprocess()
+    worker.follow_in_subprocess(tasks.join())
 else:
     run.hydra_record.folder.mkdir(parents=True)
     for name, text in (("hydra.yaml", "{}"), ("overrides.yaml", "[]")):

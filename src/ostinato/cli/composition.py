@@ -114,7 +114,18 @@ def search_direction(monitor: str | None, task: str) -> str:
     return search.direction(monitor, Task(task))
 
 
+def job_share(per_process: float, processes: int | str) -> float:
+    """The resolver `${job_share:PER_PROCESS,PROCESSES}`: what a job's own task takes.
+
+    Returns:
+        The share of the process that it starts; 0 if it places several: see
+        `placement`.
+    """
+    return 0 if isinstance(processes, int) and processes > 1 else per_process
+
+
 # The resolvers are registered on import. The workers of a launcher import this module
 # with the job, before Hydra needs the job's folder.
 OmegaConf.register_new_resolver("search_direction", search_direction, replace=True)
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+OmegaConf.register_new_resolver("job_share", job_share, replace=True)

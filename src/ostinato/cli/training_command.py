@@ -4,7 +4,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -157,11 +156,10 @@ def _run_folder() -> RunDir:
 def _run_sweep_job(
     config: RunConfig, run: RunDir, resolved: dict[str, Any]
 ) -> float | None:
-    from ostinato.sweep import search, worker  # imports torch
+    from ostinato.sweep import placement, search  # imports torch
 
     logs = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
-    train = partial(worker.train_in_subprocess, logs=cast(dict[str, Any], logs))
-    run_once = partial(jobs.run_once, train)
+    run_once = placement.job_runner(cast(dict[str, Any], logs))
     with tasks.leading():
         if config.search:
             return search.run_trial(run_once, config, run, resolved)
@@ -171,7 +169,7 @@ def _run_sweep_job(
 def _follow_task_0() -> None:
     from ostinato.sweep import worker
 
-    worker.follow_in_subprocess()
+    worker.follow_in_subprocess(tasks.join())
 
 
 def _check_run_folder(argv: list[str]) -> None:

@@ -14,7 +14,7 @@ from ostinato.config.plugins import missing_plugin
 from ostinato.config.proof import BenchmarkConfig, CrashTestConfig, ReproduceConfig
 from ostinato.config.reference import fields
 from ostinato.config.report import ReportConfig, ReportOptions
-from ostinato.config.run import ResumeConfig, RunConfig, SearchConfig
+from ostinato.config.run import RayConfig, ResumeConfig, RunConfig, SearchConfig
 from ostinato.config.trackers import (
     DvcliveConfig,
     JsonlConfig,
@@ -73,6 +73,7 @@ __all__ = [
     "OnLeak",
     "Precision",
     "PredictConfig",
+    "RayConfig",
     "ReportConfig",
     "ReportOptions",
     "ReproduceConfig",

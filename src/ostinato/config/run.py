@@ -1,8 +1,9 @@
 """The whole config of a training run."""
 
 import dataclasses
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from ostinato.config.comparison import ComparisonConfig
@@ -39,6 +40,20 @@ class SearchConfig:
 
 
 @dataclass(config=STRICT, kw_only=True)
+class RayConfig:
+    """The processes of a job on a Ray cluster (`launcher=ray`)."""
+
+    cpus_per_process: Annotated[float, Field(gt=0)] = 1
+    """CPUs of each process, which are also its threads."""
+    gpus_per_process: Annotated[float, Field(ge=0, le=1)] = 0
+    """GPUs of each process. Several jobs of one process can share a GPU."""
+    wait_for_nodes: bool = False
+    """Wait for nodes if the cluster has no room for a job, because nodes will join.
+    false ends such a job, unless it has begun.
+    """
+
+
+@dataclass(config=STRICT, kw_only=True)
 class ProvenanceConfig:
     """What a run records about its code."""
 
@@ -70,6 +85,8 @@ class RunConfig:
     """What the table at the end of a sweep compares."""
     search: SearchConfig | None = None
     """A search over ranges; null: no search."""
+    ray: RayConfig = dataclasses.field(default_factory=RayConfig)
+    """What the processes of a job take from a Ray cluster."""
     provenance: ProvenanceConfig = dataclasses.field(default_factory=ProvenanceConfig)
     """What the run records about its code."""
     report: ReportOptions = dataclasses.field(default_factory=ReportOptions)
@@ -95,6 +112,12 @@ class RunConfig:
                 f"training.processes={size}: a step has fewer micro-batches "
                 f"(training.accumulate={training.accumulate}); "
                 f"use training.accumulate={size} or a multiple of it"
+            )
+        gpus = self.ray.gpus_per_process
+        if isinstance(size, int) and size > 1 and 0 < gpus < 1:
+            raise ValueError(
+                f"ray.gpus_per_process={gpus:g}: the processes of one job cannot share "
+                "a GPU; use ray.gpus_per_process=1"
             )
         if training.shard_optimizer and training.precision is Precision.fp16:
             raise ValueError(

@@ -20,6 +20,7 @@ OBSERVERS = (
     "report",
     "provenance",
     "search",
+    "ray",
     "training.log_every",
     "training.checkpoint_every",
     "training.keep_checkpoints",

@@ -39,12 +39,10 @@ def join() -> Place:
     """
     tasks = _tasks()
     assert tasks is not None, "the job has one task"
-    os.environ.update(torchrun.SERVED_BY_AGENT)
-    # The store ends with task 0. This is no error, but torch would show a trace.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    tasks.export(set_cuda_visible_devices=False, overwrite=True)
-    place = torchrun.place()
-    assert place is not None
+    place = Place(
+        tasks.rank, tasks.world_size, tasks.local_rank, tasks.local_world_size
+    )
+    torchrun.join_tasks(place, tasks.master_addr, tasks.master_port)
     return place
 
 

@@ -21,7 +21,6 @@ from ostinato.interruption import Stop, stop_on_signals
 from ostinato.record.results import finished_metric, has_ended
 from ostinato.run.session import session
 from ostinato.run_dir import RunDir
-from ostinato.sweep import tasks
 from ostinato.sweep.jobs import record_failure
 from ostinato.torchrun import Place
 
@@ -62,9 +61,13 @@ def train_in_subprocess(
     return None
 
 
-def follow_in_subprocess() -> None:
-    """Follows task 0 of this job in another process until the job ends."""
-    _run(_follow, tasks.join())
+def follow_in_subprocess(place: Place) -> None:
+    """Follows task 0 of this job in another process until the job ends.
+
+    Args:
+        place: of this task, which has joined the tasks of the job.
+    """
+    _run(_follow, place)
 
 
 def _run(main: Callable[..., None], *arguments: Any) -> tuple[int, Stop]:
