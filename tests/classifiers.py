@@ -33,6 +33,19 @@ WINDOW = {
     "sliding_window": 8,
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
 }
+DEBERTA_SIZES = BERT_SIZES | {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "max_position_embeddings": LONGEST,
+    "pad_token_id": 0,
+}
+DEBERTA_V3_SIZES = DEBERTA_SIZES | {
+    "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
 ARCHITECTURES = {
     "bert": BERT_SIZES,
     "electra": BERT_SIZES | {"embedding_size": 16},
@@ -43,6 +56,9 @@ ARCHITECTURES = {
     "modernbert": MODERNBERT_SIZES | {"global_attn_every_n_layers": 2},
     "modernbert mean": MODERNBERT_SIZES | {"classifier_pooling": "mean"},
     "albert": BERT_SIZES | {"embedding_size": 16},
+    "deberta": DEBERTA_SIZES,
+    "deberta-v2": DEBERTA_V3_SIZES,
+    "mpnet": ROBERTA_SIZES,
     "eurobert": DECODER_SIZES | {"classifier_pooling": "bos"},
     "llama": DECODER_SIZES,
     "mistral": DECODER_SIZES | {"sliding_window": 8},

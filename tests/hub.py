@@ -153,6 +153,7 @@ def _configure(folder: Path, **values) -> None:
 TOKENIZERS = {
     "bert": _bert,
     "distilbert": _bert,
+    "electra": _bert,
     "roberta": _roberta,
     "modernbert": _modernbert,
     "deberta-v2": _deberta,

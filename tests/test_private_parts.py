@@ -44,7 +44,7 @@ PRIVATE_PARTS = [
     PrivatePart(
         package="torch",
         path="torch._softmax_backward_data",
-        files=("src/ostinato/model/grouped_attention.py",),
+        files=("src/ostinato/model/attention_weights.py",),
         release="2.13.0",
         why="the backward pass of softmax in one pass over memory, without autograd",
     ),

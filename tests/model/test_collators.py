@@ -127,7 +127,7 @@ def test_packing_that_changes_logits_is_replaced_by_padding_and_the_log_says_why
 
 
 def without_interface(tmp_path):
-    return load(tmp_path, "mpnet")
+    return load(tmp_path, "xlnet")
 
 
 def with_sinks(tmp_path):

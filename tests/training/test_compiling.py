@@ -111,7 +111,8 @@ def test_a_machine_without_a_compiler_is_refused(monkeypatch):
     [
         name if name == "bert" else pytest.param(name, marks=pytest.mark.proof)
         for name in ARCHITECTURES
-        if name != "gemma2"  # the kernel has no softcap
+        # The kernel has neither softcaps nor relative positions.
+        if name not in ("gemma2", "deberta", "deberta-v2", "mpnet")
     ],
 )
 def test_on_a_gpu_a_model_is_one_graph_for_any_lengths(name, monkeypatch):

@@ -58,7 +58,7 @@ def attention_weights(
     # slots, which lie behind them.
     causal = options.causal and not one_query
     if padding is not None and not causal:
-        _hide_empty_slots(products, padding)
+        hide_empty_slots(products.view(len(padding), -1, num_queries, length), padding)
     if causal:
         _hide_later_tokens(by_head)
     if options.window is not None and length > options.window:
@@ -74,22 +74,45 @@ def _products(q: Tensor, k: Tensor, softcap: float | None) -> Tensor:
     return products
 
 
+def through_weights(
+    gradient: Tensor, v: Tensor, weights: Tensor, mask: Tensor | None, to_value: Tensor
+) -> Tensor:
+    """Turns the gradient of outputs into that of the products, [N * H, Q, L].
+
+    Args:
+        gradient: of the kept outputs, [N * H, Q, D].
+        v: values, [N * H, L, D].
+        weights: attention weights, [N * H, Q, L].
+        mask: int8 mask of the weights; None without dropout.
+        to_value: gets the gradient of the values, [N * H, L, D].
+    """
+    kept_weights = weights
+    to_weights = torch.bmm(gradient, v.transpose(1, 2))  # [N * H, Q, L]
+    if mask is not None:
+        keep = mask.to(weights.dtype)
+        to_weights = to_weights.mul_(keep)
+        kept_weights = keep.mul_(weights)
+    torch.bmm(kept_weights.transpose(1, 2), gradient, out=to_value)
+    return torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+
+
 def through_softcap(gradient: Tensor, q: Tensor, k: Tensor, softcap: float) -> None:
     """Turns the gradient of capped products into that of the products, in place."""
     tanh = _products(q, k, softcap).div_(softcap)
     gradient.addcmul_(gradient, tanh.square_(), value=-1)
 
 
-def _hide_empty_slots(products: Tensor, padding: Tensor) -> None:
+def hide_empty_slots(products: Tensor, padding: Tensor) -> None:
     """Lowers the products of keys that are empty slots, in place.
 
     The lowered value is finite because the query of an empty slot may see no token.
+
+    Args:
+        products: [N, H, Q, L], or with heads before texts.
+        padding: 1 for an empty slot, [N, 1, 1, L] or [N, 1, L].
     """
-    num_texts = len(padding)
-    num_queries, length = products.shape[1:]
     lowest = torch.finfo(products.dtype).min / 2
-    by_text = products.view(num_texts, -1, num_queries, length)  # [N, H, Q, L]
-    by_text.add_(padding.to(products.dtype), alpha=lowest)
+    products.add_(padding.to(products.dtype), alpha=lowest)
 
 
 def _hide_later_tokens(products: Tensor) -> None:

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from ostinato.data.collate import Segments
-from ostinato.model.attention_weights import Options, attention_weights, through_softcap
+from ostinato.model.attention_weights import (
+    Options,
+    attention_weights,
+    through_softcap,
+    through_weights,
+)
 from ostinato.model.dropout import Masks
 from ostinato.model.layout import Layout, layout_of
 
@@ -127,16 +132,7 @@ class _GroupedAttention(torch.autograd.Function):
             strict=True,
         )
         for weights, mask, g, q, k, v, to_query, to_key, to_value in groups:
-            kept_weights = weights  # [N * H, Q, L]
-            to_weights = torch.bmm(g, v.transpose(1, 2))  # [N * H, Q, L]
-            if mask is not None:
-                keep = mask.to(weights.dtype)
-                to_weights = to_weights.mul_(keep)
-                kept_weights = keep.mul_(weights)
-            torch.bmm(kept_weights.transpose(1, 2), g, out=to_value)
-            to_products = torch._softmax_backward_data(
-                to_weights, weights, -1, weights.dtype
-            )
+            to_products = through_weights(g, v, weights, mask, to_value)
             if options.softcap is not None:
                 through_softcap(to_products, q, k, options.softcap)
             torch.bmm(to_products, k, out=to_query)

@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ostinato.data.collate import Segments
+
 # The most products of one group in each head. These products fit into a core's cache.
 MAX_PRODUCTS = 2**15
 
@@ -43,7 +45,7 @@ class Layout:
     """Slots for the tokens of a packed row, ordered by group, text, head and position.
 
     A group has L slots for each of its texts in each head. The slots after the end of
-    a shorter text are empty.
+    a shorter text are empty. With `heads_first`, the heads come before the texts.
 
     Attributes:
         groups: the groups, in the order of the texts.
@@ -106,7 +108,11 @@ class Layout:
 # All layers share the layouts of a batch: that of the queries and that of the keys.
 @lru_cache(maxsize=2)
 def layout_of(
-    lengths: tuple[int, ...], filler: int, num_heads: int, device: torch.device
+    lengths: tuple[int, ...],
+    filler: int,
+    num_heads: int,
+    device: torch.device,
+    heads_first: bool = False,
 ) -> Layout:
     """Lays out texts that follow each other.
 
@@ -115,40 +121,39 @@ def layout_of(
         filler: tokens after the last text.
         num_heads: attention heads.
         device: device of the layout's tensors.
+        heads_first: orders the slots of a group by head, text and position.
     """
     groups = group_texts(lengths)
     text_lengths = np.array(lengths)  # [R]
-    ends = np.cumsum(text_lengths)  # [R]
-    starts = ends - text_lengths  # [R]
+    starts = np.cumsum(text_lengths) - text_lengths  # [R]
 
     padding: list[Tensor | None] = []
-    rows_of_groups = []
-    filled_of_groups = []
+    rows_of_groups: list[NDArray[np.int64]] = []
+    filled_of_groups: list[NDArray[np.bool_]] = []
     first = 0
     for group in groups:
         texts = slice(first, first + group.num_texts)
         first = texts.stop
-        positions = np.arange(group.length)  # [L]
-        is_token = positions < text_lengths[texts, None]  # [N, L]
+        is_token = np.arange(group.length) < text_lengths[texts, None]  # [N, L]
         padding.append(_padding(is_token, device))
         rows = _row_numbers(starts[texts], is_token, num_heads)  # [N, H, L]
         filled = np.repeat(is_token[:, None], num_heads, axis=1)  # [N, H, L]
+        if heads_first:
+            rows, filled = rows.swapaxes(0, 1), filled.swapaxes(0, 1)
         rows_of_groups.append(rows.ravel())
         filled_of_groups.append(filled.ravel())
 
     row_of_slot = np.concatenate(rows_of_groups)  # [S]
     is_filled = np.concatenate(filled_of_groups)  # [S]
     filled_slots = np.flatnonzero(is_filled)
-    empty_slots = np.flatnonzero(~is_filled)
-    num_tokens = sum(lengths) + filler
-    slot_of_row = np.zeros(num_tokens * num_heads, dtype=np.int64)
+    slot_of_row = np.zeros((sum(lengths) + filler) * num_heads, dtype=np.int64)
     slot_of_row[row_of_slot[is_filled]] = filled_slots
     return Layout(
         groups=groups,
         padding=tuple(padding),
         row_of_slot=torch.from_numpy(row_of_slot).to(device),
         slot_of_row=torch.from_numpy(slot_of_row).to(device),
-        empty_slots=torch.from_numpy(empty_slots).to(device),
+        empty_slots=torch.from_numpy(np.flatnonzero(~is_filled)).to(device),
         num_heads=num_heads,
         filler=filler,
     )
@@ -200,3 +205,18 @@ def group_texts(lengths: tuple[int, ...]) -> tuple[Group, ...]:
         longest = new_longest
     groups.append(Group(num_texts, longest))
     return tuple(groups)
+
+
+def text_of_token(segments: Segments, num_tokens: int) -> Tensor:
+    """Numbers the text of each token; the filler counts as one more text.
+
+    Args:
+        segments: positions of the texts in the row.
+        num_tokens: tokens of the row, filler included.
+
+    Returns:
+        int64 [num_tokens].
+    """
+    lengths = segments.bounds.diff()  # [R + 1]
+    texts = torch.arange(len(lengths), device=lengths.device)
+    return torch.repeat_interleave(texts, lengths, output_size=num_tokens)

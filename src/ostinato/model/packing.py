@@ -17,7 +17,9 @@ from transformers import PreTrainedModel
 from ostinato.data.collate import Segments
 from ostinato.model.architecture import is_causal
 from ostinato.model.dropout import Masks
+from ostinato.model.layout import text_of_token
 from ostinato.model.packed_attention import NAME, PackedRow
+from ostinato.model.replaced_attention import replace_attention
 from ostinato.model.trimming import trim_decoder, trim_encoder
 
 
@@ -63,7 +65,7 @@ def packing_problem(
     packing: _Packing = model.__dict__[NAME]
     if getattr(model.config, "token_dropout", False):  # ESM
         return "its embeddings depend on the mask tokens of the whole row"
-    if model.config._attn_implementation != NAME:
+    if not packing.has_attention(model):
         return "it does not use the attention interface of transformers"
     with packing.trial() as row:
         problem = compare()
@@ -89,7 +91,8 @@ class _Packing:
         self._original_attention = model.config._attn_implementation
         self._by_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
         self._by_last = is_causal(model)
-        self._hooks: list[Any] = []
+        self._hooks: list[Any] = replace_attention(model, self._row)
+        self._is_replaced = bool(self._hooks)
         if self._by_last:
             self._hooks += trim_decoder(model, self._row)
         elif not self._by_mean:
@@ -103,13 +106,19 @@ class _Packing:
                 self._enter_base, with_kwargs=True
             )
             self._hooks.append(enter)
-        model.set_attn_implementation(NAME)
+        if not self._is_replaced:
+            model.set_attn_implementation(NAME)
+
+    def has_attention(self, model: PreTrainedModel) -> bool:
+        """Whether the layers call the packed attention, as far as the config shows."""
+        return self._is_replaced or model.config._attn_implementation == NAME
 
     def undo(self, model: PreTrainedModel) -> None:
         """Removes the hooks and restores the attention implementation."""
         for hook in self._hooks:
             hook.remove()
-        model.set_attn_implementation(self._original_attention)
+        if not self._is_replaced:
+            model.set_attn_implementation(self._original_attention)
 
     @contextmanager
     def trial(self) -> Iterator[PackedRow]:
@@ -136,6 +145,10 @@ class _Packing:
     ) -> tuple[Any, dict[str, Any]]:
         self._row.segments = kwargs["segments"]
         kwargs = kwargs | {"packing": self._row}
+        if self._is_replaced:
+            # Without a mask, the model would make one of [num_tokens, num_tokens].
+            ones = torch.ones(1, 1, 1, 1, device=self._row.segments.bounds.device)
+            kwargs["attention_mask"] = ones
         if self._by_last:
             # The head finds the last token of a text in the token ids. It sees texts of
             # one token, and the base model gets the whole row.
@@ -169,8 +182,7 @@ class _Packing:
 def _means(hidden: Tensor, segments: Segments) -> Tensor:
     """Averages the tokens of each text, [num_texts, hidden_size]."""
     lengths = segments.bounds.diff()  # [num_texts + 1]; the last is the filler
-    texts = torch.arange(len(lengths), device=hidden.device)
-    text = torch.repeat_interleave(texts, lengths, output_size=len(hidden))
+    text = text_of_token(segments, len(hidden))
     zeros = hidden.new_zeros(len(lengths), hidden.shape[1])
     sums = zeros.index_add(0, text, hidden)
     return sums[:-1] / lengths[:-1, None]
