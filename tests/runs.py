@@ -38,8 +38,8 @@ def configure(*overrides: str) -> tuple[RunConfig, dict]:
     """The config of the debug preset with overrides, typed and as plain data."""
     composed = [text for text in overrides if not _RESUME.fullmatch(text)]
     read_environment = any("${" in text for text in composed)
-    compose = _compose.__wrapped__ if read_environment else _compose
-    config, resolved = copy.deepcopy(compose(*DEBUG, *composed))
+    composer = compose.__wrapped__ if read_environment else compose
+    config, resolved = copy.deepcopy(composer(*DEBUG, *composed))
     for text in overrides:
         if resumed := _RESUME.fullmatch(text):
             config.resume.run = resolved["resume"]["run"] = resumed[1]
@@ -47,7 +47,8 @@ def configure(*overrides: str) -> tuple[RunConfig, dict]:
 
 
 @functools.cache
-def _compose(*overrides: str) -> tuple[RunConfig, dict]:
+def compose(*overrides: str) -> tuple[RunConfig, dict]:
+    """The config of overrides, typed and as plain data. The caller changes neither."""
     composition.register_schemas()
     with composition.hydra_composition():
         cfg = composition.compose_command("train", list(overrides))

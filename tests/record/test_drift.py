@@ -2,7 +2,12 @@
 
 import pytest
 
-from ostinato.record.drift import Drift, config_drift, environment_drift
+from ostinato.record.drift import (
+    Drift,
+    config_drift,
+    environment_drift,
+    without_observers,
+)
 from ostinato.record.files import SCHEMA_VERSION
 
 GPU = {
@@ -93,6 +98,28 @@ def test_a_key_that_only_one_config_has_is_drift():
 
 def test_a_key_that_only_observes_is_not_drift():
     assert config_drift({"training": {"log_every": 1}}, {"training": {}}) == []
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"training": {"lr": 1, "optimizer": {"name": "adamw", "d": 1.0}}},
+        {"training": {"lr": 1}, "data": {"weight_column": None}},
+        {"training": {"lr": 1}, "data": {"label_distribution": None}},
+    ],
+)
+def test_a_default_that_earlier_versions_did_not_name_is_not_drift(later):
+    earlier = {"training": {"lr": 1}, "data": {}}
+    later = {"data": {}, **later}
+    assert config_drift(earlier, later) == config_drift(later, earlier) == []
+    assert without_observers(later) == earlier
+
+
+def test_another_optimizer_is_drift():
+    earlier = {"training": {"lr": 1}}
+    later = {"training": {"lr": 1, "optimizer": {"name": "adafactor", "d": 1.0}}}
+    (found,) = config_drift(earlier, later)
+    assert found.key == "training.optimizer"
 
 
 def test_the_keys_of_drift_are_compared_whole_and_not_by_their_first_letters():

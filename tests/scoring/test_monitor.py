@@ -95,11 +95,11 @@ def test_an_evaluation_that_does_not_define_the_monitor_counts_as_worse(
 ):
     seen = []
 
-    def constant_at_first(task, logits, labels, names, threshold=0.5):
+    def constant_at_first(task, logits, labels, names, **options):
         seen.append(len(seen))
         if len(seen) in (1, 3):
             logits = np.zeros_like(logits)
-        return score(task, logits, labels, names, threshold)
+        return score(task, logits, labels, names, **options)
 
     monkeypatch.setattr("ostinato.scoring.evaluation.score", constant_at_first)
     options = [

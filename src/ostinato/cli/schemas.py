@@ -46,9 +46,10 @@ def with_documentation(command: str, key: str, problem: str) -> str:
 
 
 def groups() -> list[str]:
-    """The config groups, for example `model`."""
-    folders = [path for path in CONF.iterdir() if path.is_dir()]
-    return [folder.name for folder in folders if folder.name != "hydra"]
+    """The config groups, for example `model` and `training/optimizer`."""
+    folders = [path for path in CONF.rglob("*") if path.is_dir()]
+    names = [folder.relative_to(CONF).as_posix() for folder in folders]
+    return [name for name in names if name.split("/")[0] != "hydra"]
 
 
 def options_of(group: str) -> list[str]:

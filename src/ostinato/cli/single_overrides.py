@@ -9,7 +9,9 @@ from ostinato.cli.wording import did_you_mean
 from ostinato.config import missing_plugin
 
 # The other groups accept a list of options.
-_GROUPS_WITH_ONE_OPTION = ("model", "data", "training", "launcher", "search")
+_GROUPS_WITH_ONE_OPTION = (
+    *("model", "data", "training", "training/optimizer", "launcher", "search"),
+)
 _FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
@@ -35,6 +37,9 @@ def problem_of_override(
     if is_sweep and not multirun:
         return f"{text}: several values need a sweep; add -m"
 
+    group, value = key.replace(".", "/"), text.partition("=")[2]
+    if group != key and group in groups() and not value.startswith("{"):
+        return f"{text}: {group} is a group of options; use {group}={value}"
     options = _options_of(key)
     if is_sweep and "glob(" in text and not (options and values_of(override)):
         return f"{text}: glob(...) must match options of a group, and matches none"

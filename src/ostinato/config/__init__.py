@@ -25,8 +25,14 @@ from ostinato.config.trackers import (
     WandbMode,
     missing_packages,
 )
-from ostinato.config.training import EarlyStoppingConfig, SeedsConfig, TrainingConfig
+from ostinato.config.training import (
+    EarlyStoppingConfig,
+    OptimizerConfig,
+    SeedsConfig,
+    TrainingConfig,
+)
 from ostinato.config.types import (
+    DISTRIBUTION_METRICS,
     METRICS,
     MISSING,
     Backend,
@@ -39,6 +45,7 @@ from ostinato.config.types import (
     LabelWeighting,
     LossName,
     OnLeak,
+    OptimizerName,
     Precision,
     Schedule,
     Source,
@@ -46,6 +53,7 @@ from ostinato.config.types import (
 )
 
 __all__ = [
+    "DISTRIBUTION_METRICS",
     "METRICS",
     "MISSING",
     "Backend",
@@ -71,6 +79,8 @@ __all__ = [
     "MlflowConfig",
     "ModelConfig",
     "OnLeak",
+    "OptimizerConfig",
+    "OptimizerName",
     "Precision",
     "PredictConfig",
     "RayConfig",

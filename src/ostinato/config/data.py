@@ -5,7 +5,15 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from ostinato.config.types import STRICT, Count, OnLeak, Source, Task, Workers
+from ostinato.config.types import (
+    STRICT,
+    Count,
+    LabelDistribution,
+    OnLeak,
+    Source,
+    Task,
+    Workers,
+)
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -40,6 +48,16 @@ class DataConfig:
     """Column with the second text of a pair."""
     label_column: str = "label"
     """Column with the label."""
+    label_distribution: LabelDistribution = None
+    """Probabilities in place of one label per row (single_label): {label: column}, the
+    column of each label; or [label, ...], their order in the list in `label_column`.
+    The loss, kl and brier compare with them, other metrics with the most probable label
+    (of equally probable ones, the first in natural order).
+    """
+    weight_column: str | None = None
+    """Column with the weight of each training row in the loss: 0, which leaves the row
+    out, or from 1e-10 to 1e10; null weighs all rows equally. No metric is weighted.
+    """
     label_separator: str = "|"
     """Separator between the labels of a row in one string (multi_label)."""
     task: Task = Task.single_label
@@ -72,6 +90,17 @@ class DataConfig:
             raise ValueError(
                 f"data.text_pair_column={self.text_pair_column}: "
                 f"{source} has no text pairs; leave it out"
+            )
+        if self.source in (Source.asset, Source.generated):
+            for key in ("weight_column", "label_distribution"):
+                if (value := getattr(self, key)) is not None:
+                    raise ValueError(
+                        f"data.{key}={value}: {source} has no such column; leave it out"
+                    )
+        if self.label_distribution and self.task is not Task.single_label:
+            raise ValueError(
+                "data.label_distribution: only for data.task=single_label, "
+                f"not {self.task.value}; leave it out"
             )
         if self.source is Source.files and not self.train_path:
             raise ValueError(

@@ -12,7 +12,15 @@ from ostinato.config.model import ModelConfig
 from ostinato.config.report import ReportOptions
 from ostinato.config.trackers import TrackerConfig
 from ostinato.config.training import TrainingConfig
-from ostinato.config.types import METRICS, STRICT, Count, Precision, Seed
+from ostinato.config.types import (
+    DISTRIBUTION_METRICS,
+    METRICS,
+    STRICT,
+    Count,
+    LossName,
+    Precision,
+    Seed,
+)
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -127,6 +135,15 @@ class RunConfig:
         return self
 
     @model_validator(mode="after")
+    def _check_distribution(self) -> "RunConfig":
+        if self.data.label_distribution and self.training.loss is LossName.focal:
+            raise ValueError(
+                "training.loss=focal: is not defined for data.label_distribution; "
+                "use training.loss=cross_entropy"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_compile(self) -> "RunConfig":
         if self.training.compile and self.training.gradient_checkpointing:
             raise ValueError(
@@ -139,6 +156,8 @@ class RunConfig:
     def _check_monitor(self) -> "RunConfig":
         monitor = self.training.monitor
         names = METRICS[self.data.task]
+        if self.data.label_distribution:
+            names = DISTRIBUTION_METRICS
         if monitor is not None and monitor not in names:
             task = f"data.task={self.data.task.value}"
             raise ValueError(

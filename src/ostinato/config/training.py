@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from ostinato.config.types import (
@@ -15,6 +15,7 @@ from ostinato.config.types import (
     LabelWeighting,
     LabelWeights,
     LossName,
+    OptimizerName,
     Precision,
     ProcessCount,
     Rate,
@@ -23,6 +24,12 @@ from ostinato.config.types import (
     Seed,
     Workers,
 )
+
+_ONLY_FOR = {
+    OptimizerName.adamw: ("betas", "eps"),
+    OptimizerName.adafactor: ("beta2_decay", "d", "eps1", "eps2"),
+}
+"""Options of `training` and of `training.optimizer` that one optimizer has."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -59,6 +66,25 @@ class EarlyStoppingConfig:
 
 
 @dataclass(config=STRICT, kw_only=True)
+class OptimizerConfig:
+    """The optimizer: `training/optimizer=adamw` or `training/optimizer=adafactor`."""
+
+    name: OptimizerName = OptimizerName.adamw
+    """adamw, with `training.betas` and `training.eps`; or adafactor, which keeps one
+    number per row and per column of a matrix in place of two per weight, and multiplies
+    `training.lr` by the RMS of each matrix or vector.
+    """
+    beta2_decay: Annotated[float, Field(le=0)] = -0.8
+    """Step t moves Adafactor's mean of squared gradients by the share t^beta2_decay."""
+    d: Annotated[float, Field(ge=1)] = 1.0
+    """Largest RMS of Adafactor's update before it is multiplied by the rate."""
+    eps1: Annotated[float, Field(gt=0)] | None = None
+    """Adafactor divides a gradient by at least this; null takes the machine epsilon."""
+    eps2: Annotated[float, Field(gt=0)] = 1e-3
+    """Smallest RMS of a matrix or vector by which Adafactor multiplies the rate."""
+
+
+@dataclass(config=STRICT, kw_only=True)
 class TrainingConfig:
     """The optimization."""
 
@@ -78,8 +104,10 @@ class TrainingConfig:
     """One seed per purpose."""
     warmup_ratio: Rate = 0.1
     """Fraction of all steps in which the learning rate increases from zero."""
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    """The optimizer."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """Decoupled weight decay of AdamW; not applied to biases and norms."""
+    """Decoupled weight decay; not applied to biases and norms."""
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     """AdamW's decay rates for the first and second moment."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
@@ -106,7 +134,7 @@ class TrainingConfig:
     """
     shard_optimizer: bool = False
     """Divide AdamW's moments among the processes, to save memory. Never changes a
-    result; not with fp16.
+    result; not with fp16 or adafactor.
     """
     process_timeout: Seconds = 1800.0
     """Seconds that a process waits for the others before the run fails."""
@@ -183,3 +211,23 @@ class TrainingConfig:
         default_factory=EarlyStoppingConfig
     )
     """When to stop before the last epoch."""
+
+    @model_validator(mode="after")
+    def _check_optimizer(self) -> "TrainingConfig":
+        name = self.optimizer.name
+        is_adamw = name is OptimizerName.adamw
+        if self.shard_optimizer and not is_adamw:
+            raise ValueError(
+                f"training.shard_optimizer=true: is not possible with {name.value}, "
+                "whose update of a weight depends on its whole matrix; "
+                "use training.shard_optimizer=false"
+            )
+        owner = OptimizerName.adafactor if is_adamw else OptimizerName.adamw
+        config = self.optimizer if is_adamw else self
+        for key in _ONLY_FOR[owner]:
+            path = f"training.optimizer.{key}" if is_adamw else f"training.{key}"
+            if getattr(config, key) != type(config).__dataclass_fields__[key].default:
+                raise ValueError(
+                    f"{path}: only for training/optimizer={owner.value}; omit it"
+                )
+        return self

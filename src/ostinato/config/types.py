@@ -38,6 +38,13 @@ class Schedule(str, Enum):
     constant = "constant"
 
 
+class OptimizerName(str, Enum):
+    """The algorithm that updates the weights."""
+
+    adamw = "adamw"
+    adafactor = "adafactor"
+
+
 class Precision(str, Enum):
     """The number format of matrix products. Weights and optimizer state are fp32."""
 
@@ -125,6 +132,25 @@ def _is_weight(value: Any) -> bool:
 LabelWeights = Annotated[Any, AfterValidator(_check_label_weights)]
 
 
+def _check_distribution(value: Any) -> dict[str, str] | list[str] | None:
+    if value is None:
+        return None
+    names: list[Any] = []
+    if isinstance(value, dict | list):
+        names = [_label_name(label).strip() for label in value]
+    if len(names) > 1 and len(set(names)) == len(names) and all(names):
+        if isinstance(value, list):
+            return names
+        columns = list(value.values())
+        if all(isinstance(column, str) and column for column in columns):
+            return dict(zip(names, columns, strict=True))
+    problem = "must be {label: column} or [label, ...] with at least two labels"
+    raise PydanticCustomError("label_distribution", "{problem}", {"problem": problem})
+
+
+LabelDistribution = Annotated[Any, AfterValidator(_check_distribution)]
+
+
 class Task(str, Enum):
     """The kind of label."""
 
@@ -142,6 +168,9 @@ METRICS = {
     Task.regression: ("loss", "mse", "mae", "pearson", "spearman"),
 }
 """Names of the metrics of each task; `ostinato.scoring.scores.score` explains them."""
+
+DISTRIBUTION_METRICS = (*METRICS[Task.single_label], "kl")
+"""Names of the metrics with `data.label_distribution`."""
 
 
 class Source(str, Enum):

@@ -85,14 +85,16 @@ class Batch:
     Attributes:
         inputs: the model's arguments: tensors [num_rows, longest], or tensors
             [1, num_tokens] and their `segments`.
-        labels: int64 [num_rows], float32 [num_rows, num_labels] (multi-label), or
-            float32 [num_rows] (regression).
+        labels: int64 [num_rows], float32 [num_rows, num_labels] (multi-label, and
+            distributions), or float32 [num_rows] (regression).
         num_tokens: real tokens, without padding.
+        weights: the weight of each row in the loss, float32 [num_rows]; None: 1.
     """
 
     inputs: Inputs
     labels: Tensor
     num_tokens: int
+    weights: Tensor | None = None
 
     @property
     def num_rows(self) -> int:
@@ -103,9 +105,9 @@ class Batch:
         """Copies the batch to a device; copies to a GPU overlap with its work."""
         if device.type == "cpu":
             return self
-        inputs = to_device(self.inputs, device)
-        labels = _move(self.labels, device)
-        return Batch(inputs, labels, self.num_tokens)
+        inputs, labels = to_device(self.inputs, device), _move(self.labels, device)
+        weights = None if self.weights is None else _move(self.weights, device)
+        return Batch(inputs, labels, self.num_tokens, weights)
 
 
 def to_device(inputs: Inputs, device: torch.device) -> Inputs:
@@ -149,9 +151,9 @@ class Collator:
     def batch(self, split: TokenisedSplit, indices: Indices) -> Batch:
         """Makes the batch of the given rows, in their order."""
         inputs = self.inputs(split.rows[indices])
-        labels = torch.from_numpy(split.labels[indices])
+        labels, weights = split.targets(indices)
         num_tokens = int(split.lengths[indices].sum())
-        return Batch(inputs, labels, num_tokens)
+        return Batch(inputs, labels, num_tokens, weights)
 
     def inputs(self, rows: TokenLists) -> Inputs:
         """Turns token lists into the model's arguments.
@@ -243,8 +245,5 @@ class Collator:
         return np.where(is_pad, self.pad_token_id, positions)
 
     def _fill(self, column: str) -> int:
-        if column == "input_ids":
-            return self.pad_token_id
-        if column == "token_type_ids":
-            return self.pad_token_type_id
-        return 0
+        ids = {"input_ids": self.pad_token_id, "token_type_ids": self.pad_token_type_id}
+        return ids.get(column, 0)

@@ -1,7 +1,7 @@
 """Names the columns to read and picks them from a row."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ class Row(NamedTuple):
         pair: the second text; None if there is no such column.
         label: the label; None if no label is read.
         kept: further columns that the output repeats.
+        weight: the weight in the loss; None if no weights are read.
     """
 
     where: str
@@ -28,6 +29,7 @@ class Row(NamedTuple):
     pair: Any
     label: Any = None
     kept: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+    weight: Any = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Columns:
         label: column with the label; None reads no labels.
         keep: further columns to read; None keeps all columns.
         prefix: prefix of the config keys of these columns, for errors.
+        weight: column with the weight of the row; None reads no weights.
+        distribution: maps each label to the column with its probability. The label of a
+            row is then the list of these probabilities.
     """
 
     text: str
@@ -47,6 +52,8 @@ class Columns:
     label: str | None = None
     keep: tuple[str, ...] | None = field(default=())
     prefix: str = "data."
+    weight: str | None = None
+    distribution: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wanted(self) -> dict[str, str]:
@@ -56,6 +63,10 @@ class Columns:
             columns[f"{self.prefix}text_pair_column"] = self.pair
         if self.label is not None:
             columns[f"{self.prefix}label_column"] = self.label
+        if self.weight is not None:
+            columns[f"{self.prefix}weight_column"] = self.weight
+        for label, name in self.distribution.items():
+            columns[f"{self.prefix}label_distribution.{label}"] = name
         return columns
 
     @property
@@ -105,12 +116,16 @@ class Columns:
         kept = values
         if self.keep is not None:
             kept = {name: values[name] for name in self.keep}
+        label = values[self.label] if self.label is not None else None
+        if self.distribution:
+            label = [values[name] for name in self.distribution.values()]
         return Row(
             where=where,
             text=values[self.text],
             pair=values[self.pair] if self.pair is not None else None,
-            label=values[self.label] if self.label is not None else None,
+            label=label,
             kept=kept,
+            weight=values[self.weight] if self.weight is not None else None,
         )
 
 

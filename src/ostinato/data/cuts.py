@@ -1,6 +1,7 @@
-"""Drops leaking rows, cuts a validation split from train, and takes random subsets."""
+"""Drops rows, cuts a validation split from train, and takes random subsets."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,22 @@ def without_leaks(
     return train.select("train", np.flatnonzero(~leaking))
 
 
+def without_zero_weights(train: Rows) -> Rows:
+    """Leaves out the rows of weight 0, which is what such a weight means.
+
+    Raises:
+        DataError: all rows have the weight 0.
+    """
+    if train.weights is None or train.weights.all():
+        return train
+    if not train.weights.any():
+        raise DataError(
+            "all train rows have the weight 0 (data.weight_column), "
+            "so there is nothing to learn; use other weights"
+        )
+    return train.select("train", np.flatnonzero(train.weights))
+
+
 def cut_validation(
     rows: Rows, task: Task, fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
@@ -78,7 +95,7 @@ def cut_validation(
         seed: chooses the rows.
 
     Returns:
-        The train rows and the val rows, each in their old order.
+        The train rows and the val rows, each in their old order. Val has no weights.
 
     Raises:
         DataError: too few rows for a validation split.
@@ -100,7 +117,7 @@ def cut_validation(
         )
     train = rows.select("train", np.flatnonzero(~row_in_val))
     val = rows.select("val", np.flatnonzero(row_in_val))
-    return train, val
+    return train, replace(val, weights=None)
 
 
 def subset(

@@ -57,20 +57,17 @@ def open_hub(
 
 
 def _read(table: Dataset, columns: Columns) -> Iterator[Row]:
-    convert_label = _label_converter(table.features[columns.label])
-    names = list(columns.wanted.values())
-    selected = table.select_columns(names)
+    names = columns.names or table.column_names
+    feature = table.features[columns.label] if columns.label else None
+    convert_label = _label_converter(feature)
     number = 0
-    for batch in selected.iter(batch_size=_BATCH_SIZE):
-        texts = batch[columns.text]
-        pairs = [None] * len(texts)
-        if columns.pair:
-            pairs = batch[columns.pair]
-        labels = batch[columns.label]
-        for text, pair, label in zip(texts, pairs, labels, strict=True):
+    for batch in table.select_columns(names).iter(batch_size=_BATCH_SIZE):
+        for fields in zip(*(batch[name] for name in names), strict=True):
             number += 1
-            where = f"row {number}"
-            yield Row(where, text, pair, convert_label(label))
+            values = dict(zip(names, fields, strict=True))
+            if columns.label:
+                values[columns.label] = convert_label(values[columns.label])
+            yield columns.row(f"row {number}", values)
 
 
 def _label_converter(feature: Any) -> Callable[[Any], Any]:

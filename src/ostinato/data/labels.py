@@ -24,10 +24,13 @@ class LabelFormat:
     Attributes:
         task: what a label is.
         separator: separates several labels in one string.
+        distribution: the labels whose probabilities each row has, in their order;
+            empty if a row has a label.
     """
 
     task: Task
     separator: str
+    distribution: tuple[str, ...] = ()
 
     def parse(self, value: Any) -> tuple[str, ...] | float:
         """Parses a label.
@@ -85,7 +88,7 @@ def _name(value: Any) -> str:
 
 def _number(value: Any) -> float:
     try:
-        number = _to_float32(value)
+        number = to_float32(value)
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):
@@ -99,7 +102,13 @@ def _number(value: Any) -> float:
     return number
 
 
-def _to_float32(value: Any) -> float:
+def to_float32(value: Any) -> float:
+    """Rounds a number, or a text that is one, to fp32.
+
+    Raises:
+        TypeError, ValueError: not a number.
+        OverflowError: an integer that is too large for a float.
+    """
     if isinstance(value, str):
         value = value.strip()
         if "_" in value:  # float() accepts "1_000"

@@ -9,23 +9,21 @@ import json
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
-from numpy.typing import NDArray
 
-from ostinato.config import Task
 from ostinato.data.arrow_columns import batched, text_columns
 from ostinato.data.assets import cache_folder
 from ostinato.data.columns import Row
 from ostinato.data.files import RowSource
-from ostinato.data.labels import LabelFormat, natural_sorted
+from ostinato.data.labels import LabelFormat
 from ostinato.data.rows import Rows
-from ostinato.data.texts import shown, text_of
+from ostinato.data.targets import collector
+from ostinato.data.texts import text_of
+from ostinato.data.weights import parse_weight
 from ostinato.errors import DataError
 
 _PAIR_SEPARATOR = "\x1f"  # white space, so normalised texts do not contain it
@@ -38,6 +36,7 @@ def scan(
     label_format: LabelFormat,
     with_pair: bool,
     labels: Sequence[str] | None = None,
+    with_weights: bool = False,
 ) -> Rows:
     """Reads rows once and stores their texts in the cache, named by their content.
 
@@ -48,13 +47,14 @@ def scan(
         with_pair: rows have a second text.
         labels: the allowed classes, in order; None takes the classes of the rows, in
             natural order.
+        with_weights: rows have a weight.
 
     Raises:
         DataError: an invalid row, a source without rows, or a class that is not in
             `labels`.
         AssetError: the cache cannot be written.
     """
-    scanner = _Scanner(label_format, with_pair, labels)
+    scanner = _Scanner(label_format, with_pair, labels, with_weights)
     with (
         cache_folder("rows") as folder,
         tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary,
@@ -91,15 +91,12 @@ class _Scanner:
         label_format: LabelFormat,
         with_pair: bool,
         labels: Sequence[str] | None,
+        with_weights: bool,
     ) -> None:
-        self._format = label_format
-        self._is_regression = label_format.task is Task.regression
+        self._targets = collector(label_format, labels)
         self._with_pair = with_pair
-        self._labels = labels
-        self._label_sets: dict[tuple[str, ...], int] = {}
-        typecode = "f" if self._is_regression else "q"
-        self._label_keys: array[Any] = array(typecode)
         self._text_keys = array("Q")
+        self._weights: array[float] | None = array("f") if with_weights else None
         self._empty = bytearray()
         self._digests = bytearray()
         fields = [("text", pa.string())]
@@ -128,45 +125,25 @@ class _Scanner:
         """Records a row; returns its texts.
 
         Raises:
-            ValueError: an invalid text or label.
+            ValueError: an invalid text, label or weight.
         """
         texts = [text_of(row.text)]
         if self._with_pair:
             texts.append(text_of(row.pair))
-        label = self._format.parse(row.label)
-        if isinstance(label, float):
-            self._label_keys.append(label)
-        else:
-            self._label_keys.append(self._label_key(label))
+        label = self._targets.add(row.label)
         content = json.dumps([label, *texts], ensure_ascii=False)
         digest = hashlib.sha256(content.encode())
         self._digests += digest.digest()
+        if self._weights is not None:
+            self._weights.append(parse_weight(row.weight))
         normalised = [" ".join(text.split()) for text in texts]
         self._text_keys.append(_text_key(normalised))
         self._empty.append(not any(normalised))
         return texts
 
-    def _label_key(self, names: tuple[str, ...]) -> int:
-        """Number of a label combination."""
-        if names not in self._label_sets:
-            for name in names:
-                self._check_label(name)
-            self._label_sets[names] = len(self._label_sets)
-        return self._label_sets[names]
-
-    def _check_label(self, name: str) -> None:
-        if self._labels is None or name in self._labels:
-            return
-        near = get_close_matches(name, self._labels, n=1)
-        guess = f" (did you mean {shown(near[0])}?)" if near else ""
-        raise ValueError(
-            f"the label {shown(name)} does not occur in train{guess}; "
-            "correct it, or add rows with this label to train"
-        )
-
     @property
     def sha256(self) -> str:
-        """SHA-256 of all rows so far; see `Rows.sha256`."""
+        """SHA-256 of the texts and labels of all rows so far."""
         return hashlib.sha256(self._digests).hexdigest()
 
     def rows(self, name: str, texts: Dataset) -> Rows:
@@ -176,55 +153,23 @@ class _Scanner:
             name: name of the split.
             texts: the stored texts, in row order.
         """
-        label_keys = np.frombuffer(self._label_keys, self._label_keys.typecode)
-        labels = self._class_names()
-        targets: NDArray[Any] = label_keys
-        if not self._is_regression:
-            targets = self._target_of_each_set(labels)[label_keys]
+        arrays = self._targets.arrays()
         digests = np.frombuffer(self._digests, np.uint8)
+        weights = None
+        if self._weights is not None:
+            weights = np.frombuffer(self._weights, np.float32)
         return Rows(
             name=name,
             table=texts,
-            labels=labels,
-            targets=targets,
-            label_keys=label_keys,
+            labels=arrays.labels,
+            targets=arrays.targets,
+            label_keys=arrays.label_keys,
             text_keys=np.frombuffer(self._text_keys, np.uint64),
             empty=np.frombuffer(self._empty, np.bool_),
             digests=digests.reshape(-1, _SHA256_BYTES),
+            weights=weights,
+            distributions=arrays.distributions,
         )
-
-    def _class_names(self) -> tuple[str, ...]:
-        if self._labels is not None:
-            return tuple(self._labels)
-        names: set[str] = set()
-        for label_set in self._label_sets:
-            names.update(label_set)
-        return tuple(natural_sorted(names))
-
-    def _target_of_each_set(self, labels: tuple[str, ...]) -> NDArray[Any]:
-        """Target of each label combination.
-
-        Args:
-            labels: names of the classes.
-
-        Returns:
-            Class numbers, int64 [num_sets] (single-label), or multi-hot rows,
-            float32 [num_sets, num_labels].
-        """
-        class_numbers = {label: number for number, label in enumerate(labels)}
-        num_sets = len(self._label_sets)
-        if self._format.task is Task.single_label:
-            targets = np.zeros(num_sets, np.int64)
-            for (name,), set_number in self._label_sets.items():
-                targets[set_number] = class_numbers[name]
-            return targets
-        shape = (num_sets, len(labels))
-        multi_hot = np.zeros(shape, np.float32)
-        for names, set_number in self._label_sets.items():
-            for name in names:
-                class_number = class_numbers[name]
-                multi_hot[set_number, class_number] = 1
-        return multi_hot
 
 
 def _text_key(normalised: list[str]) -> int:

@@ -27,7 +27,7 @@ def open_split(cfg: DataConfig, split: str) -> list[RowSource] | None:
         DataError: a file or data set that cannot be read.
         AssetError: an asset that cannot be fetched.
     """
-    columns = columns_of(cfg)
+    columns = columns_of(cfg, split)
     if cfg.source is Source.generated:
         return [generate(split, cfg.task, has_pair(cfg))]
     if cfg.source is Source.files:
@@ -49,18 +49,23 @@ def open_split(cfg: DataConfig, split: str) -> list[RowSource] | None:
     return [RowSource(name, rows)]
 
 
-def columns_of(cfg: DataConfig) -> Columns:
-    """The columns to read."""
+def columns_of(cfg: DataConfig, split: str | None = None) -> Columns:
+    """The columns to read; only those of the split `train` have a weight."""
+    distribution = cfg.label_distribution
+    columns = distribution if isinstance(distribution, dict) else {}
     return Columns(
         text=cfg.text_column,
         pair=cfg.text_pair_column,
-        label=cfg.label_column,
+        label=None if columns else cfg.label_column,
+        weight=cfg.weight_column if split == "train" else None,
+        distribution=columns,
     )
 
 
 def label_format_of(cfg: DataConfig) -> LabelFormat:
     """How the labels are written."""
-    return LabelFormat(cfg.task, cfg.label_separator)
+    labels = tuple(cfg.label_distribution or ())
+    return LabelFormat(cfg.task, cfg.label_separator, labels)
 
 
 def has_pair(cfg: DataConfig) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
@@ -19,7 +20,12 @@ from ostinato.data.checks import (
     leaks_record,
     warnings_about,
 )
-from ostinato.data.cuts import cut_validation, subset, without_leaks
+from ostinato.data.cuts import (
+    cut_validation,
+    subset,
+    without_leaks,
+    without_zero_weights,
+)
 from ostinato.data.files import open_files
 from ostinato.data.rows import TEXT_NORMALISATION, Rows
 from ostinato.data.scanning import scan
@@ -38,13 +44,19 @@ class Split:
         rows: columns "text" and "text_pair" (pairs only).
         targets: the label of each row: int64 [num_rows], float32 [num_rows, num_labels]
             (multi-label), or float32 [num_rows] (regression).
-        sha256: digest of the content, in order: texts and label names, not numbers.
+        sha256: digest of the content, in order: texts, label names (not numbers) or
+            their probabilities, and weights.
+        weights: the weight of each row in the loss, float32 [num_rows]; None: 1.
+        distributions: the probability of each class, float32 [num_rows, num_labels];
+            None if a row has one label.
     """
 
     name: str
     rows: Dataset
     targets: NDArray[Any]
     sha256: str
+    weights: NDArray[np.float32] | None = None
+    distributions: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,9 @@ def load_data(cfg: DataConfig, seeds: Seeds) -> TextData:
     """Loads, checks and cuts the splits.
 
     The cuts come in this order. First, training rows that leak are dropped if
-    `data.on_leak=drop`. Then validation is cut from train if the source has none. Then
-    `data.limit_*` takes subsets. The classes are those of train as read.
+    `data.on_leak=drop`, and those of weight 0. Then validation is cut from train if the
+    source has none. Then `data.limit_*` takes subsets. The classes are those of train
+    as read.
 
     Raises:
         DataError: invalid rows; names file, row and remedy.
@@ -131,7 +144,14 @@ def load_split(
 
 
 def _split(rows: Rows) -> Split:
-    return Split(rows.name, rows.table, rows.targets, rows.sha256)
+    return Split(
+        name=rows.name,
+        rows=rows.table,
+        targets=rows.targets,
+        sha256=rows.sha256,
+        weights=rows.weights,
+        distributions=rows.distributions,
+    )
 
 
 def _size_and_digest(rows: Rows) -> dict[str, Any]:
@@ -153,6 +173,7 @@ def _read(cfg: DataConfig) -> dict[str, Rows]:
             label_format,
             has_pair(cfg),
             labels,
+            with_weights=split == "train" and cfg.weight_column is not None,
         )
         if split == "train":
             _check_classes(rows, cfg)
@@ -192,6 +213,13 @@ def _cut(
         notes.append(
             f"train: {dropped:,} rows that also occur in val or test were dropped "
             "(data.on_leak=drop)"
+        )
+    num_before = len(train)
+    train = without_zero_weights(train)
+    if len(train) < num_before:
+        notes.append(
+            f"train: {num_before - len(train):,} rows of weight 0 were left out "
+            f"(data.weight_column={cfg.weight_column})"
         )
     val = read.get("val")
     if val is None:

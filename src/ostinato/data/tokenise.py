@@ -16,14 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tokenizers
+import torch
 import transformers
 from datasets import Dataset, Features, List, Value
 from filelock import FileLock
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ostinato.data import token_cache
 from ostinato.data.assets import cache_folder
+from ostinato.data.batching import Indices
 from ostinato.data.splits import Split
 from ostinato.errors import DataError
 
@@ -43,6 +46,9 @@ class TokenisedSplit:
         labels: int64 [num_rows], float32 [num_rows, num_labels] (multi-label), or
             float32 [num_rows] (regression).
         truncated: share of rows that the maximum length shortened.
+        weights: the weight of each row in the loss, float32 [num_rows]; None: 1.
+        distributions: the probability of each class, float32 [num_rows, num_labels];
+            None if a row has one label.
     """
 
     name: str
@@ -50,6 +56,8 @@ class TokenisedSplit:
     lengths: NDArray[np.int32]
     labels: NDArray[Any]
     truncated: float
+    weights: NDArray[np.float32] | None = None
+    distributions: NDArray[np.float32] | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -65,6 +73,14 @@ class TokenisedSplit:
             _update(digest, pc.list_value_length(column))
             _update(digest, pc.list_flatten(column))
         return digest.hexdigest()
+
+    def targets(self, indices: Indices) -> tuple[Tensor, Tensor | None]:
+        """What the loss reads of some rows: their labels, and their weights if any."""
+        source = self.labels if self.distributions is None else self.distributions
+        labels = torch.from_numpy(source[indices])
+        if self.weights is None:
+            return labels, None
+        return labels, torch.from_numpy(self.weights[indices])
 
     def input_ids(self) -> NDArray[np.int32]:
         """Token ids of all rows, one row after another, [num_tokens]."""
@@ -125,6 +141,8 @@ def tokenise(
         lengths=lengths.astype(np.int32),
         labels=split.targets,
         truncated=truncated,
+        weights=split.weights,
+        distributions=split.distributions,
     )
 
 

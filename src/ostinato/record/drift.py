@@ -30,6 +30,9 @@ OBSERVERS = (
     "data.num_workers",
 )
 
+# Keys that earlier versions did not have. With null, a run is what it was.
+_NULL_BEFORE = ("data.weight_column", "data.label_distribution")
+
 # Packages whose version can change numbers. Other packages do not count as drift.
 DECISIVE_PACKAGES = (
     "torch",
@@ -174,18 +177,25 @@ def without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, 
         prefix: the section's key and a dot; empty for a whole config.
 
     Returns:
-        A copy without the keys of `OBSERVERS`.
+        A copy without the keys of `OBSERVERS`, and without unnamed defaults.
     """
     kept: dict[str, Any] = {}
     for name, value in config.items():
         key = f"{prefix}{name}"
-        if key in OBSERVERS:
+        if key in OBSERVERS or _is_unnamed_default(key, value):
             continue
         if isinstance(value, Mapping):
             kept[name] = without_observers(value, f"{key}.")
         else:
             kept[name] = value
     return kept
+
+
+def _is_unnamed_default(key: str, value: Any) -> bool:
+    """Whether earlier versions did the same without this key."""
+    if key == "training.optimizer" and isinstance(value, Mapping):
+        return value.get("name") == "adamw"  # its options are those of others
+    return key in _NULL_BEFORE and value is None
 
 
 def _packages(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,6 +247,4 @@ def _differences(first: Any, second: Any, key: str = "") -> Iterator[Drift]:
 def _shorten(value: Any) -> str:
     """A value as text; a digest is cut to its first characters."""
     text = str(value)
-    if len(text) == _SHA256_LENGTH:
-        return text[:_SHOWN_LENGTH]
-    return text
+    return text[:_SHOWN_LENGTH] if len(text) == _SHA256_LENGTH else text

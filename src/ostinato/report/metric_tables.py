@@ -11,6 +11,8 @@ from ostinato.scoring.metrics import MINIMISED
 from ostinato.scoring.scores import Scores
 from ostinato.scoring.temperature import MIN_ERRORS
 
+_OF_PROBABILITIES = ("loss", "ece", "brier", "kl")
+
 Tile = tuple[str, str, str]
 """Name, value, and what to compare the value with."""
 
@@ -100,5 +102,5 @@ def calibration_table(metrics: RunMetrics) -> Table:
 def _calibration_metrics(task: Task, calibrated: Scores) -> Iterable[str]:
     """Names of the metrics that calibration can change."""
     if task is Task.single_label:
-        return ("loss", "ece", "brier")
+        return [name for name in calibrated.metrics if name in _OF_PROBABILITIES]
     return [name for name in calibrated.metrics if name != "map"]

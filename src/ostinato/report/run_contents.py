@@ -15,9 +15,11 @@ from ostinato.record.files import read_fingerprint, read_provenance, read_result
 from ostinato.report.run_predictions import (
     Predictions,
     read_calibration,
+    read_distributions,
     read_predictions,
 )
 from ostinato.run_dir import RunDir
+from ostinato.scoring.arrays import Distributions
 from ostinato.scoring.calibration import Calibration
 from ostinato.seeding import Seeds
 from ostinato.trackers import History
@@ -39,6 +41,8 @@ class RunContents:
         splits: the rows of val and test with their texts, where these rows can still be
             read and are the rows that were scored.
         predictions: predictions on val and test.
+        distributions: probabilities of the classes in their rows; empty if a row has
+            one label.
         calibration: calibration of the best weights; None if there is none.
         summary: which data were read, found and used.
         notes: what is missing, one line each.
@@ -53,6 +57,7 @@ class RunContents:
     labels: tuple[str, ...]
     splits: dict[str, Split]
     predictions: dict[str, Predictions]
+    distributions: dict[str, Distributions]
     calibration: Calibration | None
     summary: dict[str, Any]
     notes: list[str]
@@ -93,12 +98,14 @@ def read_run_contents(
     splits = _unchanged_splits(data, provenance, notes)
     labels = tuple(results.get("labels") or (data.labels if data else ()))
     predictions = _read_all_predictions(run, config, results, splits, notes)
+    distributions = read_distributions(run, predictions, splits)
     calibration = read_calibration(
         run,
         config.data.task,
         labels,
         predictions.get("val"),
         notes,
+        distributions.get("val"),
     )
     return RunContents(
         run=run,
@@ -110,6 +117,7 @@ def read_run_contents(
         labels=labels,
         splits=splits,
         predictions=predictions,
+        distributions=distributions,
         calibration=calibration,
         summary=results.get("data") or (data.report if data else {}),
         notes=notes,

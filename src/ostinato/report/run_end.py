@@ -55,6 +55,7 @@ def write_calibration_and_card(
                 logits,
                 val.labels,
                 results["labels"],
+                val.distributions,
             )
             save_calibration(run, calibration)
             results["calibration"] = _calibration_record(run, calibration)

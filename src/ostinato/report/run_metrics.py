@@ -44,6 +44,7 @@ class RunMetrics:
                 logits,
                 labels,
                 self.contents.labels,
+                distributions=self.contents.distributions.get(name),
             )
         return scores
 
@@ -64,6 +65,7 @@ class RunMetrics:
                 labels,
                 self.contents.labels,
                 thresholds,
+                self.contents.distributions.get(name),
             )
         return scores
 
@@ -72,5 +74,8 @@ class RunMetrics:
         """Metrics of each split with their intervals."""
         estimates = {}
         for name, (logits, labels) in self.contents.predictions.items():
-            estimates[name] = estimate(self.contents.task, logits, labels)
+            distributions = self.contents.distributions.get(name)
+            estimates[name] = estimate(
+                self.contents.task, logits, labels, distributions=distributions
+            )
         return estimates

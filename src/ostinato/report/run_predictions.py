@@ -1,5 +1,6 @@
 """Reads the predictions and the calibration of a run, or computes them again."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from ostinato.config import RunConfig, Task
 from ostinato.data.splits import Split
 from ostinato.errors import ConfigError, UserError
 from ostinato.run_dir import RunDir
+from ostinato.scoring.arrays import Distributions
 from ostinato.scoring.calibration import Calibration, calibrate, load_calibration
-from ostinato.scoring.predictions import load_predictions
+from ostinato.scoring.predictions import load_distributions, load_predictions
 from ostinato.scoring.rescore import Rescorer
 
 _SAME = 5e-5  # metrics that differ by less look the same with four decimals
@@ -80,12 +82,37 @@ def _first_difference(metrics: dict[str, float], recorded: dict[str, Any]) -> st
     return ""
 
 
+def read_distributions(
+    run: RunDir, names: Iterable[str], splits: Mapping[str, Split]
+) -> dict[str, Distributions]:
+    """Loads the probabilities of the classes that the rows of splits have.
+
+    Args:
+        run: run folder.
+        names: splits with predictions.
+        splits: their rows, for splits whose predictions were not saved.
+
+    Returns:
+        Probabilities [n, C] by split; empty if a row has one label.
+    """
+    found = {}
+    for name in names:
+        try:
+            distributions = load_distributions(run.predictions(name))
+        except ConfigError:
+            distributions = splits[name].distributions
+        if distributions is not None:
+            found[name] = distributions
+    return found
+
+
 def read_calibration(
     run: RunDir,
     task: Task,
     labels: tuple[str, ...],
     validation: Predictions | None,
     notes: list[str],
+    distributions: Distributions | None = None,
 ) -> Calibration | None:
     """Loads the calibration of the best weights, or fits it again.
 
@@ -95,6 +122,7 @@ def read_calibration(
         labels: names of the classes.
         validation: predictions on val; None if there are none.
         notes: gets a line if the calibration was fitted again.
+        distributions: probabilities of the classes in the validation rows, if any.
 
     Returns:
         The calibration; None for regression or without predictions.
@@ -108,4 +136,4 @@ def read_calibration(
             f"{run.calibration.name} is missing or belongs to other weights; "
             "the calibration was fitted again for this report"
         )
-        return calibrate(task, *validation, labels)
+        return calibrate(task, *validation, labels, distributions)

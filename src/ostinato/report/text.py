@@ -37,6 +37,7 @@ _TITLES: Mapping[str, str] = {
     "auroc": "AUROC",
     "ece": "calibration error (ECE)",
     "brier": "Brier score",
+    "kl": "KL divergence",
     "mcc": "MCC",
     "map": "mean average precision",
     "mse": "MSE",

@@ -51,7 +51,8 @@ def score_best(
         for name, value in evaluated.scores.metrics.items():
             outcome.final[f"{split.name}/{name}"] = value
 
-        save_predictions(run.predictions(split.name), evaluated.logits, split.labels)
+        path = run.predictions(split.name)
+        save_predictions(path, evaluated.logits, split.labels, split.distributions)
         digests[split.name] = digest_array(evaluated.logits)
         _log_metrics(evaluated, split)
         step = training.state.best_step

@@ -11,5 +11,7 @@ Booleans = NDArray[np.bool_]
 
 Logits = NDArray[np.float32]
 """Outputs of a model [num_rows, num_labels]."""
+Distributions = NDArray[np.float32]
+"""Probabilities of the classes in the data [num_rows, num_labels]."""
 Labels = NDArray[Any]
 """Class ids [num_rows], 0 and 1 [num_rows, num_labels], or values [num_rows]."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from ostinato.config import Task
-from ostinato.scoring.arrays import Floats, Labels, Logits
+from ostinato.scoring.arrays import Distributions, Floats, Labels, Logits
 from ostinato.scoring.row_means import (
     multi_label_metrics,
     multi_label_rows,
@@ -47,10 +47,12 @@ def estimate(
     logits: Logits,
     labels: Labels,
     thresholds: ArrayLike = 0.5,
+    distributions: Distributions | None = None,
 ) -> dict[str, Estimate]:
     """Computes the metrics of a split and their intervals.
 
-    Single-label: loss, accuracy, macro_f1, micro_f1, weighted_f1, mcc, ece, brier.
+    Single-label: loss, accuracy, macro_f1, micro_f1, weighted_f1, mcc, ece, brier, and
+    kl with distributions.
     Multi-label: loss, micro_f1, macro_f1, subset_accuracy. Regression: loss, mse, mae,
     pearson. The definitions are those of `scores.score`. The expected calibration error
     is biased upwards on small samples, and even more on resampled rows.
@@ -61,6 +63,7 @@ def estimate(
         labels: class ids [n], 0 and 1 [n, C], or values [n].
         thresholds: probability above which a label is predicted; one number, or one
             for each label [C] (multi-label).
+        distributions: probabilities of the classes in the data [n, C] (single-label).
 
     Returns:
         Metric name to estimate. A metric that the rows do not define is omitted.
@@ -69,7 +72,7 @@ def estimate(
         rows = regression_rows(logits, labels)
         compute_metrics = regression_metrics
     elif task is Task.single_label:
-        rows = single_label_rows(logits, labels.astype(np.int64))
+        rows = single_label_rows(logits, labels.astype(np.int64), distributions)
         compute_metrics = single_label_metrics
     else:
         rows = multi_label_rows(logits, labels, thresholds)
@@ -81,7 +84,7 @@ def estimate(
     estimates = {}
     for name, values in metrics.items():
         value = float(values[0])
-        if not np.isfinite(value):
+        if not np.isfinite(value) or (name == "kl" and distributions is None):
             continue
         low, high = np.nanquantile(resampled_metrics[name], _QUANTILES)
         estimates[name] = Estimate(value, float(low), float(high))

@@ -19,7 +19,7 @@ from ostinato.errors import ConfigError
 from ostinato.record.digests import digest_file
 from ostinato.redaction import redact
 from ostinato.run_dir import RunDir
-from ostinato.scoring.arrays import Labels, Logits
+from ostinato.scoring.arrays import Distributions, Labels, Logits
 from ostinato.scoring.calibration_error import calibration_error
 from ostinato.scoring.metrics import mean_loss, probabilities
 from ostinato.scoring.temperature import fit_temperature
@@ -65,6 +65,7 @@ def calibrate(
     logits: Logits,
     labels: Labels,
     names: Sequence[str],
+    distributions: Distributions | None = None,
 ) -> Calibration:
     """Fits the temperature and the thresholds.
 
@@ -75,12 +76,14 @@ def calibrate(
         logits: logits of the validation rows [n, C].
         labels: class ids [n], or 0 and 1 [n, C].
         names: names of the C classes.
+        distributions: probabilities of the classes [n, C]. The temperature then
+            minimises the loss against them; ece stays that of the class ids.
     """
     assert task is not Task.regression
-    temperature = fit_temperature(task, logits, labels)
+    temperature = fit_temperature(task, logits, labels, distributions)
     scaled: NDArray[Any] = logits.astype(np.float64) / temperature
-    loss_before = mean_loss(task, logits, labels)
-    loss_after = mean_loss(task, scaled, labels)
+    loss_before = mean_loss(task, logits, labels, distributions)
+    loss_after = mean_loss(task, scaled, labels, distributions)
     thresholds = None
     ece = None
     if task is Task.single_label:

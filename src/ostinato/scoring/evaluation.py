@@ -118,6 +118,7 @@ class Scorer:
             logits,
             split.labels,
             self.labels,
+            distributions=split.distributions,
         )
         return Evaluated(logits, scores)
 

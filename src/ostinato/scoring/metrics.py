@@ -4,12 +4,12 @@ Everything is computed in float64 and over all rows at once.
 """
 
 import numpy as np
-from scipy.special import expit, log_expit, logsumexp, softmax
+from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax, xlogy
 
 from ostinato.config import Task
-from ostinato.scoring.arrays import Floats, Labels, Logits
+from ostinato.scoring.arrays import Distributions, Floats, Integers, Labels, Logits
 
-MINIMISED = frozenset({"loss", "mse", "mae", "ece", "brier"})
+MINIMISED = frozenset({"loss", "mse", "mae", "ece", "brier", "kl"})
 """Names of the metrics for which lower is better."""
 
 _MONITOR = {
@@ -82,6 +82,7 @@ def row_losses(
     task: Task,
     logits: Logits,
     labels: Labels,
+    distributions: Distributions | None = None,
 ) -> Floats:
     """Computes the negative log-likelihood of each row, in nats.
 
@@ -92,6 +93,8 @@ def row_losses(
         task: single_label or multi_label.
         logits: finite outputs [n, C].
         labels: class ids [n], or 0 and 1 [n, C].
+        distributions: probabilities of the classes [n, C], in place of class ids. The
+            loss is then the cross-entropy.
 
     Returns:
         Losses [n].
@@ -99,8 +102,7 @@ def row_losses(
     scores = logits.astype(np.float64)
     losses: Floats
     if task is Task.single_label:
-        rows = np.arange(len(labels))
-        true_scores = scores[rows, labels]
+        true_scores = expected_scores(scores, labels, distributions)
         differences = scores - true_scores[:, None]
         losses = logsumexp(differences, axis=1)
     else:
@@ -113,7 +115,49 @@ def mean_loss(
     task: Task,
     logits: Logits,
     labels: Labels,
+    distributions: Distributions | None = None,
 ) -> float:
     """Computes the mean of `row_losses`."""
-    losses = row_losses(task, logits, labels)
+    losses = row_losses(task, logits, labels, distributions)
     return float(losses.mean())
+
+
+def expected_scores(
+    scores: Floats, labels: Integers, distributions: Distributions | None
+) -> Floats:
+    """Returns the score of each row's class, or the mean score of its distribution.
+
+    Args:
+        scores: [n, C].
+        labels: class ids [n].
+        distributions: probabilities of the classes [n, C]; None takes the class ids.
+    """
+    if distributions is None:
+        return scores[np.arange(len(labels)), labels]
+    means: Floats = (normalised(distributions) * scores).sum(axis=1)
+    return means
+
+
+def normalised(distributions: Distributions) -> Floats:
+    """Converts probabilities [n, C] to float64, in which they sum to 1 again."""
+    values: Floats = distributions.astype(np.float64)
+    values /= values.sum(axis=1, keepdims=True)
+    return values
+
+
+def divergences(logits: Logits, distributions: Distributions) -> Floats:
+    """Computes the KL divergence of each row's probabilities from its distribution.
+
+    Args:
+        logits: finite outputs [n, C].
+        distributions: probabilities of the classes in the data [n, C].
+
+    Returns:
+        Divergences in nats [n].
+    """
+    true = normalised(distributions)
+    predicted = log_softmax(logits.astype(np.float64), axis=1)
+    terms = xlogy(true, true) - true * predicted
+    # It is never negative, but its rounding error can be.
+    values: Floats = np.maximum(terms.sum(axis=1), 0)
+    return values

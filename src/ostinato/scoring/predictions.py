@@ -14,16 +14,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ostinato.errors import ConfigError
-from ostinato.scoring.arrays import Labels, Logits
+from ostinato.scoring.arrays import Distributions, Labels, Logits
 from ostinato.storage.atomic import atomic_file
 
 _DIGEST = "sha256"
+_DISTRIBUTIONS = "distributions"
 
 
 def save_predictions(
     path: Path,
     logits: Logits,
     labels: Labels,
+    distributions: Distributions | None = None,
 ) -> None:
     """Saves logits and labels of a split in a safetensors file, atomically.
 
@@ -32,9 +34,13 @@ def save_predictions(
         logits: [num_rows, num_labels].
         labels: class ids [num_rows], 0 and 1 [num_rows, num_labels], or values
             [num_rows].
+        distributions: probabilities of the classes in the data
+            [num_rows, num_labels]; None if a row has one label.
     """
     path.parent.mkdir(exist_ok=True)
     tensors = {"logits": logits, "labels": np.ascontiguousarray(labels)}
+    if distributions is not None:
+        tensors[_DISTRIBUTIONS] = np.ascontiguousarray(distributions)
     content = save(tensors, metadata={_DIGEST: _digest(tensors)})
     with atomic_file(path, "wb") as file:
         file.write(content)
@@ -46,14 +52,30 @@ def load_predictions(path: Path) -> tuple[Logits, NDArray[Any]]:
     Raises:
         ConfigError: if the file is missing, damaged or changed.
     """
+    tensors = _load(path)
+    return tensors["logits"], tensors["labels"]
+
+
+def load_distributions(path: Path) -> Distributions | None:
+    """Loads the distributions of the same file; None if a row has one label.
+
+    Raises:
+        ConfigError: if the file is missing, damaged or changed.
+    """
+    return _load(path).get(_DISTRIBUTIONS)
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            logits = file.get_tensor("logits")
-            labels = file.get_tensor("labels")
+            names = ["logits", "labels"]
+            if _DISTRIBUTIONS in file.keys():  # noqa: SIM118  (not a dictionary)
+                names.append(_DISTRIBUTIONS)
+            tensors = {name: file.get_tensor(name) for name in names}
         # Files of earlier versions have no digest.
         recorded = metadata.get(_DIGEST)
-        actual = _digest({"logits": logits, "labels": labels})
+        actual = _digest(tensors)
         if recorded is not None and recorded != actual:
             raise ValueError("changed since the run wrote it")
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -64,13 +86,12 @@ def load_predictions(path: Path) -> tuple[Logits, NDArray[Any]]:
                 "score the run again with scripts/evaluate.py"
             ]
         ) from None
-    return logits, labels
+    return tensors
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for name in ("logits", "labels"):
-        tensor = tensors[name]
+    for name, tensor in tensors.items():
         header = f"{name}{tensor.dtype.str}{tensor.shape}"
         digest.update(header.encode())
         digest.update(np.ascontiguousarray(tensor).tobytes())

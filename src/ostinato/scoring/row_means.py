@@ -9,38 +9,50 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from ostinato.config import Task
-from ostinato.scoring.arrays import Floats, Integers, Labels, Logits
+from ostinato.scoring.arrays import Distributions, Floats, Integers, Labels, Logits
 from ostinato.scoring.calibration_error import NUM_BINS, confidence_bins
-from ostinato.scoring.metrics import probabilities, row_losses
+from ostinato.scoring.metrics import (
+    divergences,
+    normalised,
+    probabilities,
+    row_losses,
+)
 
 
-def single_label_rows(logits: Logits, labels: Integers) -> sparse.csr_array:
+def single_label_rows(
+    logits: Logits, labels: Integers, distributions: Distributions | None = None
+) -> sparse.csr_array:
     """Computes what each row contributes to the single-label metrics.
 
-    The columns are: loss, Brier score, confidence minus correctness in each of the
-    `NUM_BINS` bins of confidence; then for each of the C classes whether the row is a
-    hit, has the class, and is predicted as the class.
+    The columns are: loss, Brier score, KL divergence, confidence minus correctness in
+    each of the `NUM_BINS` bins of confidence; then for each of the C classes whether
+    the row is a hit, has the class, and is predicted as the class.
 
     Args:
         logits: finite outputs [n, C].
         labels: class ids [n].
+        distributions: probabilities of the classes in the data [n, C]; None takes the
+            class ids, and leaves the divergence 0.
 
     Returns:
-        Contributions [n, 2 + NUM_BINS + 3 C].
+        Contributions [n, 3 + NUM_BINS + 3 C].
     """
     num_classes = logits.shape[1]
     values = probabilities(Task.single_label, logits)
     predicted = values.argmax(axis=1)
     confidence = values.max(axis=1)
     correct = predicted == labels
-    losses = row_losses(Task.single_label, logits, labels)
-    one_hot_labels = np.eye(num_classes)[labels]
-    distances = values - one_hot_labels
-    briers = _sum_of_squares(distances)
+    losses = row_losses(Task.single_label, logits, labels, distributions)
+    true = np.eye(num_classes)[labels]
+    kls = np.zeros(len(labels))
+    if distributions is not None:
+        true = normalised(distributions)
+        kls = divergences(logits, distributions)
+    briers = _sum_of_squares(values - true)
     bins = confidence_bins(confidence)
     ones = np.ones(len(labels))
     columns = [
-        sparse.csr_array(np.column_stack([losses, briers])),
+        sparse.csr_array(np.column_stack([losses, briers, kls])),
         _one_hot(bins, NUM_BINS, confidence - correct),
         _one_hot(predicted, num_classes, correct.astype(np.float64)),
         _one_hot(labels, num_classes, ones),
@@ -62,8 +74,8 @@ def _one_hot(
 
 def single_label_metrics(means: Floats) -> dict[str, Floats]:
     """Computes single-label metrics from means [samples, k] of `single_label_rows`."""
-    class_start = 2 + NUM_BINS
-    surplus = means[:, 2:class_start]
+    class_start = 3 + NUM_BINS
+    surplus = means[:, 3:class_start]
     class_means = means[:, class_start:]
     hits, true, predicted = np.split(class_means, 3, axis=1)
     f1 = _ratio(2 * hits, true + predicted, np.nan)
@@ -82,6 +94,7 @@ def single_label_metrics(means: Floats) -> dict[str, Floats]:
         "mcc": _ratio(covariance, spread, 0),
         "ece": np.abs(surplus).sum(axis=1),
         "brier": means[:, 1],
+        "kl": means[:, 2],
     }
 
 

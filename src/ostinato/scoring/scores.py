@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ostinato.config import METRICS, Task
-from ostinato.scoring.arrays import Floats, Integers, Labels, Logits
+from ostinato.config import DISTRIBUTION_METRICS, METRICS, Task
+from ostinato.scoring.arrays import Distributions, Floats, Integers, Labels, Logits
 from ostinato.scoring.calibration_error import expected_calibration_error
 from ostinato.scoring.classification import (
     PerClass,
@@ -19,7 +19,12 @@ from ostinato.scoring.classification import (
     micro_and_macro_f1,
     per_class_metrics,
 )
-from ostinato.scoring.metrics import mean_loss, probabilities
+from ostinato.scoring.metrics import (
+    divergences,
+    mean_loss,
+    normalised,
+    probabilities,
+)
 
 # The functions import scikit-learn and scipy.stats themselves, because these imports
 # take over a second and would delay the start of training.
@@ -55,13 +60,14 @@ def score(
     labels: Labels,
     names: Sequence[str],
     threshold: float = 0.5,
+    distributions: Distributions | None = None,
 ) -> Scores:
     """Scores the outputs of a model on a split.
 
     Single-label metrics: loss (cross-entropy in nats), accuracy, macro_f1, micro_f1,
     weighted_f1, mcc, auroc (one class against the rest, averaged over the classes for
     which it is defined), ece, brier (squared distance from the one-hot label, summed
-    over the classes: 0 to 2).
+    over the classes: 0 to 2). With distributions: kl; loss and brier compare with them.
 
     Multi-label metrics: loss (binary cross-entropy in nats, mean over rows and
     labels), micro_f1, macro_f1, map (average precision, averaged over the labels that
@@ -80,6 +86,7 @@ def score(
         names: names of the C classes, at least two for single_label; unused for
             regression.
         threshold: probability above which a label is predicted (multi-label).
+        distributions: probabilities of the classes in the data [n, C] (single-label).
     """
     assert len(logits) == len(labels) > 0
     assert np.isfinite(logits).all()
@@ -89,7 +96,7 @@ def score(
     assert logits.shape[1] == len(names)
     if task is Task.single_label:
         assert len(names) > 1
-        return _single_label(logits, labels.astype(np.int64), names)
+        return _single_label(logits, labels.astype(np.int64), names, distributions)
     assert len(names) > 0
     return _multi_label(
         logits,
@@ -103,6 +110,7 @@ def _single_label(
     logits: Logits,
     labels: Integers,
     names: Sequence[str],
+    distributions: Distributions | None,
 ) -> Scores:
     from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix
 
@@ -121,19 +129,15 @@ def _single_label(
         "ece": expected_calibration_error(values.max(axis=1), predicted == labels),
         "brier": brier_score_loss(labels, values, labels=classes, scale_by_half=False),
     }
+    if distributions is not None:
+        metrics |= _against_distributions(logits, values, labels, distributions)
     per_class = per_class_metrics(
         is_true,
         is_predicted,
         values,
         names,
     )
-    aurocs = [row["auroc"] for row in per_class.values() if "auroc" in row]
-    if aurocs and len(names) == 2:
-        # The second class is the positive one. Both areas are equal except for
-        # rounding.
-        metrics["auroc"] = aurocs[-1]
-    elif aurocs:
-        metrics["auroc"] = np.mean(aurocs)
+    metrics |= _auroc(per_class)
     most_frequent = np.bincount(labels).argmax()
     constant = np.full_like(labels, most_frequent)
     majority = {
@@ -141,7 +145,10 @@ def _single_label(
         "macro_f1": f1(labels, constant, "macro"),
     }
     confusion = confusion_matrix(labels, predicted, labels=classes)
-    defined, missing = _defined(Task.single_label, metrics)
+    expected = METRICS[Task.single_label]
+    if distributions is not None:
+        expected = DISTRIBUTION_METRICS
+    defined, missing = _defined(expected, metrics)
     return Scores(
         defined,
         missing,
@@ -149,6 +156,28 @@ def _single_label(
         confusion,
         majority,
     )
+
+
+def _auroc(per_class: PerClass) -> dict[str, float]:
+    aurocs = [row["auroc"] for row in per_class.values() if "auroc" in row]
+    if not aurocs:
+        return {}
+    if len(per_class) == 2:
+        # The second class is positive. Both areas are equal except for rounding.
+        return {"auroc": aurocs[-1]}
+    return {"auroc": float(np.mean(aurocs))}
+
+
+def _against_distributions(
+    logits: Logits, values: Floats, labels: Integers, distributions: Distributions
+) -> dict[str, float]:
+    """Computes loss, brier and kl from logits and probabilities [n, C]."""
+    squares = np.square(values - normalised(distributions))
+    return {
+        "loss": mean_loss(Task.single_label, logits, labels, distributions),
+        "brier": float(squares.sum(axis=1).mean()),
+        "kl": float(divergences(logits, distributions).mean()),
+    }
 
 
 def _multi_label(
@@ -186,7 +215,7 @@ def _multi_label(
     most_frequent = sets[counts.argmax()]
     constant = np.broadcast_to(most_frequent, labels.shape)
     majority = micro_and_macro_f1(labels, constant)
-    defined, missing = _defined(Task.multi_label, metrics)
+    defined, missing = _defined(METRICS[Task.multi_label], metrics)
     return Scores(defined, missing, per_class, majority=majority)
 
 
@@ -203,17 +232,17 @@ def _regression(predicted: Floats, labels: Floats) -> Scores:
         metrics["pearson"] = pearsonr(labels, predicted).statistic
         metrics["spearman"] = spearmanr(labels, predicted).statistic
     majority = {"mse": float(labels.var())}
-    defined, missing = _defined(Task.regression, metrics)
+    defined, missing = _defined(METRICS[Task.regression], metrics)
     return Scores(defined, missing, majority=majority)
 
 
 def _defined(
-    task: Task, metrics: dict[str, float]
+    names: Sequence[str], metrics: dict[str, float]
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Returns the metrics in the task's order, and the names of the missing ones."""
+    """Returns the metrics in the order of the names, and the names without a value."""
     defined = {}
     missing = []
-    for name in METRICS[task]:
+    for name in names:
         if name in metrics:
             defined[name] = float(metrics[name])
         else:

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ostinato.config import Task
-from ostinato.scoring.arrays import Floats, Labels, Logits
-from ostinato.scoring.metrics import probabilities
+from ostinato.scoring.arrays import Distributions, Floats, Labels, Logits
+from ostinato.scoring.metrics import expected_scores, probabilities
 
 MIN_ERRORS = 10
 """Number of errors on the validation rows that a temperature below 1 requires."""
@@ -22,6 +22,7 @@ def fit_temperature(
     task: Task,
     logits: Logits,
     labels: Labels,
+    distributions: Distributions | None = None,
 ) -> float:
     """Finds the temperature T with the smallest mean negative log-likelihood.
 
@@ -46,8 +47,10 @@ def fit_temperature(
         task: single_label or multi_label.
         logits: logits of the validation rows [n, C].
         labels: class ids [n], or 0 and 1 [n, C].
+        distributions: probabilities of the classes [n, C], in place of class ids. A row
+            is an error if a logit exceeds their mean by this distribution.
     """
-    margins = _margins(task, logits, labels)
+    margins = _margins(task, logits, labels, distributions)
     num_errors = _count_errors(task, margins)
     if num_errors == 0:
         return 1.0
@@ -65,12 +68,14 @@ def _margins(
     task: Task,
     logits: Logits,
     labels: Labels,
+    distributions: Distributions | None,
 ) -> Floats:
     """Returns how strongly each logit supports a wrong answer [n, C].
 
     Single-label: the logit of each class minus the logit of the true class. The true
     class itself has the margin 0. For example, the logits [1, 3, 0] with the label 0
-    give [0, 2, -1]. Class 1 has a positive margin: the row is an error.
+    give [0, 2, -1]. Class 1 has a positive margin: the row is an error. With a
+    distribution, its mean logit takes the place of that of the true class.
 
     Multi-label: the logit if the label is 0, and minus the logit if it is 1. For
     example, the logits [1, 3, 0] with the labels [0, 1, 1] give [1, -3, 0]. The first
@@ -78,8 +83,7 @@ def _margins(
     """
     scores: Floats = logits.astype(np.float64)
     if task is Task.single_label:
-        rows = np.arange(len(labels))
-        true_scores = scores[rows, labels]
+        true_scores = expected_scores(scores, labels, distributions)
         return scores - true_scores[:, None]
     is_positive = labels > 0
     return np.where(is_positive, -scores, scores)

@@ -1,4 +1,4 @@
-"""The loss as a sum and the weight that divides it.
+"""The loss as a weighted sum and the weight that divides it.
 
 The losses of micro-batches therefore add up to the mean over all rows.
 """
@@ -45,66 +45,81 @@ class Loss:
     focal_gamma: float = 2.0
     huber_delta: float = 1.0
 
-    def total(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def total(
+        self, logits: Tensor, labels: Tensor, row_weights: Tensor | None = None
+    ) -> Tensor:
         """Sum of the rows' losses, in fp32, as a scalar tensor.
 
         Args:
             logits: [num_rows, num_labels].
             labels: int64 [num_rows], float32 [num_rows, num_labels] or float32
-                [num_rows], by task.
+                [num_rows], by task; single_label also takes probabilities, float32
+                [num_rows, num_labels].
+            row_weights: the weight of each row, [num_rows]; None: 1.
         """
         logits = logits.float()
+        # torch's own sum where it can be used.
+        reduction = "sum" if row_weights is None else "none"
         if self.task is Task.single_label:
-            return self._single_label(logits, labels)
-        if self.task is Task.multi_label:
-            return self._multi_label(logits, labels) / logits.shape[1]
-        return self._regression(logits.squeeze(-1), labels)
+            losses = self._single_label(logits, labels, reduction)
+        elif self.task is Task.multi_label:
+            losses = self._multi_label(logits, labels, reduction)
+        else:
+            losses = self._regression(logits.squeeze(-1), labels, reduction)
+        if row_weights is not None:
+            per_row = losses.sum(1) if losses.ndim == 2 else losses
+            losses = per_row * row_weights
+        total = losses.sum()
+        return total / logits.shape[1] if self.task is Task.multi_label else total
 
-    def weight(self, labels: Tensor) -> float:
+    def weight(self, labels: Tensor, row_weights: Tensor | None = None) -> float:
         """The divisor that turns the sum into the mean.
 
         Returns:
-            The number of rows, or the sum of their class weights (single_label).
+            The number of rows or the sum of their weights. In single_label, each row
+            counts with its class weight, too; with probabilities, with its mean.
         """
-        if self.label_weights is None or self.task is not Task.single_label:
-            return float(len(labels))
-        return float(self.label_weights[labels].sum())
+        weights = row_weights
+        if self.label_weights is not None and self.task is Task.single_label:
+            weights = _of_labels(self.label_weights, labels)
+            if row_weights is not None:
+                weights = weights * row_weights
+        return float(len(labels) if weights is None else weights.sum())
 
-    def _single_label(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _single_label(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
         weights = self._weights_on(logits.device)
         if self.name is not LossName.focal:
             return F.cross_entropy(
                 logits,
                 labels,
                 weights,
-                reduction="sum",
+                reduction=reduction,
                 label_smoothing=self.label_smoothing,
             )
         # Not from F.cross_entropy with weights: the factor needs the plain loss.
         losses = F.cross_entropy(logits, labels, reduction="none")  # [num_rows]
         focal = self._hardness(losses) * losses
-        if weights is not None:
-            focal = focal * weights[labels]
-        return focal.sum()
+        return focal if weights is None else focal * weights[labels]
 
-    def _multi_label(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _multi_label(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
         weights = self._weights_on(logits.device)
         if self.name is not LossName.focal:
             return F.binary_cross_entropy_with_logits(
-                logits, labels, pos_weight=weights, reduction="sum"
+                logits, labels, pos_weight=weights, reduction=reduction
             )
         losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         focal = self._hardness(losses) * losses  # [num_rows, num_labels]
-        if weights is not None:
-            focal = focal * torch.where(labels > 0, weights, 1.0)
-        return focal.sum()
+        if weights is None:
+            return focal
+        return focal * torch.where(labels > 0, weights, 1.0)
 
-    def _regression(self, values: Tensor, labels: Tensor) -> Tensor:
+    def _regression(self, values: Tensor, labels: Tensor, reduction: str) -> Tensor:
         if self.name is LossName.mae:
-            return F.l1_loss(values, labels, reduction="sum")
+            return F.l1_loss(values, labels, reduction=reduction)
         if self.name is LossName.huber:
-            return F.huber_loss(values, labels, reduction="sum", delta=self.huber_delta)
-        return F.mse_loss(values, labels, reduction="sum")
+            delta = self.huber_delta
+            return F.huber_loss(values, labels, reduction=reduction, delta=delta)
+        return F.mse_loss(values, labels, reduction=reduction)
 
     def _hardness(self, losses: Tensor) -> Tensor:
         """The factor of the focal loss: (1 - p) ** gamma, where loss = -log p."""
@@ -116,19 +131,27 @@ class Loss:
         return self.label_weights.to(device, non_blocking=True)
 
 
+def _of_labels(weights: Tensor, labels: Tensor) -> Tensor:
+    """The class weight of each row; of probabilities, the mean weight."""
+    return labels @ weights if labels.ndim == 2 else weights[labels]
+
+
 def build_loss(
     task: Task,
     cfg: TrainingConfig,
     train_labels: NDArray[np.generic],
     names: Sequence[str],
+    row_weights: NDArray[np.float32] | None = None,
 ) -> Loss:
     """Makes the loss of a run.
 
     Args:
         task: single_label, multi_label or regression.
         cfg: names the loss and its options.
-        train_labels: [num_rows], or [num_rows, num_labels] (multi_label).
+        train_labels: [num_rows], or [num_rows, num_labels] (multi_label, and
+            probabilities).
         names: the names of the classes; empty for regression.
+        row_weights: the weights of the training rows, [num_rows]; None: 1.
 
     Raises:
         ConfigError: an option that the task does not have, or an unknown label.
@@ -139,10 +162,12 @@ def build_loss(
     weights = None
     if task is Task.single_label:
         key, choice = "training.class_weights", cfg.class_weights
-        weights = label_weights(key, choice, class_ratios(train_labels, names), names)
+        ratios = class_ratios(train_labels, names, row_weights)
+        weights = label_weights(key, choice, ratios, names)
     if task is Task.multi_label:
         key, choice = "training.pos_weight", cfg.pos_weight
-        weights = label_weights(key, choice, positive_ratios(train_labels), names)
+        ratios = positive_ratios(train_labels, row_weights)
+        weights = label_weights(key, choice, ratios, names)
     return Loss(
         task, cfg.loss, cfg.label_smoothing, weights, cfg.focal_gamma, cfg.huber_delta
     )

@@ -1,19 +1,19 @@
-"""AdamW with its parameter groups, and the learning rate as a function of the step."""
+"""The optimizer and its parameter groups; the learning rate by the step."""
 
 import math
 
 import torch
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import Adafactor, AdamW, Optimizer
 from transformers import PreTrainedModel
 
-from ostinato.config import Schedule, TrainingConfig
+from ostinato.config import OptimizerName, Schedule, TrainingConfig
 from ostinato.errors import ConfigError
 from ostinato.model.architecture import depths
 
 
-def build_optimizer(model: PreTrainedModel, cfg: TrainingConfig) -> AdamW:
-    """Makes AdamW, fused into one kernel per step.
+def build_optimizer(model: PreTrainedModel, cfg: TrainingConfig) -> Optimizer:
+    """Makes AdamW, fused into one kernel per step, or Adafactor.
 
     Matrices decay; biases and norms do not. Each group has a `peak_lr`: its highest
     rate. It is `head_lr` for the head and the pooler, and is multiplied by
@@ -38,10 +38,19 @@ def build_optimizer(model: PreTrainedModel, cfg: TrainingConfig) -> AdamW:
         settings.append(
             {"params": members, "weight_decay": weight_decay, "peak_lr": peak_lr}
         )
+    if cfg.optimizer.name is OptimizerName.adafactor:
+        own = cfg.optimizer
+        return Adafactor(
+            settings,
+            lr=cfg.lr,
+            beta2_decay=own.beta2_decay,
+            eps=(own.eps1, own.eps2),
+            d=own.d,
+        )
     return AdamW(settings, lr=cfg.lr, betas=cfg.betas, eps=cfg.eps, fused=True)
 
 
-def set_lr(optimizer: AdamW, factor: float) -> None:
+def set_lr(optimizer: Optimizer, factor: float) -> None:
     """Sets each group's learning rate to `factor` times its peak."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor

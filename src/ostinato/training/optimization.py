@@ -3,7 +3,7 @@
 import logging
 from contextlib import AbstractContextManager, nullcontext
 
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from ostinato.config import TrainingConfig
 from ostinato.data.batching import Indices
@@ -47,6 +47,7 @@ class Optimization:
         gradients = FixedOrderSum(prepared.model, team) if team else OneProcess()
         self.sharded = None
         if cfg.shard_optimizer and team and isinstance(gradients, FixedOrderSum):
+            assert isinstance(self.whole, AdamW)  # which the config ensures
             self.sharded = ShardedAdamW(self.whole, gradients, team)
         self.average = None
         if cfg.ema_decay is not None:
@@ -78,7 +79,7 @@ class Optimization:
         """The model computes with the average of its weights, if there is one."""
         return self.average.applied() if self.average is not None else nullcontext()
 
-    def with_moments(self) -> AdamW:
+    def with_moments(self) -> Optimizer:
         """The optimizer with the moments of whole parameters.
 
         Divided moments come to the CPU. The other processes call `send_moments`.

@@ -1,7 +1,5 @@
 """The batches of each optimizer step: a function of the seed and the step."""
 
-import torch
-
 from ostinato.config import TrainingConfig
 from ostinato.data.batching import Indices, Schedule, count_batches, plan_epoch
 from ostinato.training.prepare import Prepared
@@ -43,11 +41,10 @@ class BatchOrder:
         # Each micro-batch gets some of the long rows. A small step has fewer of them.
         parts = [rows[number::count] for number in range(min(count, len(rows)))]
         split, loss = self._prepared.train, self._prepared.loss
-        labels = (torch.from_numpy(split.labels[part]) for part in parts)
         return StepPlan(
             count=len(parts),
             batch=lambda number: self._prepared.collator.batch(split, parts[number]),
-            weight=sum(map(loss.weight, labels)),
+            weight=sum(loss.weight(*split.targets(part)) for part in parts),
             num_rows=len(rows),
             num_tokens=int(self._lengths[rows].sum()),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.progress import Progress
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ostinato.config import Batching, RunConfig
+from ostinato.config import Batching, RunConfig, TrainingConfig
 from ostinato.data.collate import Collator
 from ostinato.data.splits import TextData, load_data
 from ostinato.data.tokenise import TokenisedSplit, tokenise
@@ -105,7 +105,7 @@ def prepare(config: RunConfig) -> Prepared:
     compute = _choose_compute(config)
 
     data = _load_texts(config, seeds)
-    loss = build_loss(data.task, training, data.train.targets, data.labels)
+    loss = _build_loss(data, training)
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
     train, val, test = _tokenise_splits(config, data, tokenizer)
     keep_freed_memory()
@@ -139,6 +139,12 @@ def prepare(config: RunConfig) -> Prepared:
         batching=batching,
         collator=collator,
     )
+
+
+def _build_loss(data: TextData, cfg: TrainingConfig) -> Loss:
+    train = data.train
+    labels = train.targets if train.distributions is None else train.distributions
+    return build_loss(data.task, cfg, labels, data.labels, train.weights)
 
 
 def _build_model(

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ostinato.data.batching import Indices
 from ostinato.data.tokenise import TokenisedSplit
@@ -19,9 +19,9 @@ from ostinato.scoring.arrays import Logits
 from ostinato.scoring.evaluation import Scorer
 from ostinato.training.averaging import WeightAverage
 from ostinato.training.distributed import Team
+from ostinato.training.moments import moment_shapes, zero_moments
 from ostinato.training.optimization import Optimization
 from ostinato.training.prepare import Prepared
-from ostinato.training.sharding import MOMENTS
 
 
 class Leader:
@@ -183,8 +183,9 @@ def _share_state(team: Team, optimization: Optimization) -> None:
     for parameter, has in zip(parameters, has_moments.tolist(), strict=True):
         if not has:
             continue
-        moments = whole.state.pop(parameter, None) or _no_moments(parameter)
-        team.broadcast(moments[name] for name in ("step", *MOMENTS))
+        moments = whole.state.pop(parameter, None) or zero_moments(whole, parameter)
+        names = ("step", *moment_shapes(whole, parameter))
+        team.broadcast(moments[name] for name in names)
         if sharded is None:
             whole.state[parameter] = moments
         else:
@@ -197,11 +198,6 @@ def _share_average(team: Team, average: WeightAverage) -> None:
     if has_begun and not average.weights:
         average.update()  # makes tensors of the right shapes
     team.broadcast(average.weights.values())
-
-
-def _no_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
-    moments = {name: torch.zeros_like(parameter) for name in MOMENTS}
-    return {"step": torch.zeros((), device=parameter.device), **moments}
 
 
 def _rows(batches: Sequence[Indices]) -> Indices:

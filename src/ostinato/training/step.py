@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from ostinato.config import Precision
 from ostinato.data.collate import Batch
@@ -39,7 +39,7 @@ class StepPlan:
         return cls(
             count=len(batches),
             batch=lambda number: batches[number],
-            weight=sum(loss.weight(batch.labels) for batch in batches),
+            weight=sum(loss.weight(batch.labels, batch.weights) for batch in batches),
             num_rows=sum(batch.num_rows for batch in batches),
             num_tokens=sum(batch.num_tokens for batch in batches),
         )
@@ -61,7 +61,7 @@ class Learner:
 
     model: nn.Module
     loss: Loss
-    optimizer: AdamW
+    optimizer: Optimizer
     scaler: torch.amp.GradScaler
     compute: Compute
     max_grad_norm: float | None
@@ -140,9 +140,9 @@ def batch_loss(model: nn.Module, loss: Loss, batch: Batch, compute: Compute) -> 
     """Runs a forward pass.
 
     Returns:
-        Sum of the losses of the batch's rows, scalar on the device.
+        Weighted sum of the losses of the batch's rows, scalar on the device.
     """
     on_device = batch.to(compute.device)
     with compute.autocast():
         logits = model(**on_device.inputs).logits
-    return loss.total(logits, on_device.labels)
+    return loss.total(logits, on_device.labels, on_device.weights)

@@ -3,10 +3,13 @@
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from ostinato.training.moments import moment_shapes
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -73,7 +76,7 @@ def _separate(tensor: Tensor) -> Tensor:
 
 
 def moments_by_name(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments and step counts as "PARAMETER.NAME"."""
+    """The optimizer's moments and step counts as "PARAMETER.NAME"."""
     names = _parameter_names(model)
     moments: dict[str, Tensor] = {}
     for parameter, entries in optimizer.state.items():
@@ -94,7 +97,8 @@ def moments_by_number(
             versions have the number in place of the parameter's name.
 
     Returns:
-        For each number the moments by name; None if they do not fit these parameters.
+        For each number the moments by name; None if they do not fit these parameters or
+        this optimizer.
     """
     names = _parameter_names(model)
     parameters: list[Tensor] = []
@@ -108,9 +112,14 @@ def moments_by_number(
         number = int(parameter) if is_number else numbers.get(parameter, -1)
         if not 0 <= number < len(parameters):
             return None
-        if tensor.ndim and tensor.shape != parameters[number].shape:
-            return None
         moments.setdefault(number, {})[name] = tensor
+    for number, own in moments.items():
+        shapes = moment_shapes(optimizer, parameters[number])
+        if {name: tensor.shape for name, tensor in own.items()} != {
+            "step": torch.Size(),
+            **shapes,
+        }:
+            return None
     return moments
 
 
