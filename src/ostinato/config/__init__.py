@@ -37,12 +37,14 @@ from ostinato.config.types import (
     ExportFormat,
     Head,
     LabelWeighting,
+    LongText,
     LossName,
     OnLeak,
     Precision,
     Schedule,
     Source,
     Task,
+    WindowPooling,
 )
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "Head",
     "JsonlConfig",
     "LabelWeighting",
+    "LongText",
     "LossName",
     "MlflowConfig",
     "ModelConfig",
@@ -88,6 +91,7 @@ __all__ = [
     "TrainingConfig",
     "WandbConfig",
     "WandbMode",
+    "WindowPooling",
     "fields",
     "missing_packages",
     "missing_plugin",

@@ -11,7 +11,14 @@ from ostinato.config.model import ModelConfig
 from ostinato.config.report import ReportOptions
 from ostinato.config.trackers import TrackerConfig
 from ostinato.config.training import TrainingConfig
-from ostinato.config.types import METRICS, STRICT, Count, Precision, Seed
+from ostinato.config.types import (
+    METRICS,
+    STRICT,
+    Count,
+    LongText,
+    Precision,
+    Seed,
+)
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -109,6 +116,23 @@ class RunConfig:
             raise ValueError(
                 "training.gradient_checkpointing=true: is not possible with "
                 "training.compile=true; use training.compile=false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> "RunConfig":
+        if self.data.long_text is not LongText.windows:
+            return self
+        stride, longest = self.data.stride, self.model.max_length
+        if stride >= longest:
+            raise ValueError(
+                f"data.stride={stride}: must be less than the tokens of a window "
+                f"(model.max_length={longest})"
+            )
+        if self.training.compile:
+            raise ValueError(
+                "training.compile=true: is not possible with data.long_text=windows; "
+                "use training.compile=false"
             )
         return self
 

@@ -18,12 +18,15 @@ from ostinato.scoring.arrays import Labels, Logits
 from ostinato.storage.atomic import atomic_file
 
 _DIGEST = "sha256"
+_TENSORS = ("logits", "labels")
+_OPTIONAL = {"windows"}
 
 
 def save_predictions(
     path: Path,
     logits: Logits,
     labels: Labels,
+    windows: NDArray[np.int32] | None = None,
 ) -> None:
     """Saves logits and labels of a split in a safetensors file, atomically.
 
@@ -32,9 +35,13 @@ def save_predictions(
         logits: [num_rows, num_labels].
         labels: class ids [num_rows], 0 and 1 [num_rows, num_labels], or values
             [num_rows].
+        windows: windows of each row, [num_rows]; None if rows have no windows.
     """
     path.parent.mkdir(exist_ok=True)
-    tensors = {"logits": logits, "labels": np.ascontiguousarray(labels)}
+    tensors: dict[str, NDArray[Any]] = {"logits": logits}
+    tensors["labels"] = np.ascontiguousarray(labels)
+    if windows is not None:
+        tensors["windows"] = windows
     content = save(tensors, metadata={_DIGEST: _digest(tensors)})
     with atomic_file(path, "wb") as file:
         file.write(content)
@@ -46,14 +53,28 @@ def load_predictions(path: Path) -> tuple[Logits, NDArray[Any]]:
     Raises:
         ConfigError: if the file is missing, damaged or changed.
     """
+    tensors = _load(path)
+    return tensors["logits"], tensors["labels"]
+
+
+def load_windows(path: Path) -> NDArray[np.int32] | None:
+    """Loads the number of windows of each row; None if rows have no windows.
+
+    Raises:
+        ConfigError: if the file is missing, damaged or changed.
+    """
+    return _load(path).get("windows")
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            logits = file.get_tensor("logits")
-            labels = file.get_tensor("labels")
+            names = [*_TENSORS, *_OPTIONAL.intersection(file.keys())]
+            tensors = {name: file.get_tensor(name) for name in names}
         # Files of earlier versions have no digest.
         recorded = metadata.get(_DIGEST)
-        actual = _digest({"logits": logits, "labels": labels})
+        actual = _digest(tensors)
         if recorded is not None and recorded != actual:
             raise ValueError("changed since the run wrote it")
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -64,13 +85,12 @@ def load_predictions(path: Path) -> tuple[Logits, NDArray[Any]]:
                 "score the run again with scripts/evaluate.py"
             ]
         ) from None
-    return logits, labels
+    return tensors
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for name in ("logits", "labels"):
-        tensor = tensors[name]
+    for name, tensor in tensors.items():
         header = f"{name}{tensor.dtype.str}{tensor.shape}"
         digest.update(header.encode())
         digest.update(np.ascontiguousarray(tensor).tobytes())
