@@ -87,6 +87,15 @@ def test_evaluation_gives_the_recorded_metrics_in_any_batch_size(run):
         assert found["accuracy"] == recorded["accuracy"]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("preloaded_fork_server")
+def test_evaluation_in_two_processes_gives_the_same_metrics(run):
+    config, _ = configure(*WINDOWS)
+    cfg = EvaluateConfig(run=str(run.path), batch_size=5, processes=2)
+    alone = EvaluateConfig(run=str(run.path), batch_size=5)
+    assert evaluate(cfg, run, config) == evaluate(alone, run, config)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_prediction_reads_all_windows(run, batch_size, tmp_path):
     # A copy of best/ has no config of a run.
