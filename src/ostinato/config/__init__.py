@@ -43,6 +43,7 @@ from ostinato.config.types import (
     ExportFormat,
     Head,
     LabelWeighting,
+    LongText,
     LossName,
     OnLeak,
     OptimizerName,
@@ -50,6 +51,7 @@ from ostinato.config.types import (
     Schedule,
     Source,
     Task,
+    WindowPooling,
 )
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "Head",
     "JsonlConfig",
     "LabelWeighting",
+    "LongText",
     "LossName",
     "MlflowConfig",
     "ModelConfig",
@@ -99,6 +102,7 @@ __all__ = [
     "TrainingConfig",
     "WandbConfig",
     "WandbMode",
+    "WindowPooling",
     "fields",
     "missing_packages",
     "missing_plugin",

@@ -9,9 +9,11 @@ from ostinato.config.types import (
     STRICT,
     Count,
     LabelDistribution,
+    LongText,
     OnLeak,
     Source,
     Task,
+    WindowPooling,
     Workers,
 )
 
@@ -76,6 +78,19 @@ class DataConfig:
     """Validate on a random subset of this many rows."""
     limit_test: Count | None = None
     """Test on a random subset of this many rows."""
+    long_text: LongText = LongText.truncate
+    """What to do with texts longer than `model.max_length`: truncate; head_tail keeps
+    the beginning (a quarter) and the end; windows reads all of it, in several inputs
+    (docs/long_texts.md).
+    """
+    stride: Annotated[int, Field(ge=0)] = 0
+    """Number of tokens that two neighbouring windows of a text share (windows)."""
+    max_windows: Count | None = None
+    """Maximum number of windows of a row, from its first; null reads all (windows)."""
+    window_pooling: WindowPooling = WindowPooling.mean
+    """Logits of a row: the mean or the max of those of its windows, or those of the
+    first (windows).
+    """
     num_workers: Workers = 1
     """Number of processes that tokenise. Never changes a result."""
 
@@ -106,5 +121,25 @@ class DataConfig:
             raise ValueError(
                 "data.train_path is missing: give a file or glob, "
                 "e.g. data.train_path=my/train.csv"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> "DataConfig":
+        windows = self.long_text is LongText.windows
+        has_pooling = self.window_pooling is not WindowPooling.mean
+        for key, value, is_set in (
+            ("stride", self.stride, self.stride > 0),
+            ("max_windows", self.max_windows, self.max_windows is not None),
+            ("window_pooling", self.window_pooling.value, has_pooling),
+        ):
+            if is_set and not windows:
+                raise ValueError(
+                    f"data.{key}={value}: only with data.long_text=windows; omit it"
+                )
+        if self.max_windows and self.window_pooling is WindowPooling.first:
+            raise ValueError(
+                f"data.max_windows={self.max_windows}: data.window_pooling=first "
+                "reads one window; omit it"
             )
         return self

@@ -30,7 +30,7 @@ class ModelConfig:
     """Branch, tag or commit of a Hub model; null takes the default branch."""
     max_length: Annotated[int, Field(ge=4)] = 128
     """Maximum input length in tokens, including special tokens; longer texts are
-    truncated.
+    truncated, or read as `data.long_text` says.
     """
     pretrained: bool = True
     """false builds the same architecture with random weights and needs no download

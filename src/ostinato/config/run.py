@@ -17,6 +17,7 @@ from ostinato.config.types import (
     METRICS,
     STRICT,
     Count,
+    LongText,
     LossName,
     Precision,
     Seed,
@@ -149,6 +150,23 @@ class RunConfig:
             raise ValueError(
                 "training.gradient_checkpointing=true: is not possible with "
                 "training.compile=true; use training.compile=false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> "RunConfig":
+        if self.data.long_text is not LongText.windows:
+            return self
+        stride, longest = self.data.stride, self.model.max_length
+        if stride >= longest:
+            raise ValueError(
+                f"data.stride={stride}: must be less than the tokens of a window "
+                f"(model.max_length={longest})"
+            )
+        if self.training.compile:
+            raise ValueError(
+                "training.compile=true: is not possible with data.long_text=windows; "
+                "use training.compile=false"
             )
         return self
 

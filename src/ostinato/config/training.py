@@ -93,7 +93,9 @@ class TrainingConfig:
     batch_size: Count = 32
     """Rows per optimizer step, over all micro-batches and processes."""
     eval_batch_size: Count = 64
-    """Rows per batch in evaluation and prediction."""
+    """Rows per batch in evaluation and prediction; with windows of long texts, windows
+    per batch.
+    """
     epochs: Annotated[float, Field(gt=0)] = 2
     """Number of epochs; fractions are allowed."""
     max_steps: Count | None = None
@@ -192,7 +194,7 @@ class TrainingConfig:
     """
     tokens_per_batch: Count | None = None
     """Maximum number of non-padding tokens per optimizer step, instead of `batch_size`;
-    at least `model.max_length`.
+    at least `model.max_length`, and the tokens of all windows of a row.
     """
     log_every: Count = 10
     """Optimizer steps between two logged training metrics."""

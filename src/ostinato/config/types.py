@@ -79,6 +79,22 @@ class Batching(str, Enum):
     random = "random"
 
 
+class LongText(str, Enum):
+    """What becomes of texts that are longer than `model.max_length`."""
+
+    truncate = "truncate"
+    head_tail = "head_tail"
+    windows = "windows"
+
+
+class WindowPooling(str, Enum):
+    """How the logits of windows become those of their row."""
+
+    mean = "mean"
+    max = "max"
+    first = "first"
+
+
 class LossName(str, Enum):
     """The formula that training minimizes."""
 

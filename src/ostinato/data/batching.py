@@ -67,14 +67,28 @@ def count_batches(
     return int(batch_of_row.max()) + 1
 
 
-def plan_evaluation(lengths: Lengths, batch_size: int) -> list[Indices]:
-    """Plans one pass over all rows, shortest first, with almost no padding."""
+def plan_evaluation(
+    lengths: Lengths, batch_size: int, windows: Lengths | None = None
+) -> list[Indices]:
+    """Plans one pass over all rows, shortest first, with almost no padding.
+
+    Args:
+        lengths: tokens of each row, [num_rows].
+        batch_size: rows per batch, or windows if rows have windows.
+        windows: windows of each row, [num_rows]. A batch has more of them only if it is
+            a single row.
+    """
     order = np.argsort(lengths, kind="stable")
-    batches = []
-    for start in range(0, len(order), batch_size):
-        end = start + batch_size
-        batches.append(order[start:end])
-    return batches
+    if windows is None:
+        windows = np.ones_like(lengths)
+    starts = []
+    room = 0
+    for position, count in enumerate(windows[order].tolist()):
+        if position == 0 or count > room:
+            starts.append(position)
+            room = batch_size
+        room -= count
+    return np.split(order, starts[1:]) if starts else []
 
 
 def _split_by_rows(

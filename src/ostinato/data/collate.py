@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ostinato.data.batching import Indices
 from ostinato.data.tokenise import TokenisedSplit
+from ostinato.data.windows import Windows, split_windows
 from ostinato.errors import DataError
 
 IntArray = NDArray[np.int64]
@@ -75,7 +76,7 @@ class Segments:
 
 # For each column, one list of integers per row.
 TokenLists = dict[str, list[list[int]]]
-Inputs = dict[str, Tensor | Segments]
+Inputs = dict[str, Tensor | Segments | Windows]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Batch:
 
     Attributes:
         inputs: the model's arguments: tensors [num_rows, longest], or tensors
-            [1, num_tokens] and their `segments`.
+            [1, num_tokens] and their `segments`; and perhaps `windows`.
         labels: int64 [num_rows], float32 [num_rows, num_labels] (multi-label, and
             distributions), or float32 [num_rows] (regression).
         num_tokens: real tokens, without padding.
@@ -114,7 +115,7 @@ def to_device(inputs: Inputs, device: torch.device) -> Inputs:
     """Copies the model's arguments to a device."""
     moved: Inputs = {}
     for name, value in inputs.items():
-        if isinstance(value, Segments):
+        if isinstance(value, Segments | Windows):
             moved[name] = value.to(device)
         else:
             moved[name] = _move(value, device)
@@ -165,13 +166,16 @@ class Collator:
         Raises:
             DataError: a row has no tokens.
         """
+        rows, windows = split_windows(rows)
         token_counts = [len(ids) for ids in rows["input_ids"]]
         lengths = np.array(token_counts, dtype=np.int64)
         if not lengths.all():
             raise DataError("a text has no tokens; remove empty texts")
-        if self.packed:
-            return self._pack(rows, lengths)
-        return self._pad(rows, lengths)
+        make = self._pack if self.packed else self._pad
+        inputs = make(rows, lengths)
+        if windows is not None:
+            inputs["windows"] = windows
+        return inputs
 
     def _pack(self, rows: TokenLists, lengths: IntArray) -> Inputs:
         """Makes int64 tensors [1, num_tokens] with `position_ids`, and `segments`."""
@@ -184,11 +188,8 @@ class Collator:
         columns["position_ids"] = self._positions(input_ids, starts, lengths)
         inputs: Inputs = {}
         for name, values in columns.items():
-            padded = np.pad(
-                values,
-                pad_width=(0, segments.filler),
-                constant_values=self._fill(name),
-            )
+            width = (0, segments.filler)
+            padded = np.pad(values, width, constant_values=self._fill(name))
             inputs[name] = torch.from_numpy(padded)[None]
         inputs["segments"] = segments
         return inputs
@@ -212,10 +213,7 @@ class Collator:
         return inputs
 
     def _positions(
-        self,
-        input_ids: IntArray,
-        starts: IntArray,
-        lengths: IntArray,
+        self, input_ids: IntArray, starts: IntArray, lengths: IntArray
     ) -> IntArray:
         """Position ids of packed tokens, [num_tokens]."""
         if self.first_position:
@@ -227,10 +225,7 @@ class Collator:
         return positions + self.first_position
 
     def _positions_around(
-        self,
-        is_pad: NDArray[np.bool_],
-        starts: IntArray,
-        lengths: IntArray,
+        self, is_pad: NDArray[np.bool_], starts: IntArray, lengths: IntArray
     ) -> IntArray:
         """Position ids as in RoBERTa: a pad token inside a text is not counted.
 

@@ -24,10 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ostinato.config import LongText
 from ostinato.data import token_cache
 from ostinato.data.assets import cache_folder
 from ostinato.data.batching import Indices
+from ostinato.data.long_texts import LongTexts, encode_long
 from ostinato.data.splits import Split
+from ostinato.data.windows import WINDOW_LENGTHS
 from ostinato.errors import DataError
 
 _COLUMNS = {"input_ids": "int32", "token_type_ids": "int8"}
@@ -41,14 +44,16 @@ class TokenisedSplit:
     Attributes:
         name: name of the split.
         rows: columns "input_ids" and, if the tokenizer makes them, "token_type_ids";
-            without padding.
-        lengths: tokens per row, int32 [num_rows].
+            without padding. Windows of a row follow one another, and "window_lengths"
+            has the tokens of each.
+        lengths: tokens per row, of all its windows, int32 [num_rows].
         labels: int64 [num_rows], float32 [num_rows, num_labels] (multi-label), or
             float32 [num_rows] (regression).
-        truncated: share of rows that the maximum length shortened.
+        truncated: share of rows that lost text.
         weights: the weight of each row in the loss, float32 [num_rows]; None: 1.
         distributions: the probability of each class, float32 [num_rows, num_labels];
             None if a row has one label.
+        windows: windows of each row, int32 [num_rows]; None if rows have no windows.
     """
 
     name: str
@@ -58,6 +63,7 @@ class TokenisedSplit:
     truncated: float
     weights: NDArray[np.float32] | None = None
     distributions: NDArray[np.float32] | None = None
+    windows: NDArray[np.int32] | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -82,6 +88,29 @@ class TokenisedSplit:
             return labels, None
         return labels, torch.from_numpy(self.weights[indices])
 
+    @property
+    def input_lengths(self) -> NDArray[np.int32]:
+        """Tokens of each model input: of each window, or else of each row."""
+        if self.windows is None:
+            return self.lengths
+        column = self.rows.data.column(WINDOW_LENGTHS)
+        lengths: NDArray[np.int32] = pc.list_flatten(column).to_numpy()
+        return lengths
+
+    def describe(self, mode: LongText, max_length: int) -> str:
+        """What became of long texts, in a line."""
+        lost = f"{100 * self.truncated:.1f} % of texts"
+        if self.windows is None:
+            how = "cut at" if mode is LongText.truncate else "cut to head and tail of"
+            return f"{lost} {how} {max_length} tokens"
+        several = 100 * (self.windows > 1).mean()
+        num_lost = round(self.truncated * len(self.windows))
+        return (
+            f"{several:.1f} % of rows have several windows of {max_length} tokens "
+            f"(mean {self.windows.mean():.2f}, at most {self.windows.max()} per row); "
+            f"{num_lost:,} rows lost text"
+        )
+
     def input_ids(self) -> NDArray[np.int32]:
         """Token ids of all rows, one row after another, [num_tokens]."""
         column = self.rows.data.column("input_ids")
@@ -100,6 +129,7 @@ def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     num_workers: int = 1,
+    long_texts: LongTexts | None = None,
 ) -> TokenisedSplit:
     """Tokenises the texts of a split; two texts of a row are encoded as a pair.
 
@@ -109,9 +139,11 @@ def tokenise(
         max_length: maximum number of tokens, special tokens included. In a pair, the
             longer text is truncated first.
         num_workers: number of processes.
+        long_texts: how longer texts are read; None truncates them.
 
     Raises:
         DataError: the tokenizer is not a fast one.
+        ConfigError: a window has no room for text.
         AssetError: the cache cannot be written.
     """
     if not tokenizer.is_fast:
@@ -119,7 +151,11 @@ def tokenise(
             f"{tokenizer.name_or_path}: has no fast tokenizer; "
             "choose another model.name"
         )
-    key = _key(split, tokenizer, max_length)
+    how = long_texts or LongTexts()
+    if how.mode is not LongText.truncate:
+        is_pair = "text_pair" in split.rows.column_names
+        how.room(tokenizer, max_length, is_pair)  # Report a mistake in this process.
+    key = _key(split, tokenizer, max_length, how)
     with (
         cache_folder("tokens") as folder,
         FileLock(folder / f"{key}.lock"),
@@ -128,11 +164,15 @@ def tokenise(
         if not is_cached:
             token_cache.remove(folder, key)
         file = folder / f"{key}.arrow"
-        table = _map_texts(split.rows, tokenizer, max_length, num_workers, file)
+        table = _map_texts(split.rows, tokenizer, max_length, how, num_workers, file)
         if not is_cached:
             token_cache.write_record(folder, key, table)
     input_ids = table.data.column("input_ids")
     lengths = pc.list_value_length(input_ids).to_numpy()
+    windows = None
+    if WINDOW_LENGTHS in table.column_names:
+        counts = pc.list_value_length(table.data.column(WINDOW_LENGTHS))
+        windows = counts.to_numpy().astype(np.int32)
     is_truncated = table.data.column("truncated")
     truncated = pc.mean(is_truncated).as_py()
     return TokenisedSplit(
@@ -143,6 +183,7 @@ def tokenise(
         truncated=truncated,
         weights=split.weights,
         distributions=split.distributions,
+        windows=windows,
     )
 
 
@@ -150,6 +191,7 @@ def _map_texts(
     rows: Dataset,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
+    how: LongTexts,
     num_workers: int,
     file: Path,
 ) -> Dataset:
@@ -159,6 +201,8 @@ def _map_texts(
     features = {}
     for name in names:
         features[name] = List(Value(_COLUMNS[name]))
+    if how.mode is LongText.windows:
+        features[WINDOW_LENGTHS] = List(Value("int32"))
     features["truncated"] = Value("bool")
     datasets.disable_progress_bars()
     return rows.map(
@@ -170,6 +214,7 @@ def _map_texts(
             "tokenizer": tokenizer,
             "max_length": max_length,
             "names": names,
+            "how": how,
         },
         features=Features(features),
         num_proc=num_workers if num_workers > 1 else None,
@@ -184,7 +229,11 @@ def _encode(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     names: list[str],
+    how: LongTexts,
 ) -> dict[str, list[Any]]:
+    if how.mode is not LongText.truncate:
+        long_columns, lost = encode_long(tokenizer, texts, max_length, how)
+        return {**long_columns, "truncated": lost}
     encoded = tokenizer(
         *texts,
         truncation=True,
@@ -216,11 +265,12 @@ def _key(
     split: Split,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
+    how: LongTexts,
 ) -> str:
     """Name of the tokenised texts in the cache."""
     versions = [tokenizers.__version__, transformers.__version__]
     parts = [split.sha256, tokenizer_digest(tokenizer), max_length, versions]
-    return _digest(parts)[:_KEY_LENGTH]
+    return _digest(parts + how.key())[:_KEY_LENGTH]
 
 
 def _digest(parts: list[Any]) -> str:

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from ostinato.config import Task
+from ostinato.config import LongText, Task
 from ostinato.data.batching import plan_evaluation
 from ostinato.data.collate import TokenLists
+from ostinato.data.long_texts import LongTexts, encode_long
+from ostinato.data.windows import WINDOW_LENGTHS
 from ostinato.inference.workers import Workers
 from ostinato.scoring.calibration import Calibration
 from ostinato.scoring.metrics import probabilities
@@ -28,7 +30,8 @@ class Classifier(ABC):
     """Predicts labels for texts. A subclass computes the logits of a batch.
 
     Attributes:
-        tokenizer: tokenizer of the model; truncates as in training.
+        tokenizer: tokenizer of the model; its limit is that of the training.
+        long_texts: how longer texts are read, as in training.
         labels: names of the classes, by class id.
         task: what a label is.
         calibration: calibrates the scores; None keeps those of the model.
@@ -38,6 +41,7 @@ class Classifier(ABC):
         self, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
     ) -> None:
         self.tokenizer = tokenizer
+        self.long_texts = LongTexts.of_model(config)
         self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.task = _task_of(config)
         self.calibration: Calibration | None = None
@@ -47,7 +51,8 @@ class Classifier(ABC):
         """Computes the logits of one batch.
 
         Args:
-            rows: for each column (`input_ids`, ...) one list of integers per row.
+            rows: for each column (`input_ids`, ...) one list of integers per row; see
+                `TokenisedSplit.rows`.
 
         Returns:
             Logits [num_rows, num_labels].
@@ -66,6 +71,11 @@ class Classifier(ABC):
         second_texts = None
         if any(second is not None for _, second in pairs):
             second_texts = [second or "" for _, second in pairs]
+        if self.long_texts.mode is not LongText.truncate:
+            columns = [texts] if second_texts is None else [texts, second_texts]
+            length = self.tokenizer.model_max_length
+            rows, _ = encode_long(self.tokenizer, columns, length, self.long_texts)
+            return rows
         encoded = self.tokenizer(
             texts,
             second_texts,
@@ -133,15 +143,19 @@ class Classifier(ABC):
 
         Args:
             chunk: (text, second text or None).
-            batch_size: texts per batch.
+            batch_size: texts per batch, or windows.
 
         Returns:
             Logits [num_texts, num_labels].
         """
         encoded = self.encode(chunk)
+        windows = None
+        if WINDOW_LENGTHS in encoded:
+            counts = [len(sizes) for sizes in encoded[WINDOW_LENGTHS]]
+            windows = np.array(counts, dtype=np.int32)
         lengths = np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int32)
         logits = np.empty((len(chunk), len(self.labels)), dtype=np.float32)
-        for indices in plan_evaluation(lengths, batch_size):
+        for indices in plan_evaluation(lengths, batch_size, windows):
             batch = {}
             for name, column in encoded.items():
                 batch[name] = [column[i] for i in indices]

@@ -18,6 +18,7 @@ from ostinato.model.dropout import Masks
 from ostinato.model.padding import check_batch
 from ostinato.model.pretrained import load_folder
 from ostinato.model.trained import verify_best
+from ostinato.model.window_pooling import row_logits
 from ostinato.run_dir import RunDir
 from ostinato.scoring.calibration import load_calibration
 
@@ -87,6 +88,6 @@ class TextClassifier(Classifier):
         check_batch(self.model, rows)
         with torch.inference_mode():
             inputs = to_device(self._collator.inputs(rows), self.device)
-            outputs = self.model(**inputs)
-            logits: NDArray[np.float32] = outputs.logits.float().cpu().numpy()
+            outputs = row_logits(self.model, inputs)
+            logits: NDArray[np.float32] = outputs.float().cpu().numpy()
         return logits

@@ -16,6 +16,7 @@ from ostinato.model.architecture import skeleton
 from ostinato.model.collators import padded_collator
 from ostinato.model.padding import check_batch
 from ostinato.model.pretrained import load_parts
+from ostinato.model.window_pooling import pool_array
 from ostinato.record.digests import digest_file
 from ostinato.record.files import read_export, read_fingerprint
 from ostinato.run_dir import RunDir
@@ -96,7 +97,7 @@ class OnnxClassifier(Classifier):
         columns = self._collator.inputs(rows)
         inputs = {name: np.asarray(columns[name]) for name in self._inputs}
         logits: NDArray[np.float32] = self._session.run(["logits"], inputs)[0]
-        return logits
+        return pool_array(logits, columns, self.long_texts.pooling)
 
 
 def _verify(run: RunDir, folder: Path) -> str:

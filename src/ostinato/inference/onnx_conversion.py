@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ostinato.data.collate import TokenLists
+from ostinato.data.collate import Inputs, TokenLists
 from ostinato.errors import ConfigError
 from ostinato.inference.base_classifier import Classifier, TextPair
 from ostinato.model.collators import padded_collator
+from ostinato.model.window_pooling import pool_array
 
 _NUM_EXAMPLES = 3  # torch.export fixes a dimension of size 1
 
@@ -39,17 +40,20 @@ class PaddedClassifier(Classifier):
         """The padded tensors [num_rows, length] that the model takes.
 
         Args:
-            rows: see `Classifier.forward`.
+            rows: see `Classifier.forward`; windows become rows.
         """
-        columns = self._collator.inputs(rows)
-        return {name: columns[name] for name in self._inputs}
+        return self._select(self._collator.inputs(rows))
 
     def forward(self, rows: TokenLists) -> NDArray[np.float32]:
         """See `Classifier`."""
+        columns = self._collator.inputs(rows)
         with torch.inference_mode():
-            outputs = self.model(**self.inputs(rows))
+            outputs = self.model(**self._select(columns))
             logits: NDArray[np.float32] = outputs.logits.numpy()
-        return logits
+        return pool_array(logits, columns, self.long_texts.pooling)
+
+    def _select(self, columns: Inputs) -> dict[str, Any]:
+        return {name: columns[name] for name in self._inputs}
 
 
 def write_onnx_model(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.data.collate import TokenLists
+from ostinato.data.windows import split_windows
 from ostinato.errors import ConfigError, DataError
 from ostinato.model.architecture import is_causal
 from ostinato.model.families import POSITIONS_AFTER_PAD_TOKEN
@@ -102,9 +103,11 @@ def check_batch(model: PreTrainedModel, rows: TokenLists) -> None:
     Raises:
         DataError: names the first wrong row, counted from 0.
     """
-    lengths = np.array([len(ids) for ids in rows["input_ids"]])
-    token_ids = np.concatenate(rows["input_ids"])
-    check_rows(model, token_ids, lengths, "texts of one batch")
+    inputs, windows = split_windows(rows)
+    lengths = np.array([len(ids) for ids in inputs["input_ids"]])
+    token_ids = np.concatenate(inputs["input_ids"])
+    counts = None if windows is None else np.array(windows.counts)
+    check_rows(model, token_ids, lengths, "texts of one batch", counts)
 
 
 def check_rows(
@@ -112,20 +115,22 @@ def check_rows(
     input_ids: NDArray[np.integer],
     lengths: NDArray[np.integer],
     name: str,
+    windows: NDArray[np.integer] | None = None,
 ) -> None:
     """Refuses rows without a token that the classifier can pool.
 
     Args:
         model: the classifier.
         input_ids: tokens of all rows, one row after another, [num_tokens].
-        lengths: tokens of each row, [num_rows].
+        lengths: tokens of each row, [num_rows], or of each window.
         name: name of the rows in the message.
+        windows: windows of each row, [num_rows]; None if rows have no windows.
 
     Raises:
         DataError: names the first wrong row, counted from 0.
     """
     if not lengths.all():
-        row = int(np.argmin(lengths))
+        row = _row_of(int(np.argmin(lengths)), windows)
         raise DataError(f"{name}: row {row} has no tokens; remove empty texts")
     config = model.config.get_text_config()
     if model.config.is_encoder_decoder:
@@ -149,8 +154,15 @@ def check_rows(
     else:
         return
     if wrong.any():
-        row = int(np.argmax(wrong))
+        row = _row_of(int(np.argmax(wrong)), windows)
         raise DataError(f"{name}: row {row} {problem}; {remedy}")
+
+
+def _row_of(number: int, windows: NDArray[np.integer] | None) -> int:
+    """The row of a model input."""
+    if windows is None:
+        return number
+    return int(np.searchsorted(np.cumsum(windows), number, side="right"))
 
 
 def _other_number_of_ends(

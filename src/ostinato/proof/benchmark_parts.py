@@ -8,6 +8,7 @@ import time
 import torch
 
 from ostinato.config import BenchmarkConfig, Determinism, RunConfig
+from ostinato.data.long_texts import LongTexts
 from ostinato.data.splits import load_data
 from ostinato.data.tokenise import tokenise
 from ostinato.model.build import load_tokenizer
@@ -32,6 +33,7 @@ def measure_tokenisation(cfg: BenchmarkConfig, config: RunConfig) -> Measurement
     data = load_data(config.data, Seeds(config.training.seed, config.training.seeds))
     tokenizer = load_tokenizer(config.model, data.train.rows["text"])
     max_length, num_workers = config.model.max_length, config.data.num_workers
+    how = LongTexts.of(config.data)
     first: list[float] = []
     cached: list[float] = []
     for _ in range(cfg.turns):
@@ -39,7 +41,7 @@ def measure_tokenisation(cfg: BenchmarkConfig, config: RunConfig) -> Measurement
             os.environ["OSTINATO_CACHE"] = folder
             for durations in (first, cached):
                 began = time.perf_counter()
-                split = tokenise(data.train, tokenizer, max_length, num_workers)
+                split = tokenise(data.train, tokenizer, max_length, num_workers, how)
                 durations.append(time.perf_counter() - began)
     seconds = statistics.median(first)
     num_rows, num_tokens = len(split.lengths), int(split.lengths.sum())

@@ -17,6 +17,7 @@ from ostinato.config import JsonlConfig, RunConfig, TrackerConfig
 from ostinato.data.batching import plan_epoch
 from ostinato.data.collate import Batch
 from ostinato.interruption import Stop
+from ostinato.model.window_pooling import row_logits
 from ostinato.progress import progress_bar
 from ostinato.run_dir import RunDir
 from ostinato.trackers import build
@@ -95,7 +96,7 @@ def bare_loop(prepared: Prepared, config: RunConfig, steps: int) -> float:
         prepared.masks.seed(number)
         on_device = batch.to(prepared.compute.device)
         with prepared.compute.autocast():
-            logits = prepared.model(**on_device.inputs).logits
+            logits = row_logits(prepared.model, on_device.inputs)
         loss = prepared.loss.total(logits, on_device.labels) / batch.num_rows
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(prepared.model, config.training.max_grad_norm)

@@ -61,6 +61,30 @@ def group_by_length(
     return groups
 
 
+def group_by_windows(
+    task: Task,
+    logits: NDArray[np.float32],
+    labels: NDArray[Any],
+    windows: NDArray[np.int32],
+) -> list[Group]:
+    """Groups rows by their number of windows: 1, 2, 3 to 4, 5 to 8, and so on.
+
+    Args:
+        task: what a label is.
+        logits: outputs of the model [n, C].
+        labels: class ids [n] | 0 and 1 [n, C] | values [n].
+        windows: windows of each row [n].
+    """
+    groups = []
+    exponents = np.ceil(np.log2(windows))
+    for exponent in np.unique(exponents):
+        rows = exponents == exponent
+        low, high = windows[rows].min(), windows[rows].max()
+        name = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        groups.append(_group(name, rows, task, logits, labels))
+    return groups
+
+
 def group_by_value(
     task: Task,
     logits: NDArray[np.float32],

@@ -10,6 +10,7 @@ from ostinato.report.row_groups import (
     Group,
     group_by_length,
     group_by_value,
+    group_by_windows,
 )
 from ostinato.report.run_metrics import RunMetrics
 from ostinato.report.slices import slice_values
@@ -55,6 +56,16 @@ def length_table(metrics: RunMetrics) -> Table:
     if split is not None and contents.main_split is not None:
         groups = group_by_length(contents.task, *metrics.main_predictions, split)
     return _group_table("length", groups, contents.task)
+
+
+def window_table(metrics: RunMetrics) -> Table:
+    """Metrics by the number of windows of a row; no rows without windows."""
+    contents = metrics.contents
+    groups: list[Group] = []
+    windows = contents.windows.get(metrics.main_split)
+    if windows is not None:
+        groups = group_by_windows(contents.task, *metrics.main_predictions, windows)
+    return _group_table("windows per row", groups, contents.task)
 
 
 def slice_tables(metrics: RunMetrics, columns: Iterable[str]) -> dict[str, Table]:

@@ -4,9 +4,13 @@ What is missing is noted, never guessed. An unfinished run is not scored, so its
 rows stay unseen. A finished run without saved predictions is scored again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ostinato.config import RunConfig, Task
 from ostinato.data.splits import Split, TextData, load_data
@@ -21,6 +25,7 @@ from ostinato.report.run_predictions import (
 from ostinato.run_dir import RunDir
 from ostinato.scoring.arrays import Distributions
 from ostinato.scoring.calibration import Calibration
+from ostinato.scoring.predictions import load_windows
 from ostinato.seeding import Seeds
 from ostinato.trackers import History
 from ostinato.trackers.history import Point
@@ -43,6 +48,7 @@ class RunContents:
         predictions: predictions on val and test.
         distributions: probabilities of the classes in their rows; empty if a row has
             one label.
+        windows: windows of each of these rows, if rows have windows.
         calibration: calibration of the best weights; None if there is none.
         summary: which data were read, found and used.
         notes: what is missing, one line each.
@@ -58,6 +64,7 @@ class RunContents:
     splits: dict[str, Split]
     predictions: dict[str, Predictions]
     distributions: dict[str, Distributions]
+    windows: dict[str, NDArray[np.int32]]
     calibration: Calibration | None
     summary: dict[str, Any]
     notes: list[str]
@@ -118,6 +125,7 @@ def read_run_contents(
         splits=splits,
         predictions=predictions,
         distributions=distributions,
+        windows=_read_windows(run, predictions),
         calibration=calibration,
         summary=results.get("data") or (data.report if data else {}),
         notes=notes,
@@ -142,6 +150,19 @@ def _read_all_predictions(
         if found is not None:
             predictions[name] = found
     return predictions
+
+
+def _read_windows(
+    run: RunDir, predictions: Mapping[str, Predictions]
+) -> dict[str, NDArray[np.int32]]:
+    """The windows of each row that the run has scored."""
+    windows = {}
+    for name, (_, labels) in predictions.items():
+        with suppress(ConfigError):  # scored again; the notes say so
+            found = load_windows(run.predictions(name))
+            if found is not None and len(found) == len(labels):
+                windows[name] = found
+    return windows
 
 
 def _read_record(

@@ -68,8 +68,11 @@ def data_table(run: RunContents) -> Table:
         "texts with different labels",
         "empty texts",
         f"cut at {run.config.model.max_length} tokens",
-        "SHA-256",
     ]
+    if "windows" in run.summary:
+        columns[-1] = "lost text"
+        columns.append("windows per row")
+    columns.append("SHA-256")
     names = dict.fromkeys([*run.summary.get("read", {}), *run.summary.get("used", {})])
     return Table(columns, [_data_row(run.summary, name) for name in names])
 
@@ -87,8 +90,15 @@ def _data_row(summary: Mapping[str, Any], name: str) -> list[str]:
     ]
     truncated = summary.get("truncated", {}).get(name)
     cells.append(MISSING if truncated is None else percent(truncated))
+    if "windows" in summary:
+        windows = summary["windows"].get(name)
+        cells.append(MISSING if windows is None else _windows(windows))
     cells.append(used.get("sha256", "")[:12])
     return cells
+
+
+def _windows(counts: Mapping[str, Any]) -> str:
+    return f"{counts['mean']:.2f} (at most {counts['most']:,})"
 
 
 def data_findings(run: RunContents) -> list[str]:

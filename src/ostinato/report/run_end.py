@@ -90,7 +90,7 @@ def _validation_logits(
         return logits
     classifier = TextClassifier.load(run.path, results["device"])
     logits = np.empty((len(val.lengths), len(classifier.labels)), dtype=np.float32)
-    for indices in plan_evaluation(val.lengths, _BATCH_SIZE):
+    for indices in plan_evaluation(val.lengths, _BATCH_SIZE, val.windows):
         logits[indices] = classifier.forward(val.rows[indices])
     return logits
 

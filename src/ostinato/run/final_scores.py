@@ -52,7 +52,8 @@ def score_best(
             outcome.final[f"{split.name}/{name}"] = value
 
         path = run.predictions(split.name)
-        save_predictions(path, evaluated.logits, split.labels, split.distributions)
+        extra = (split.distributions, split.windows)
+        save_predictions(path, evaluated.logits, split.labels, *extra)
         digests[split.name] = digest_array(evaluated.logits)
         _log_metrics(evaluated, split)
         step = training.state.best_step
@@ -80,7 +81,15 @@ def _track_test_metrics(training: Training, outcome: Outcome) -> None:
 def _summary(training: Training) -> dict[str, Any]:
     """What `results.json` holds about the training and its data."""
     prepared, state = training.prepared, training.state
-    truncated = {split.name: split.truncated for split in prepared.splits}
+    data: dict[str, Any] = {**prepared.data.report}
+    data["truncated"] = {split.name: split.truncated for split in prepared.splits}
+    windows = {split.name: split.windows for split in prepared.splits}
+    if prepared.train.windows is not None:
+        data["windows"] = {
+            name: {"mean": float(counts.mean()), "most": int(counts.max())}
+            for name, counts in windows.items()
+            if counts is not None
+        }
     return {
         "steps": state.step,
         "epochs": state.step / training.schedule.steps_per_epoch,
@@ -90,7 +99,7 @@ def _summary(training: Training) -> dict[str, Any]:
         "device": str(prepared.compute.device),
         "precision": prepared.compute.precision.value,
         "labels": list(prepared.data.labels),
-        "data": {**prepared.data.report, "truncated": truncated},
+        "data": data,
     }
 
 

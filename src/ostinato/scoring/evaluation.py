@@ -19,6 +19,7 @@ from ostinato.data.collate import Collator, TokenLists, to_device
 from ostinato.data.tokenise import TokenisedSplit
 from ostinato.errors import TrainingDiverged
 from ostinato.model.device import Compute
+from ostinato.model.window_pooling import row_logits
 from ostinato.scoring.arrays import Integers, Logits
 from ostinato.scoring.scores import Scores, score
 
@@ -87,7 +88,7 @@ class Scorer:
         task: what a label is.
         labels: names of the classes by number; empty for regression.
         collator: makes batches of rows.
-        batch_size: rows per batch.
+        batch_size: rows per batch, or windows.
         compute: device and precision.
         bar: shows the progress.
         sharing: deals the batches to processes.
@@ -127,7 +128,7 @@ class Scorer:
         num_rows = len(split.lengths)
         num_labels = model.config.num_labels
         logits = np.empty((num_rows, num_labels), dtype=np.float32)
-        batches = plan_evaluation(split.lengths, self.batch_size)
+        batches = plan_evaluation(split.lengths, self.batch_size, split.windows)
         title = f"scoring {split.name}"
         progress = self.bar.add_task(
             title,
@@ -171,8 +172,8 @@ class Scorer:
 
     def _forward(self, model: PreTrainedModel, rows: TokenLists) -> Logits:
         inputs = replace(self.collator, multiple=1).inputs(rows)
-        outputs = model(**to_device(inputs, self.compute.device))
-        logits: Logits = outputs.logits.float().cpu().numpy()
+        outputs = row_logits(model, to_device(inputs, self.compute.device))
+        logits: Logits = outputs.float().cpu().numpy()
         return logits
 
 

@@ -18,7 +18,8 @@ from ostinato.scoring.arrays import Distributions, Labels, Logits
 from ostinato.storage.atomic import atomic_file
 
 _DIGEST = "sha256"
-_DISTRIBUTIONS = "distributions"
+_TENSORS = ("logits", "labels")
+_OPTIONAL = ("distributions", "windows")
 
 
 def save_predictions(
@@ -26,6 +27,7 @@ def save_predictions(
     logits: Logits,
     labels: Labels,
     distributions: Distributions | None = None,
+    windows: NDArray[np.int32] | None = None,
 ) -> None:
     """Saves logits and labels of a split in a safetensors file, atomically.
 
@@ -36,11 +38,15 @@ def save_predictions(
             [num_rows].
         distributions: probabilities of the classes in the data
             [num_rows, num_labels]; None if a row has one label.
+        windows: windows of each row, [num_rows]; None if rows have no windows.
     """
     path.parent.mkdir(exist_ok=True)
-    tensors = {"logits": logits, "labels": np.ascontiguousarray(labels)}
+    tensors: dict[str, NDArray[Any]] = {"logits": logits}
+    tensors["labels"] = np.ascontiguousarray(labels)
     if distributions is not None:
-        tensors[_DISTRIBUTIONS] = np.ascontiguousarray(distributions)
+        tensors["distributions"] = np.ascontiguousarray(distributions)
+    if windows is not None:
+        tensors["windows"] = windows
     content = save(tensors, metadata={_DIGEST: _digest(tensors)})
     with atomic_file(path, "wb") as file:
         file.write(content)
@@ -62,16 +68,24 @@ def load_distributions(path: Path) -> Distributions | None:
     Raises:
         ConfigError: if the file is missing, damaged or changed.
     """
-    return _load(path).get(_DISTRIBUTIONS)
+    return _load(path).get("distributions")
+
+
+def load_windows(path: Path) -> NDArray[np.int32] | None:
+    """Loads the number of windows of each row; None if rows have no windows.
+
+    Raises:
+        ConfigError: if the file is missing, damaged or changed.
+    """
+    return _load(path).get("windows")
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            names = ["logits", "labels"]
-            if _DISTRIBUTIONS in file.keys():  # noqa: SIM118  (not a dictionary)
-                names.append(_DISTRIBUTIONS)
+            present = file.keys()
+            names = [*_TENSORS, *(name for name in _OPTIONAL if name in present)]
             tensors = {name: file.get_tensor(name) for name in names}
         # Files of earlier versions have no digest.
         recorded = metadata.get(_DIGEST)

@@ -7,6 +7,7 @@ from rich.progress import Progress
 
 from ostinato.config import Device, Precision, RunConfig, Task, TrainingConfig
 from ostinato.data.collate import TokenLists
+from ostinato.data.long_texts import LongTexts
 from ostinato.data.splits import Split
 from ostinato.data.tokenise import TokenisedSplit, tokenise
 from ostinato.errors import ConfigError
@@ -92,12 +93,14 @@ class Rescorer:
             self._tokenizer,
             self._config.model.max_length,
             self._config.data.num_workers,
+            LongTexts.of(self._config.data),
         )
         check_rows(
             self._model,
             rows.input_ids(),
-            rows.lengths,
+            rows.input_lengths,
             split.name,
+            rows.windows,
         )
         with progress_bar() as bar:
             scorer = self._scorer(bar, sharing or NoSharing())

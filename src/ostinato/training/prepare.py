@@ -8,8 +8,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ostinato.config import Batching, RunConfig, TrainingConfig
 from ostinato.data.collate import Collator
+from ostinato.data.long_texts import LongTexts
 from ostinato.data.splits import TextData, load_data
 from ostinato.data.tokenise import TokenisedSplit, tokenise
+from ostinato.data.windows import split_windows
+from ostinato.errors import ConfigError
 from ostinato.model.build import build_classifier, load_tokenizer
 from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.device import (
@@ -114,9 +117,10 @@ def prepare(config: RunConfig) -> Prepared:
     masks = Masks()
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
-        check_rows(model, split.input_ids(), split.lengths, split.name)
+        ids, lengths = split.input_ids(), split.input_lengths
+        check_rows(model, ids, lengths, split.name, split.windows)
 
-    sample, autocast = train.rows[:64], compute.autocast
+    (sample, _), autocast = split_windows(train.rows[:64]), compute.autocast
     configure_batching(model, tokenizer, training.batching, masks, sample, autocast)
     if training.gradient_checkpointing:
         recompute_activations(model, masks)
@@ -153,6 +157,7 @@ def _build_model(
     head_seed = seeds.derive("head")
     model = build_classifier(config.model, tokenizer, data.labels, data.task, head_seed)
     freeze(model, config.model.freeze)
+    LongTexts.of(config.data).write(model.config)
     return model
 
 
@@ -183,14 +188,26 @@ def _tokenise_splits(
     config: RunConfig, data: TextData, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[TokenisedSplit, TokenisedSplit, TokenisedSplit | None]:
     """The tokens of train, val and test."""
+    how = LongTexts.of(config.data)
     length, workers = config.model.max_length, config.data.num_workers
-    train = tokenise(data.train, tokenizer, length, workers)
-    val = tokenise(data.val, tokenizer, length, workers)
-    test = tokenise(data.test, tokenizer, length, workers) if data.test else None
+    train = tokenise(data.train, tokenizer, length, workers, how)
+    val = tokenise(data.val, tokenizer, length, workers, how)
+    test = tokenise(data.test, tokenizer, length, workers, how) if data.test else None
     for split in filter(None, (train, val, test)):
-        share = 100 * split.truncated
-        log.info("%s: %.1f %% of texts cut at %d tokens", split.name, share, length)
+        log.info("%s: %s", split.name, split.describe(how.mode, length))
+    _check_budget(train, config.training.tokens_per_batch)
     return train, val, test
+
+
+def _check_budget(train: TokenisedSplit, tokens: int | None) -> None:
+    """Refuses a row whose windows do not fit into the batches."""
+    longest = int(train.lengths.max())
+    if train.windows is None or tokens is None or longest <= tokens:
+        return
+    row = int(train.lengths.argmax())
+    problem = f"the {train.windows[row]} windows of row {row} have {longest} tokens"
+    remedy = f"use at least {longest}, or data.max_windows"
+    raise ConfigError([f"training.tokens_per_batch={tokens}: {problem}; {remedy}"])
 
 
 def _supported_batching(wanted: Batching, collator: Collator) -> Batching:

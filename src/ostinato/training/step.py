@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from ostinato.config import Precision
 from ostinato.data.collate import Batch
 from ostinato.model.device import Compute
+from ostinato.model.window_pooling import row_logits
 from ostinato.training.gradient_sum import GradientSum
 from ostinato.training.loss import Loss
 from ostinato.training.optim import clip_gradients
@@ -144,5 +145,5 @@ def batch_loss(model: nn.Module, loss: Loss, batch: Batch, compute: Compute) -> 
     """
     on_device = batch.to(compute.device)
     with compute.autocast():
-        logits = model(**on_device.inputs).logits
+        logits = row_logits(model, on_device.inputs)
     return loss.total(logits, on_device.labels, on_device.weights)
