@@ -9,7 +9,11 @@ from ostinato.config.cache import CacheConfig
 from ostinato.config.comparison import CompareConfig, ComparisonConfig
 from ostinato.config.data import DataConfig
 from ostinato.config.inference import EvaluateConfig, ExportConfig, PredictConfig
-from ostinato.config.model import ModelConfig
+from ostinato.config.model import (
+    AdapterConfig,
+    ModelConfig,
+    missing_adapter_package,
+)
 from ostinato.config.plugins import missing_plugin
 from ostinato.config.proof import BenchmarkConfig, CrashTestConfig, ReproduceConfig
 from ostinato.config.reference import fields
@@ -29,12 +33,14 @@ from ostinato.config.training import EarlyStoppingConfig, SeedsConfig, TrainingC
 from ostinato.config.types import (
     METRICS,
     MISSING,
+    AdapterMethod,
     Backend,
     Batching,
     BenchmarkMode,
     Determinism,
     Device,
     ExportFormat,
+    FrozenDtype,
     Head,
     LabelWeighting,
     LossName,
@@ -48,6 +54,8 @@ from ostinato.config.types import (
 __all__ = [
     "METRICS",
     "MISSING",
+    "AdapterConfig",
+    "AdapterMethod",
     "Backend",
     "Batching",
     "BenchmarkConfig",
@@ -64,6 +72,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
+    "FrozenDtype",
     "Head",
     "JsonlConfig",
     "LabelWeighting",
@@ -89,6 +98,7 @@ __all__ = [
     "WandbConfig",
     "WandbMode",
     "fields",
+    "missing_adapter_package",
     "missing_packages",
     "missing_plugin",
 ]

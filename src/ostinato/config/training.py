@@ -36,6 +36,8 @@ class SeedsConfig:
     """Initial weights of the classification head (and of all layers, when
     pretrained=false).
     """
+    adapter: Seed | None = None
+    """Initial weights of an adapter."""
     order: Seed | None = None
     """Order of the training rows."""
     dropout: Seed | None = None

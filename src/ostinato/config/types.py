@@ -161,6 +161,32 @@ class Head(str, Enum):
     keep = "keep"
 
 
+class AdapterMethod(str, Enum):
+    """How an adapter changes the linear layers."""
+
+    lora = "lora"
+    dora = "dora"
+
+
+def _check_target_modules(value: Any) -> "str | list[str]":
+    if value == "auto":
+        return "auto"
+    names = value if isinstance(value, list) else []
+    if names and all(isinstance(name, str) and name for name in names):
+        return names
+    problem = "must be auto, or a list of names, e.g. [query, value]"
+    raise PydanticCustomError("target_modules", "{problem}", {"problem": problem})
+
+
+TargetModules = Annotated[Any, AfterValidator(_check_target_modules)]
+
+
+class FrozenDtype(str, Enum):
+    """The number format in which frozen matrices are stored."""
+
+    bf16 = "bf16"
+
+
 class BenchmarkMode(str, Enum):
     """What the benchmark measures."""
 
@@ -183,10 +209,11 @@ class Backend(str, Enum):
 
 
 class ExportFormat(str, Enum):
-    """Where to export a model: to ONNX files or to the Hub."""
+    """What to export a model to: ONNX files, the Hub, or a folder without adapter."""
 
     onnx = "onnx"
     hub = "hub"
+    merged = "merged"
 
 
 class OnLeak(str, Enum):

@@ -4,7 +4,7 @@ The differences come in the order in which they explain a result best.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,7 @@ _ENVIRONMENT = (
     "tokenizer",
     "tokens",
     "token_ids",
+    "base",
     "assets",
     "code",
     "device",
@@ -161,7 +162,9 @@ def environment_drift(
             continue
         found += _differences({part: first.get(part)}, {part: second.get(part)})
         if part == "code":
-            found += _differences(_packages(first), _packages(second))
+            have_adapters = all(record["base"]["weights"] for record in (first, second))
+            names = [*DECISIVE_PACKAGES, *(["peft"] if have_adapters else [])]
+            found += _differences(_packages(first, names), _packages(second, names))
     return found
 
 
@@ -187,10 +190,9 @@ def without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, 
     return kept
 
 
-def _packages(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _packages(provenance: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     packages = provenance.get("packages", {})
-    decisive = {name: packages.get(name) for name in DECISIVE_PACKAGES}
-    return {"packages": decisive}
+    return {"packages": {name: packages.get(name) for name in names}}
 
 
 def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,8 +209,10 @@ def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
     variables = {
         name: value for name, value in recorded.items() if name in DECISIVE_VARIABLES
     }
+    base = provenance.get("base") or {}
     return {
         **provenance,
+        "base": {"weights": base.get("weights")},
         "device": str(provenance.get("device")).split(":")[0],
         "gpu": gpu or None,
         "environment": variables,

@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ostinato.model.adapter import own_weights
+
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes tensors to a file. Tied tensors are written once, under the first name.
@@ -32,7 +34,7 @@ def with_tied_tensors(
 ) -> dict[str, Tensor]:
     """Adds the names that a model ties to the tensors of a file."""
     found = dict(tensors)
-    for name, first in _first_names(model.state_dict()).items():
+    for name, first in _first_names(own_weights(model)).items():
         if first in tensors:
             found[name] = tensors[first]
     return found
