@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 # The extras for the tests. Without ray and optuna, because they need old releases of joblib and SQLAlchemy, which
 # other packages refuse.
-EXTRAS := dev dvclive joblib mlflow onnx slurm wandb
+EXTRAS := dev dvclive joblib mlflow onnx peft slurm wandb
 
 BIN := .venv/bin
 # Without reordering: xdist would run files with few tests last, and some of these take minutes.

@@ -1,4 +1,4 @@
-"""Export a finished run to ONNX or the Hub.
+"""Export a finished run to ONNX, to the Hub, or to a folder without adapter.
 
 python scripts/export.py run=outputs/<run>
 """
@@ -16,6 +16,10 @@ def main(config: ExportConfig) -> None:
         from ostinato.inference.hub_export import push
 
         written = push(config, run)
+    elif config.format is ExportFormat.merged:
+        from ostinato.inference.merged_export import export_merged
+
+        written = str(export_merged(config, run, run_config))
     else:
         from ostinato.inference.onnx_export import export_onnx
 

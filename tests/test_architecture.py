@@ -61,6 +61,7 @@ DOORS = {
     "torch.onnx": "inference.onnx_conversion",
     "onnx": "inference.onnx_conversion",
     "onnxruntime": "inference.onnx_classifier inference.onnx_conversion",
+    "peft": "model.adapter",
 }
 
 # Modules that write to a file by other means than `storage.atomic`, with the reason.

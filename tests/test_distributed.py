@@ -44,6 +44,10 @@ CASES = {
         *(UNEQUAL_ROUNDS, "data.task=multi_label", "training.pos_weight=balanced"),
     ],
     "frozen layers": [UNEQUAL_ROUNDS, "model.freeze=1"],
+    "an adapter": [
+        *(UNEQUAL_ROUNDS, "model/adapter=dora", "model.adapter.dropout=0.1"),
+        "training.head_lr=1e-2",
+    ],
     "averaged weights": [UNEQUAL_ROUNDS, "training.ema_decay=0.5"],
     "early stopping": [UNEQUAL_ROUNDS, "training.early_stopping.patience=1"],
 }
@@ -108,6 +112,16 @@ def test_divided_moments_change_no_bit_and_resume_undivided(one, tmp_path):
     resume(run, *options)
 
     assert fingerprint(run) == one[0]
+
+
+@pytest.mark.proof
+def test_divided_moments_of_an_adapter_change_no_bit(tmp_path):
+    options = (UNEQUAL_ROUNDS, "model/adapter=lora", "model.adapter.dropout=0.1")
+    one = train(tmp_path / "one", 1, *options)
+
+    divided = train(tmp_path / "run", 3, *options, "training.shard_optimizer=true")
+
+    assert divided == one
 
 
 def test_a_run_resumes_with_another_number_of_processes(one, tmp_path):

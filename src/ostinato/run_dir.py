@@ -18,6 +18,10 @@ from ostinato.storage.atomic import write_json, write_text
 from ostinato.storage.parsing import parse_json, parse_yaml
 from ostinato.storage.paths import possible_path
 
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+"""peft's names of files."""
+
 _DIGEST = "sha256"
 
 
@@ -91,12 +95,17 @@ class RunDir(_TrackedDir):
         self.kept_best = self.path / "kept_best"
         self.best = self.path / "best"
         self.best_config = self.best / "config.json"
-        self.best_weights = self.best / "model.safetensors"
         self.calibration = self.best / "calibration.json"
         self.model_card = self.best / "README.md"
         self.report = self.path / "report.html"
         self.onnx = self.path / "onnx"
+        self.merged = self.path / "merged"
         self.hydra_record = HydraRecord(self.path)
+
+    @property
+    def best_weights(self) -> Path:
+        """The best weights; with an adapter, those of the adapter and the head."""
+        return weights_in(self.best)
 
     @property
     def began(self) -> bool:
@@ -163,6 +172,12 @@ class RunDir(_TrackedDir):
                 [f"run={path}: does not hold {name}, so it is not a run folder"]
             )
         return run
+
+
+def weights_in(folder: Path) -> Path:
+    """The file with the weights in the folder of a model or of an adapter."""
+    adapter = folder / ADAPTER_WEIGHTS
+    return adapter if adapter.is_file() else folder / "model.safetensors"
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ class Seeds:
         """Seed of a purpose at the given counters.
 
         Args:
-            purpose: "head", "order", "dropout", "split" or "subsample".
+            purpose: "head", "adapter", "order", "dropout", "split" or "subsample".
             *counters: where in the run, e.g. step and micro-batch.
         """
         override: int | None = getattr(self._overrides, purpose)

@@ -6,7 +6,7 @@ from runs import configure
 from ostinato.cli import composition
 from ostinato.cli.presets import preset_resets, with_preset_resets
 from ostinato.cli.validation import to_config
-from ostinato.config import RunConfig, TrainingConfig
+from ostinato.config import AdapterMethod, RunConfig, TrainingConfig
 
 DEFAULT = TrainingConfig()
 
@@ -139,3 +139,23 @@ def test_the_resets_are_printed(capsys):
         in capsys.readouterr().err
     )
     assert configure()[0].training.head_lr is None
+
+
+@pytest.mark.parametrize("name", ["qwen3_0_6b", "llama3_2_1b", "smollm2_135m"])
+def test_a_decoder_trains_an_adapter_unless_another_choice_is_typed(name):
+    preset = f"model={name}"
+    adapter = composed(preset, group="model").adapter
+    assert adapter.method is AdapterMethod.lora
+    adapter = composed(preset, "model/adapter=dora", group="model").adapter
+    assert adapter.method is AdapterMethod.dora
+    assert composed(preset, "model/adapter=none", group="model").adapter is None
+    assert composed(preset, "model.adapter.r=3", group="model").adapter.r == 3
+    other = (preset, "model.name=my/folder")
+    assert composed(*other, group="model").adapter is None
+    assert composed(*other, "model/adapter=lora", group="model").adapter is not None
+    assert composed(*other, "model.adapter.r=3", group="model").adapter.r == 3
+
+
+def test_other_presets_train_all_weights():
+    assert composed(group="model").adapter is None
+    assert composed("experiment=debug", group="model").adapter is None

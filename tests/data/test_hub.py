@@ -1,5 +1,6 @@
 """Models and data sets of the Hub are downloaded from a local server with tiny ones."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -163,3 +164,34 @@ def test_an_error_of_one_line_names_what_the_hub_lacks(
 ):
     done = train("model=bert_base", *overrides, environment=hub, cwd=tmp_path)
     assert_refused(done, tmp_path, message)
+
+
+def test_an_adapter_on_the_hub_is_refused_before_its_base_is_loaded(hub, tmp_path):
+    folder = Hub.root / "models" / "evil" / "adapter"
+    write_model(folder, preset("bert_base")["architecture"])
+    base = preset("distilbert")["name"]
+    record = json.dumps({"base_model_name_or_path": base, "peft_type": "LORA"})
+    (folder / "adapter_config.json").write_text(record)
+    Hub.requests.clear()
+    options = ("model=bert_base", "model.name=evil/adapter", "data=generated")
+    done = train(*options, environment=hub, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "evil/adapter:" in line)
+    assert "contains an adapter, not a model" in line
+    assert not [request for request in Hub.requests if base in request]
+
+
+def test_a_decoder_preset_trains_an_adapter_and_records_the_commit(hub, tmp_path):
+    pytest.importorskip("peft", reason="needs the extra peft")
+    folder = ("hydra.run.dir=run", "data=sst2", "tracker=jsonl")
+    done = train("model=qwen3_0_6b", *folder, environment=hub, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    base = json.loads((tmp_path / "run" / "provenance.json").read_text())["base"]
+    assert (base["name"], base["revision"]) == (preset("qwen3_0_6b")["name"], COMMIT)
+    record = tmp_path / "run" / "best" / "adapter_config.json"
+    assert json.loads(record.read_text())["revision"] == COMMIT
+    script = str(ROOT / "scripts" / "evaluate.py")
+    done = run_python(script, "run=run", "split=val", environment=hub, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert json.loads(done.stdout) == results["val"]

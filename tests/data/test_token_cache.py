@@ -13,7 +13,8 @@ from test_assets import index, made_up  # noqa: F401
 from test_tokenise import assert_equal, cache, split_of, word_tokenizer  # noqa: F401
 
 from ostinato.data.assets import fetch
-from ostinato.data.tokenise import TokenisedSplit, tokenise, tokenizer_digest
+from ostinato.data.tokenise import tokenise, tokenizer_digest
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.record.difference import first_difference
 from ostinato.record.drift import environment_drift
 from ostinato.run_dir import read_json

@@ -24,7 +24,8 @@ from ostinato.data.files import RowSource
 from ostinato.data.labels import LabelFormat
 from ostinato.data.scanning import scan
 from ostinato.data.splits import Split, load_data
-from ostinato.data.tokenise import TokenisedSplit, tokenise
+from ostinato.data.tokenise import tokenise
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.errors import DataError
 from ostinato.seeding import Seeds
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from ostinato.record.decisive import without_observers
 from ostinato.record.drift import (
     Drift,
     config_drift,
     environment_drift,
-    without_observers,
 )
 from ostinato.record.files import SCHEMA_VERSION
 
@@ -106,6 +106,7 @@ def test_a_key_that_only_observes_is_not_drift():
         {"training": {"lr": 1, "optimizer": {"name": "adamw", "d": 1.0}}},
         {"training": {"lr": 1}, "data": {"weight_column": None}},
         {"training": {"lr": 1}, "data": {"label_distribution": None}},
+        {"training": {"lr": 1}, "data": {"long_text": "truncate", "stride": 0}},
     ],
 )
 def test_a_default_that_earlier_versions_did_not_name_is_not_drift(later):

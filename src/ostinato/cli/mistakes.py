@@ -22,7 +22,7 @@ from ostinato.cli.run_names import problems_of_name
 from ostinato.cli.schemas import SCHEMAS, with_documentation
 from ostinato.cli.search_mistakes import problems_of_search
 from ostinato.cli.single_overrides import (
-    option_that_has_key,
+    optional_section,
     problem_of_override,
     sets_a_plain_value,
 )
@@ -127,29 +127,22 @@ def _problems_together(
     # OmegaConf fails at a key of an option that was not chosen, for example
     # tracker.mlflow.uri. Therefore, a first composition without these keys shows which
     # options were chosen.
-    of_options = {text: option_that_has_key(text) for text in overrides}
+    of_options = {text: optional_section(text) for text in overrides}
     plain = [text for text in overrides if of_options[text] is None]
     problems, cfg = compose_without_rejected(command, plain)
     if cfg is not None and len(plain) < len(overrides):
         unused = []
-        for text, choice in of_options.items():
-            if choice and OmegaConf.select(cfg, ".".join(choice)) is None:
+        for text, section in of_options.items():
+            if section and OmegaConf.select(cfg, section.key) is None:
                 unused.append(text)
         used = [text for text in overrides if text not in unused]
         problems, cfg = compose_without_rejected(command, used)
-        for text in overrides:
-            if text in unused:
-                problems.append(_problem_of_unused(text))
+        for text, section in of_options.items():
+            if section and text in unused:
+                problems.append(f"{text}: {section.problem}")
     if cfg is not None and values:
         problems += _problems_of_values(command, cfg)
     return problems, cfg
-
-
-def _problem_of_unused(text: str) -> str:
-    group, option = option_that_has_key(text) or ("", "")
-    return (
-        f"{text}: has no effect without {group}={option}; add {option} to {group}=[...]"
-    )
 
 
 def _problems_of_values(command: str, cfg: DictConfig) -> list[str]:
@@ -161,10 +154,18 @@ def _problems_of_values(command: str, cfg: DictConfig) -> list[str]:
         return [*error.problems, *names]
     if not isinstance(config, schemas.RunConfig):
         return []
-    architecture = masked(cfg)["model"]["architecture"]
-    if "${oc.env:" in str(architecture):
+    shown = masked(cfg)["model"]
+    if "${oc.env:" in str(shown["architecture"]):
         return [
-            f"model.architecture={architecture}: is saved with the model; "
+            f"model.architecture={shown['architecture']}: is saved with the model; "
             "write the value without oc.env"
         ]
-    return [*schemas.missing_packages(config.tracker), *problems_of_name(cfg)]
+    for key in ("name", "revision") if shown["adapter"] else ():
+        if "${oc.env:" in str(shown[key]):
+            return [
+                f"model.{key}={shown[key]}: is read again to load the adapter; "
+                "write the value without oc.env"
+            ]
+    missing = schemas.missing_packages(config.tracker)
+    missing += schemas.missing_adapter_package(config.model)
+    return [*missing, *problems_of_name(cfg)]

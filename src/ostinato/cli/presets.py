@@ -37,6 +37,7 @@ _INVALID = (
 
 # Every model can use this attention, and `model.name` is what another model changes.
 _ALWAYS_RIGHT = ("model.attention", "model.name")
+_ADAPTER = "model/adapter"
 # With these, `model.name` would only be a label of random weights.
 _OF_ARCHITECTURE = {"model.pretrained": True, "model.architecture": None}
 
@@ -120,7 +121,8 @@ def _change_to(parsed: list[Override], model_names: list[str]) -> _Change | None
     if set(model_names) <= {own_model.get("name")}:
         return None
 
-    set_by_user = {_group_of_architecture(item.key_or_group) for item in parsed}
+    typed = [item.key_or_group for item in parsed]
+    set_by_user = set(map(_group_of_architecture, typed))
     resets = []
     for group, defaults in (("training", TrainingConfig()), ("model", ModelConfig())):
         set_by_experiment = experiment.get(group, {})
@@ -134,11 +136,24 @@ def _change_to(parsed: list[Override], model_names: list[str]) -> _Change | None
     for key, default in _OF_ARCHITECTURE.items():
         if key not in set_by_user and OmegaConf.select(cfg, key) != default:
             resets.append(f"{key}={_as_typed(default)}")
+    of_preset = _overridden_groups(preset) - _overridden_groups(experiment)
+    is_typed = any(key.replace("/", ".").startswith("model.adapter") for key in typed)
+    if _ADAPTER in of_preset and not is_typed:
+        resets.append(f"{_ADAPTER}=none")
     kept = []
     for name, value in experiment.get("training", {}).items():
         if f"training.{name}" not in set_by_user:
             kept.append(f"training.{name}={_as_typed(value)}")
     return _Change(resets, f"experiment={chosen}", kept)
+
+
+def _overridden_groups(preset: dict[str, Any]) -> set[str]:
+    """The groups whose option a preset chooses, for example `model/adapter`."""
+    groups = set()
+    for entry in preset.get("defaults", []):
+        if isinstance(entry, dict):
+            groups |= {key.removeprefix("override /") for key in entry}
+    return groups
 
 
 def _group_of_architecture(key: str) -> str:

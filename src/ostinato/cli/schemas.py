@@ -46,10 +46,9 @@ def with_documentation(command: str, key: str, problem: str) -> str:
 
 
 def groups() -> list[str]:
-    """The config groups, for example `model` and `training/optimizer`."""
-    folders = [path for path in CONF.rglob("*") if path.is_dir()]
-    names = [folder.relative_to(CONF).as_posix() for folder in folders]
-    return [name for name in names if name.split("/")[0] != "hydra"]
+    """The config groups, for example `model` and `model/adapter`."""
+    folders = [path.relative_to(CONF) for path in CONF.rglob("*") if path.is_dir()]
+    return [path.as_posix() for path in folders if path.parts[0] != "hydra"]
 
 
 def options_of(group: str) -> list[str]:

@@ -1,5 +1,7 @@
 """Checks one override alone, before anything is composed."""
 
+from dataclasses import dataclass
+
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 
@@ -10,7 +12,8 @@ from ostinato.config import missing_plugin
 
 # The other groups accept a list of options.
 _GROUPS_WITH_ONE_OPTION = (
-    *("model", "data", "training", "training/optimizer", "launcher", "search"),
+    *("model", "model/adapter", "data", "training", "training/optimizer"),
+    *("launcher", "search"),
 )
 _FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
@@ -94,12 +97,33 @@ def _options_of(group: str) -> list[str]:
     return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
-def option_that_has_key(text: str) -> tuple[str, str] | None:
-    """(group, option) of an override `group.option.key=value`; None for others."""
-    group, _, rest = text.split("=")[0].partition(".")
+@dataclass(frozen=True)
+class Section:
+    """A part of the config that exists only if an option is chosen.
+
+    Attributes:
+        key: its key.
+        problem: of a key in it, if the option is not chosen.
+    """
+
+    key: str
+    problem: str
+
+
+def optional_section(text: str) -> Section | None:
+    """The optional section that an override sets a key of; None for others.
+
+    The override has the form `group.option.key=value`, or sets a key of an adapter.
+    """
+    group, _, rest = text.split("=")[0].lstrip("+").partition(".")
     option, _, key = rest.partition(".")
+    section = f"{group}.{option}"
+    if section == "model.adapter" and key:
+        problem = "must be used with model/adapter=lora or dora; add one of them"
+        return Section(section, problem)
     if key and option in _options_of(group):
-        return group, option
+        problem = f"has no effect without {group}={option}"
+        return Section(section, f"{problem}; add {option} to {group}=[...]")
     return None
 
 
@@ -109,6 +133,6 @@ def sets_a_plain_value(text: str) -> bool:
     Other overrides choose an option, change Hydra, or have a value that is merged.
     """
     key, _, value = text.partition("=")
-    if key in groups() or option_that_has_key(text) is not None:
+    if key in groups() or optional_section(text) is not None:
         return False
     return not key.startswith(("hydra", "+", "~")) and not value.startswith("{")

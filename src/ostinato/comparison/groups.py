@@ -13,7 +13,9 @@ Config = Mapping[str, Any]
 
 # These parts of the provenance may differ between configurations or seeds. Data are
 # compared separately, between runs with the same seed.
-_NO_WARNING = ("data", "tokens", "token_ids", "tokenizer", "attention", "precision")
+_NO_WARNING = (
+    *("data", "tokens", "token_ids", "tokenizer", "attention", "precision", "base"),
+)
 
 
 def newest(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:

@@ -12,7 +12,8 @@ from typing import Any
 from ostinato.comparison.metric import Metric
 from ostinato.config import SeedsConfig
 from ostinato.errors import ConfigError
-from ostinato.record.drift import changed_config, without_observers
+from ostinato.record.decisive import without_observers
+from ostinato.record.drift import changed_config
 from ostinato.record.files import read_provenance, read_results
 from ostinato.run_dir import RunDir, read_config
 from ostinato.storage.parsing import parse_json

@@ -50,7 +50,7 @@ class StreamVariance:
     """How much the scores vary if the seed of a single stream changes.
 
     Attributes:
-        stream: head, order, dropout, split or subsample.
+        stream: head, adapter, order, dropout, split or subsample.
         runs: number of runs for which another run differs in this seed only.
         sets: number of sets that these runs form.
         sd: standard deviation within the sets, pooled.

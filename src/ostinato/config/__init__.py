@@ -9,7 +9,12 @@ from ostinato.config.cache import CacheConfig
 from ostinato.config.comparison import CompareConfig, ComparisonConfig
 from ostinato.config.data import DataConfig
 from ostinato.config.inference import EvaluateConfig, ExportConfig, PredictConfig
-from ostinato.config.model import ModelConfig
+from ostinato.config.label_types import LabelWeighting
+from ostinato.config.model import (
+    AdapterConfig,
+    ModelConfig,
+    missing_adapter_package,
+)
 from ostinato.config.plugins import missing_plugin
 from ostinato.config.proof import BenchmarkConfig, CrashTestConfig, ReproduceConfig
 from ostinato.config.reference import fields
@@ -35,14 +40,15 @@ from ostinato.config.types import (
     DISTRIBUTION_METRICS,
     METRICS,
     MISSING,
+    AdapterMethod,
     Backend,
     Batching,
     BenchmarkMode,
     Determinism,
     Device,
     ExportFormat,
+    FrozenDtype,
     Head,
-    LabelWeighting,
     LongText,
     LossName,
     OnLeak,
@@ -58,6 +64,8 @@ __all__ = [
     "DISTRIBUTION_METRICS",
     "METRICS",
     "MISSING",
+    "AdapterConfig",
+    "AdapterMethod",
     "Backend",
     "Batching",
     "BenchmarkConfig",
@@ -74,6 +82,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportFormat",
+    "FrozenDtype",
     "Head",
     "JsonlConfig",
     "LabelWeighting",
@@ -104,6 +113,7 @@ __all__ = [
     "WandbMode",
     "WindowPooling",
     "fields",
+    "missing_adapter_package",
     "missing_packages",
     "missing_plugin",
 ]

@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from ostinato.config.label_types import LabelDistribution
 from ostinato.config.types import (
     STRICT,
     Count,
-    LabelDistribution,
     LongText,
     OnLeak,
     Source,

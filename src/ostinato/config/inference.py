@@ -147,16 +147,17 @@ class PredictConfig:
 
 @dataclass(config=STRICT, kw_only=True)
 class ExportConfig:
-    """Export a finished run's model to ONNX, or push it to the Hugging Face Hub."""
+    """Export a finished run's model to ONNX or the Hub, or merge its adapter."""
 
     run: str = MISSING
     """Run folder."""
     format: ExportFormat = ExportFormat.onnx
     """onnx writes a model for ONNX Runtime and compares it with torch; hub pushes best/
-    with the token in HF_TOKEN.
+    with the token in HF_TOKEN; merged adds an adapter to its base model and writes a
+    plain model folder.
     """
     output: str | None = None
-    """Folder to write; null takes onnx/ in the run folder (onnx)."""
+    """Folder to write; null takes onnx/ or merged/ in the run folder (onnx, merged)."""
     opset: Annotated[int, Field(ge=18, le=23)] = 18
     """ONNX opset version; a higher one needs a newer runtime (onnx)."""
     int8: bool = False
@@ -171,7 +172,7 @@ class ExportConfig:
         if self.format is ExportFormat.onnx:
             packages = ("onnx", "onnxruntime", "onnxscript")
             _raise_if(missing_extra("format=onnx", "onnx", *packages))
-        elif self.repo is None:
+        elif self.format is ExportFormat.hub and self.repo is None:
             raise ValueError(
                 "repo is missing: format=hub pushes to a repository on the Hub; "
                 "give repo=org/name"

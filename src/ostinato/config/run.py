@@ -171,6 +171,17 @@ class RunConfig:
         return self
 
     @model_validator(mode="after")
+    def _check_dtype(self) -> "RunConfig":
+        precision = self.training.precision
+        is_bf16 = precision in (Precision.bf16, Precision.auto)
+        if self.model.dtype is not None and not is_bf16:
+            raise ValueError(
+                f"model.dtype={self.model.dtype.value}: needs training.precision=bf16, "
+                f"not {precision.value}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_monitor(self) -> "RunConfig":
         monitor = self.training.monitor
         names = METRICS[self.data.task]

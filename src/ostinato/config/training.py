@@ -6,14 +6,13 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from ostinato.config.label_types import LabelWeighting, LabelWeights
 from ostinato.config.types import (
     STRICT,
     Batching,
     Count,
     Determinism,
     Device,
-    LabelWeighting,
-    LabelWeights,
     LossName,
     OptimizerName,
     Precision,
@@ -43,6 +42,8 @@ class SeedsConfig:
     """Initial weights of the classification head (and of all layers, when
     pretrained=false).
     """
+    adapter: Seed | None = None
+    """Initial weights of an adapter."""
     order: Seed | None = None
     """Order of the training rows."""
     dropout: Seed | None = None

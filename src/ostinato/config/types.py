@@ -106,67 +106,6 @@ class LossName(str, Enum):
     huber = "huber"
 
 
-class LabelWeighting(str, Enum):
-    """How weights follow from the number of rows of each label."""
-
-    none = "none"
-    balanced = "balanced"
-    sqrt = "sqrt"
-
-
-_LARGEST = 10_000
-
-
-def _check_label_weights(value: Any) -> "LabelWeighting | dict[str, float]":
-    if isinstance(value, dict) and value:
-        weights = {_label_name(label): weight for label, weight in value.items()}
-        if all(_is_weight(weight) for weight in weights.values()):
-            return {label: float(weight) for label, weight in weights.items()}
-    elif value in list(LabelWeighting):
-        return LabelWeighting(value)
-    options = ", ".join(LabelWeighting)
-    typed = f"{{label: weight}} with weights from {1 / _LARGEST} to {_LARGEST:,}"
-    problem = f"must be one of {options}, or {typed}"
-    raise PydanticCustomError("label_weights", "{problem}", {"problem": problem})
-
-
-def _label_name(label: Any) -> str:
-    """The name that the label has in the data, where 1.0 is read as 1."""
-    if isinstance(label, bool):
-        return str(label).lower()
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    return str(label)
-
-
-def _is_weight(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return 1 / _LARGEST <= value <= _LARGEST
-
-
-LabelWeights = Annotated[Any, AfterValidator(_check_label_weights)]
-
-
-def _check_distribution(value: Any) -> dict[str, str] | list[str] | None:
-    if value is None:
-        return None
-    names: list[Any] = []
-    if isinstance(value, dict | list):
-        names = [_label_name(label).strip() for label in value]
-    if len(names) > 1 and len(set(names)) == len(names) and all(names):
-        if isinstance(value, list):
-            return names
-        columns = list(value.values())
-        if all(isinstance(column, str) and column for column in columns):
-            return dict(zip(names, columns, strict=True))
-    problem = "must be {label: column} or [label, ...] with at least two labels"
-    raise PydanticCustomError("label_distribution", "{problem}", {"problem": problem})
-
-
-LabelDistribution = Annotated[Any, AfterValidator(_check_distribution)]
-
-
 class Task(str, Enum):
     """The kind of label."""
 
@@ -206,6 +145,32 @@ class Head(str, Enum):
     keep = "keep"
 
 
+class AdapterMethod(str, Enum):
+    """How an adapter changes the linear layers."""
+
+    lora = "lora"
+    dora = "dora"
+
+
+def _check_target_modules(value: Any) -> "str | list[str]":
+    if value == "auto":
+        return "auto"
+    names = value if isinstance(value, list) else []
+    if names and all(isinstance(name, str) and name for name in names):
+        return names
+    problem = "must be auto, or a list of names, e.g. [query, value]"
+    raise PydanticCustomError("target_modules", "{problem}", {"problem": problem})
+
+
+TargetModules = Annotated[Any, AfterValidator(_check_target_modules)]
+
+
+class FrozenDtype(str, Enum):
+    """The number format in which frozen matrices are stored."""
+
+    bf16 = "bf16"
+
+
 class BenchmarkMode(str, Enum):
     """What the benchmark measures."""
 
@@ -228,10 +193,11 @@ class Backend(str, Enum):
 
 
 class ExportFormat(str, Enum):
-    """Where to export a model: to ONNX files or to the Hub."""
+    """What to export a model to: ONNX files, the Hub, or a folder without adapter."""
 
     onnx = "onnx"
     hub = "hub"
+    merged = "merged"
 
 
 class OnLeak(str, Enum):

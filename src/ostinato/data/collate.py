@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ostinato.data.batching import Indices
-from ostinato.data.tokenise import TokenisedSplit
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.data.windows import Windows, split_windows
 from ostinato.errors import DataError
 

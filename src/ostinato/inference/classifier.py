@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ostinato.config import Batching, Device, Precision
+from ostinato.config import Batching, Device, Precision, RunConfig
 from ostinato.data.collate import TokenLists, to_device
 from ostinato.errors import ConfigError
 from ostinato.inference.base_classifier import Classifier
@@ -17,10 +18,12 @@ from ostinato.model.device import choose
 from ostinato.model.dropout import Masks
 from ostinato.model.padding import check_batch
 from ostinato.model.pretrained import load_folder
-from ostinato.model.trained import verify_best
+from ostinato.model.trained import load_trained, verify_best
 from ostinato.model.window_pooling import row_logits
-from ostinato.run_dir import RunDir
+from ostinato.run_dir import RunDir, read_config
 from ostinato.scoring.calibration import load_calibration
+
+_IN_FP32 = ("sdpa", "eager")  # attention that computes in fp32 on every device
 
 
 class TextClassifier(Classifier):
@@ -71,7 +74,11 @@ class TextClassifier(Classifier):
                     "config.json); has the run finished?"
                 ]
             )
-        model, tokenizer = load_folder(source)
+        config = _config_with_adapter(run)
+        if config is None:
+            model, tokenizer = load_folder(source)
+        else:
+            model, tokenizer = load_trained(run, config)
         longest = num_positions(model)
         if longest is not None:  # some tokenizers have no limit
             tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
@@ -91,3 +98,31 @@ class TextClassifier(Classifier):
             outputs = row_logits(self.model, inputs)
             logits: NDArray[np.float32] = outputs.float().cpu().numpy()
         return logits
+
+
+def _config_with_adapter(run: RunDir) -> RunConfig | None:
+    """What a run records about its base model, if it trained an adapter.
+
+    Raises:
+        ConfigError: the record is not one of this version.
+    """
+    if not run.best.is_dir() or not run.config.is_file():
+        return None
+    recorded = read_config(run)
+    values = {name: recorded.get(name) or {} for name in ("model", "training", "data")}
+    if not all(isinstance(section, dict) for section in values.values()):
+        raise ConfigError([f"{run.config}: damaged (does not hold a config)"])
+    if values["model"].get("adapter") is None:
+        return None
+    training = {key: values["training"].get(key) for key in ("seed", "seeds")}
+    task = {"task": values["data"].get("task")}
+    parts = {"model": values["model"], "training": training, "data": task}
+    try:
+        config = TypeAdapter(RunConfig).validate_python(parts)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        problem = f"{run.config}: is not a config of this version ({reason})"
+        raise ConfigError([problem]) from None
+    if config.model.attention not in _IN_FP32:
+        config.model.attention = _IN_FP32[0]
+    return config

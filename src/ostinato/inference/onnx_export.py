@@ -28,6 +28,7 @@ from ostinato.inference.onnx_conversion import (
     quantize_model,
     write_onnx_model,
 )
+from ostinato.model.adapter import has_adapter, merge_adapter
 from ostinato.model.collators import configure_batching
 from ostinato.model.device import set_threads
 from ostinato.model.dropout import Masks
@@ -99,7 +100,9 @@ def _load_reference(run: RunDir, config: RunConfig) -> PaddedClassifier:
     Raises:
         ConfigError: no trained model, or an architecture that needs packed batches.
     """
-    model, tokenizer = load_trained(run, config.model.attention)
+    model, tokenizer = load_trained(run, config)
+    if has_adapter(model):
+        merge_adapter(model)
     # A training with packed batches did not check the padding.
     configure_batching(model, tokenizer, Batching.random, Masks())
     return PaddedClassifier(model, tokenizer)

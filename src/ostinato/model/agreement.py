@@ -166,11 +166,11 @@ def _undisturbed(model: PreTrainedModel) -> Iterator[None]:
 def _head(model: PreTrainedModel) -> nn.Linear | None:
     """Finds the layer that makes the logits.
 
-    It is the last linear layer with as many outputs as labels.
+    It is the last linear layer with as many outputs as labels, outside of adapters.
     """
     head = None
-    for module in model.modules():
-        if not isinstance(module, nn.Linear):
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Linear) or ".lora_" in name:
             continue
         if module.out_features == model.config.num_labels:
             head = module

@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import find_adapter_config_file
 from transformers.utils import logging as transformers_logging
 
 from ostinato.config import ModelConfig
@@ -166,6 +167,7 @@ def load_weights(
     """
     model: PreTrainedModel
     report: dict[str, Any]
+    _refuse_adapter(cfg)
     model, report = _load(
         AutoModelForSequenceClassification,
         cfg,
@@ -190,13 +192,25 @@ def absent_weights(report: dict[str, Any]) -> set[str]:
     return absent
 
 
+def _refuse_adapter(cfg: ModelConfig) -> None:
+    """Refuses a folder or a repository with an adapter.
+
+    If peft is installed, transformers would load the model that the adapter names.
+    """
+    source, revision = locate(cfg.name), cfg.revision or "main"
+    try:
+        adapter = find_adapter_config_file(source, revision=revision)
+    except Exception as error:  # as in `_load`
+        raise refused(cfg, error) from error
+    if adapter is not None:
+        problem = f"model.name={cfg.name}: contains an adapter, not a model"
+        remedy = "for a run of ostinato, name the run folder, or export format=merged"
+        raise ConfigError([f"{problem}; {remedy}; otherwise merge it with peft"])
+
+
 def _load(loader: Any, cfg: ModelConfig, **options: Any) -> Any:
     """Loads with one of transformers' Auto classes."""
     source = locate(cfg.name)
-    if (Path(source) / "adapter_config.json").is_file():
-        # transformers would load the base model, which this file names.
-        problem = f"model.name={cfg.name}: the folder contains an adapter, not a model"
-        raise ConfigError([f"{problem}; merge it into its base model first"])
     revision = cfg.revision or "main"
     try:
         return loader.from_pretrained(

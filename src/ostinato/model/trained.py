@@ -1,18 +1,23 @@
 """Trained classifiers as folders: saved, verified against the record, and loaded."""
 
+import copy
 import shutil
 from pathlib import Path
 
+from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from ostinato.config import RunConfig
 from ostinato.errors import ConfigError
+from ostinato.model.adapter import adapter_record, adapter_weights, has_adapter
+from ostinato.model.adapter_files import load_adapted
 from ostinato.model.pretrained import load_folder
 from ostinato.record.digests import digest_file
 from ostinato.record.drift import changed_config
 from ostinato.record.files import read_fingerprint
-from ostinato.run_dir import RunDir
-from ostinato.storage.atomic import atomic_folder
+from ostinato.run_dir import ADAPTER_CONFIG, ADAPTER_WEIGHTS, RunDir
+from ostinato.storage.atomic import atomic_folder, write_json
 
 
 def save_classifier(
@@ -23,7 +28,8 @@ def save_classifier(
 ) -> dict[str, str]:
     """Writes a standard Hugging Face folder completely or not at all.
 
-    An older folder of the same name is replaced.
+    For a model with an adapter, it is a folder of peft. An older folder of the same
+    name is replaced.
 
     Args:
         model: the classifier.
@@ -38,11 +44,32 @@ def save_classifier(
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     with atomic_folder(folder) as temporary:
-        model.save_pretrained(temporary)
+        if has_adapter(model):
+            save_adapter(model, temporary)
+        else:
+            model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         if weights is not None:
-            shutil.copyfile(weights, temporary / SAFE_WEIGHTS_NAME)
+            name = ADAPTER_WEIGHTS if has_adapter(model) else SAFE_WEIGHTS_NAME
+            shutil.copyfile(weights, temporary / name)
         return digest_classifier(temporary)
+
+
+def save_adapter(model: PreTrainedModel, folder: Path) -> None:
+    """Writes the adapter, the pooler and the head in the format of peft.
+
+    Args:
+        model: the classifier, with its adapter.
+        folder: a folder that is renamed when it is complete.
+    """
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(folder)
+    write_json(folder / ADAPTER_CONFIG, adapter_record(model))
+    weights = {}
+    for name, tensor in adapter_weights(model).items():
+        weights[name] = tensor.detach().cpu().contiguous()
+    save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
 
 
 def digest_classifier(folder: Path) -> dict[str, str]:
@@ -62,22 +89,26 @@ def digest_classifier(folder: Path) -> dict[str, str]:
 
 
 def load_trained(
-    run: RunDir, attention: str
+    run: RunDir, config: RunConfig
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Loads the best weights of a run, in fp32, and their tokenizer.
 
     Args:
         run: the run's folder.
-        attention: attention implementation.
+        config: the run's config. It names the base model of an adapter; no file in
+            `best/` does.
 
     Raises:
-        ConfigError: no trained model, or files that differ from the run's record.
+        ConfigError: no trained model, files that differ from the run's record, or a
+            base model that is not the one of the run.
     """
     if not run.best_config.is_file():
         problem = f"run={run.path}: holds no trained model (no best/)"
         raise ConfigError([f"{problem}; has the run finished?"])
     verify_best(run)
-    return load_folder(run.best, attention)
+    if config.model.adapter is not None:
+        return load_adapted(run, config)
+    return load_folder(run.best, config.model.attention)
 
 
 def verify_best(run: RunDir) -> None:

@@ -73,7 +73,11 @@ def trim_decoder(model: PreTrainedModel, row: PackedRow) -> list[RemovableHandle
 
 
 def _is_plain(mlp: nn.Module) -> bool:
-    """Whether a module has only linear layers and functions, and no experts."""
+    """Whether a module has only linear layers and functions, and no experts.
+
+    A linear layer can have an adapter.
+    """
     own = list(mlp.parameters(recurse=False))
-    inner = [part for child in mlp.children() for part in child.children()]
+    others = [child for child in mlp.children() if not hasattr(child, "base_layer")]
+    inner = [part for child in others for part in child.children()]
     return not own and not inner

@@ -1,7 +1,7 @@
 """Trains a run again from what its folder records, and compares bit for bit.
 
 The comparison has no tolerance. It covers `fingerprint.json`; times, logs, trackers
-and the keys of `drift.OBSERVERS` are left out.
+and the keys of `decisive.OBSERVERS` are left out.
 """
 
 import dataclasses

@@ -4,34 +4,13 @@ The differences come in the order in which they explain a result best.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ostinato.record.decisive import without_observers
 from ostinato.record.files import read_results
 from ostinato.run_dir import RunDir, read_config
-
-# Keys that only observe: their values cannot change a weight or a metric.
-OBSERVERS = (
-    "name",
-    "tracker",
-    "resume",
-    "compare",
-    "report",
-    "provenance",
-    "search",
-    "ray",
-    "training.log_every",
-    "training.checkpoint_every",
-    "training.keep_checkpoints",
-    "training.processes",
-    "training.shard_optimizer",
-    "training.process_timeout",
-    "data.num_workers",
-)
-
-# Keys that earlier versions did not have. With null, a run is what it was.
-_NULL_BEFORE = ("data.weight_column", "data.label_distribution")
 
 # Packages whose version can change numbers. Other packages do not count as drift.
 DECISIVE_PACKAGES = (
@@ -50,6 +29,7 @@ _ENVIRONMENT = (
     "tokenizer",
     "tokens",
     "token_ids",
+    "base",
     "assets",
     "code",
     "device",
@@ -165,43 +145,15 @@ def environment_drift(
             continue
         found += _differences({part: first.get(part)}, {part: second.get(part)})
         if part == "code":
-            found += _differences(_packages(first), _packages(second))
+            have_adapters = all(record["base"]["weights"] for record in (first, second))
+            names = [*DECISIVE_PACKAGES, *(["peft"] if have_adapters else [])]
+            found += _differences(_packages(first, names), _packages(second, names))
     return found
 
 
-def without_observers(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Keeps the part of a config that decides the result.
-
-    Args:
-        config: a resolved config, or a section of one.
-        prefix: the section's key and a dot; empty for a whole config.
-
-    Returns:
-        A copy without the keys of `OBSERVERS`, and without unnamed defaults.
-    """
-    kept: dict[str, Any] = {}
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        if key in OBSERVERS or _is_unnamed_default(key, value):
-            continue
-        if isinstance(value, Mapping):
-            kept[name] = without_observers(value, f"{key}.")
-        else:
-            kept[name] = value
-    return kept
-
-
-def _is_unnamed_default(key: str, value: Any) -> bool:
-    """Whether earlier versions did the same without this key."""
-    if key == "training.optimizer" and isinstance(value, Mapping):
-        return value.get("name") == "adamw"  # its options are those of others
-    return key in _NULL_BEFORE and value is None
-
-
-def _packages(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _packages(provenance: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     packages = provenance.get("packages", {})
-    decisive = {name: packages.get(name) for name in DECISIVE_PACKAGES}
-    return {"packages": decisive}
+    return {"packages": {name: packages.get(name) for name in names}}
 
 
 def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,8 +170,10 @@ def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
     variables = {
         name: value for name, value in recorded.items() if name in DECISIVE_VARIABLES
     }
+    base = provenance.get("base") or {}
     return {
         **provenance,
+        "base": {"weights": base.get("weights")},
         "device": str(provenance.get("device")).split(":")[0],
         "gpu": gpu or None,
         "environment": variables,

@@ -34,6 +34,15 @@ class RecordedStep(TypedDict):
     """None: fp16 skipped the step."""
 
 
+class Base(TypedDict):
+    """The base model of an adapter."""
+
+    name: str
+    revision: str | None
+    weights: str
+    """Digest of the weights that the adapter does not hold."""
+
+
 class Identity(TypedDict):
     """What a run computes on and with; part of both provenance and fingerprint."""
 
@@ -44,6 +53,8 @@ class Identity(TypedDict):
     device: NotRequired[str]
     precision: NotRequired[str]
     attention: NotRequired[str | None]
+    base: NotRequired[dict[str, Any]]
+    """A `Base`, of a run with an adapter."""
 
 
 class Fingerprint(Identity):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ostinato.config import RunConfig, Task
 from ostinato.data.batching import plan_evaluation
 from ostinato.data.splits import TextData
-from ostinato.data.tokenise import TokenisedSplit
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.inference.classifier import TextClassifier
 from ostinato.report.model_card import write_model_card
 from ostinato.report.page import write_report

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from ostinato.config import Device, EvaluateConfig, RunConfig
 from ostinato.data.batching import Indices
 from ostinato.data.splits import Split, load_data, load_split
-from ostinato.data.tokenise import TokenisedSplit
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.errors import ConfigError
 from ostinato.inference.workers import Compute, Workers, started
 from ostinato.model.device import check_processes, count_processes, set_threads

@@ -6,7 +6,8 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from ostinato.config import RunConfig, Task
-from ostinato.data.tokenise import TokenisedSplit
+from ostinato.data.tokenised_split import TokenisedSplit
+from ostinato.model.frozen_dtype import store_matrices
 from ostinato.model.packing import pack
 from ostinato.model.trained import load_trained
 from ostinato.record.digests import digest_array
@@ -65,10 +66,11 @@ def score_best(
 
 
 def _load_best(config: RunConfig, run: RunDir, training: Training) -> PreTrainedModel:
-    model, _ = load_trained(run, config.model.attention)
+    model, _ = load_trained(run, config)
     model.to(training.prepared.compute.device)
     if training.prepared.collator.packed:
         pack(model, training.prepared.masks)
+    store_matrices(model, config.model.dtype, training.prepared.compute.precision)
     return model
 
 

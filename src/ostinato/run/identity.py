@@ -70,10 +70,10 @@ def fingerprint_of(
 
 
 def _identity(prepared: Prepared) -> Identity:
-    """Digests of data and tokens, device, precision and attention."""
+    """Digests of data, tokens and an adapter's base; device, precision, attention."""
     data = prepared.data
     texts = filter(None, (data.train, data.val, data.test))
-    return {
+    identity: Identity = {
         "data": {split.name: split.sha256 for split in texts},
         "tokenizer": tokenizer_digest(prepared.tokenizer),
         "token_ids": {split.name: split.sha256 for split in prepared.splits},
@@ -81,6 +81,9 @@ def _identity(prepared: Prepared) -> Identity:
         "precision": prepared.compute.precision.value,
         "attention": prepared.model.config._attn_implementation,
     }
+    if prepared.base is not None:
+        identity["base"] = {**prepared.base}
+    return identity
 
 
 def _asset_digests(config: RunConfig) -> dict[str, dict[str, str]]:

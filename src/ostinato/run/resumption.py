@@ -51,6 +51,7 @@ def check_drift(
         ResumeRefused: something that decides the result has changed.
     """
     began = read_provenance(run)
+    _check_base(run, began, provenance)
     drift = config_drift(read_config(run), resolved)
     drift += environment_drift(began, provenance)
     if drift and not config.resume.allow_drift:
@@ -59,6 +60,18 @@ def check_drift(
         raise ResumeRefused([*lines, f"{allow}; to start a new run, omit resume"])
     lines = [str(difference) for difference in drift]
     return [*began.get("resumed", []), {"time": now(), "drift": lines}]
+
+
+def _check_base(run: RunDir, began: Provenance, provenance: Provenance) -> None:
+    """Refuses another base model, also with `resume.allow_drift`.
+
+    The checkpoints hold the adapter only, which belongs to its base model.
+    """
+    earlier, now_found = began.get("base"), provenance.get("base")
+    if earlier and now_found and earlier.get("weights") != now_found.get("weights"):
+        problem = "model.name has other weights than the base model of this run"
+        remedy = "restore the model, or start a new run"
+        raise ResumeRefused([f"resume={run.path}: {problem}; {remedy}"])
 
 
 def begin_session(

@@ -18,7 +18,7 @@ from ostinato.config import Task
 from ostinato.errors import ConfigError
 from ostinato.record.digests import digest_file
 from ostinato.redaction import redact
-from ostinato.run_dir import RunDir
+from ostinato.run_dir import RunDir, weights_in
 from ostinato.scoring.arrays import Distributions, Labels, Logits
 from ostinato.scoring.calibration_error import calibration_error
 from ostinato.scoring.metrics import mean_loss, probabilities
@@ -131,7 +131,7 @@ def load_calibration(
     """
     names = RunDir(folder)
     path = folder / names.calibration.name
-    weights_file = folder / names.best_weights.name
+    weights_file = weights_in(folder)
     calibration = _read(path, task)
     if weights is None and weights_file.is_file():
         weights = digest_file(weights_file)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from ostinato.config import Task
 from ostinato.data.batching import Indices, plan_evaluation
 from ostinato.data.collate import Collator, TokenLists, to_device
-from ostinato.data.tokenise import TokenisedSplit
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.errors import TrainingDiverged
 from ostinato.model.device import Compute
 from ostinato.model.window_pooling import row_logits

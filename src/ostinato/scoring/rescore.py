@@ -9,11 +9,13 @@ from ostinato.config import Device, Precision, RunConfig, Task, TrainingConfig
 from ostinato.data.collate import TokenLists
 from ostinato.data.long_texts import LongTexts
 from ostinato.data.splits import Split
-from ostinato.data.tokenise import TokenisedSplit, tokenise
+from ostinato.data.tokenise import tokenise
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.errors import ConfigError
 from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.device import Compute, check_cores, choose, set_threads
 from ostinato.model.dropout import Masks
+from ostinato.model.frozen_dtype import store_matrices
 from ostinato.model.padding import check_rows
 from ostinato.model.trained import load_trained
 from ostinato.progress import progress_bar
@@ -57,7 +59,7 @@ class Rescorer:
         set_threads(training.threads)
         check_cores("data.num_workers", config.data.num_workers)
         set_determinism(training.determinism)
-        model, self._tokenizer = load_trained(run, config.model.attention)
+        model, self._tokenizer = load_trained(run, config)
         if precision is Precision.auto:
             precision = _recorded_precision(run, training)
         self._config = config
@@ -71,6 +73,7 @@ class Rescorer:
             Masks(),
             autocast=self._compute.autocast,
         )
+        store_matrices(self._model, config.model.dtype, self._compute.precision)
         self._collator = collator_of(self._model, self._tokenizer)
         self.labels: tuple[str, ...] = ()
         if config.data.task is not Task.regression:

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from ostinato.config import ResumeConfig, RunConfig, Source
 from ostinato.errors import ConfigError
-from ostinato.record.drift import without_observers
+from ostinato.record.decisive import without_observers
 from ostinato.record.files import write_results
 from ostinato.record.results import finished_metric, has_ended
 from ostinato.record.source import code_digest

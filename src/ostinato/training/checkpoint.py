@@ -2,21 +2,23 @@
 
 A checkpoint holds weights, optimizer state and integers. There is no generator state to
 save, because randomness is a function of the step. The best weights so far belong to
-it: `kept_best/` holds one copy of each that a kept checkpoint needs.
+it: `kept_best/` holds one copy of each that a kept checkpoint needs. Of a model with an
+adapter, only the weights of the adapter and the head are kept.
 """
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from ostinato.errors import ResumeRefused
+from ostinato.model.adapter import load_own_weights, own_weights, shapes_of
 from ostinato.record.digests import digest_file, digest_unless_known
 from ostinato.record.fingerprint import holds_steps
 from ostinato.run_dir import CheckpointDir, RunDir, read_json, write_record
@@ -108,7 +110,7 @@ def save_checkpoint(
     target = run.checkpoint(state.step)
     with atomic_folder(target) as temporary:
         new = CheckpointDir(temporary)
-        save_tensors(parts.model.state_dict(), new.weights)
+        save_tensors(own_weights(parts.model), new.weights)
         moments = moments_by_name(parts.model, parts.optimizer)
         save_tensors(moments, new.optimizer)
         paths = [new.weights, new.optimizer]
@@ -202,7 +204,7 @@ def _verified_state(
 def _load(run: RunDir, checkpoint: CheckpointDir, parts: CheckpointParts) -> None:
     model, optimizer, average = parts
     weights = with_tied_tensors(model, load_file(checkpoint.weights))
-    if _shapes(weights) != _shapes(model.state_dict()):
+    if shapes_of(weights) != shapes_of(own_weights(model)):
         raise _refused(run, checkpoint, "is of another model")
     moments = moments_by_number(model, optimizer, load_file(checkpoint.optimizer))
     if moments is None:
@@ -212,7 +214,7 @@ def _load(run: RunDir, checkpoint: CheckpointDir, parts: CheckpointParts) -> Non
     if average is not None and not average.load(load_file(checkpoint.average)):
         raise _refused(run, checkpoint, "has the average of another model")
 
-    model.load_state_dict(weights)
+    load_own_weights(model, weights)
     # Rates and decays are functions of config and step: they are never restored.
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -221,7 +223,3 @@ def _load(run: RunDir, checkpoint: CheckpointDir, parts: CheckpointParts) -> Non
 def _refused(run: RunDir, checkpoint: CheckpointDir, why: str) -> ResumeRefused:
     name = checkpoint.path.name
     return ResumeRefused([f"resume={run.path}: {name} {why}; start a new run"])
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -10,9 +10,11 @@ from ostinato.config import Batching, RunConfig, TrainingConfig
 from ostinato.data.collate import Collator
 from ostinato.data.long_texts import LongTexts
 from ostinato.data.splits import TextData, load_data
-from ostinato.data.tokenise import TokenisedSplit, tokenise
+from ostinato.data.tokenise import tokenise
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.data.windows import split_windows
 from ostinato.errors import ConfigError
+from ostinato.model.adapter_files import adapt
 from ostinato.model.build import build_classifier, load_tokenizer
 from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.device import (
@@ -23,10 +25,11 @@ from ostinato.model.device import (
     set_threads,
 )
 from ostinato.model.dropout import Masks, replace_dropout
-from ostinato.model.freezing import freeze
+from ostinato.model.frozen_dtype import check_precision, store_matrices
 from ostinato.model.padding import check_rows
 from ostinato.model.pretrained import locate
 from ostinato.model.recomputation import recompute_activations
+from ostinato.record.schema import Base
 from ostinato.scoring.evaluation import NoSharing, Scorer, Sharing
 from ostinato.seeding import Seeds, seed_everything, set_determinism
 from ostinato.training.compiling import compile_training
@@ -46,6 +49,7 @@ class Prepared:
         val: tokens of the validation split.
         test: tokens of the test split, if there is one.
         model: the classifier, on the device.
+        base: the base model of its adapter, if it has one.
         loss: the loss of the run.
         compute: device and precision.
         seeds: the seeds of the run.
@@ -60,6 +64,7 @@ class Prepared:
     val: TokenisedSplit
     test: TokenisedSplit | None
     model: PreTrainedModel
+    base: Base | None
     loss: Loss
     compute: Compute
     seeds: Seeds
@@ -113,7 +118,7 @@ def prepare(config: RunConfig) -> Prepared:
     train, val, test = _tokenise_splits(config, data, tokenizer)
     keep_freed_memory()
 
-    model = _build_model(config, data, tokenizer, seeds).to(compute.device)
+    model, base = _build_model(config, data, tokenizer, seeds, compute)
     masks = Masks()
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
@@ -122,6 +127,7 @@ def prepare(config: RunConfig) -> Prepared:
 
     (sample, _), autocast = split_windows(train.rows[:64]), compute.autocast
     configure_batching(model, tokenizer, training.batching, masks, sample, autocast)
+    store_matrices(model, config.model.dtype, compute.precision)
     if training.gradient_checkpointing:
         recompute_activations(model, masks)
     collator = collator_of(model, tokenizer)
@@ -136,6 +142,7 @@ def prepare(config: RunConfig) -> Prepared:
         val=val,
         test=test,
         model=model,
+        base=base,
         loss=loss,
         compute=compute,
         seeds=seeds,
@@ -152,13 +159,18 @@ def _build_loss(data: TextData, cfg: TrainingConfig) -> Loss:
 
 
 def _build_model(
-    config: RunConfig, data: TextData, tokenizer: PreTrainedTokenizerBase, seeds: Seeds
-) -> PreTrainedModel:
+    config: RunConfig,
+    data: TextData,
+    tokenizer: PreTrainedTokenizerBase,
+    seeds: Seeds,
+    compute: Compute,
+) -> tuple[PreTrainedModel, Base | None]:
+    """The classifier on its device, and the base model of its adapter."""
     head_seed = seeds.derive("head")
     model = build_classifier(config.model, tokenizer, data.labels, data.task, head_seed)
-    freeze(model, config.model.freeze)
+    base = adapt(model, config.model, seeds.derive("adapter"))
     LongTexts.of(config.data).write(model.config)
-    return model
+    return model.to(compute.device), base
 
 
 def _set_up_libraries(config: RunConfig) -> None:
@@ -171,6 +183,7 @@ def _set_up_libraries(config: RunConfig) -> None:
 
 def _choose_compute(config: RunConfig) -> Compute:
     compute = choose(config.training.device, config.training.precision)
+    check_precision(config.model.dtype, compute.precision)
     log.info("computing on %s in %s", compute.device, compute.precision.value)
     return compute
 

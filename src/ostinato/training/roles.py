@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ostinato.data.batching import Indices
-from ostinato.data.tokenise import TokenisedSplit
+from ostinato.data.tokenised_split import TokenisedSplit
 from ostinato.interruption import Stop
 from ostinato.scoring.arrays import Logits
 from ostinato.scoring.evaluation import Scorer

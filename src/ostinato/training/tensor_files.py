@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ostinato.model.adapter import own_weights
 from ostinato.training.moments import moment_shapes
 
 
@@ -35,7 +36,7 @@ def with_tied_tensors(
 ) -> dict[str, Tensor]:
     """Adds the names that a model ties to the tensors of a file."""
     found = dict(tensors)
-    for name, first in _first_names(model.state_dict()).items():
+    for name, first in _first_names(own_weights(model)).items():
         if first in tensors:
             found[name] = tensors[first]
     return found
