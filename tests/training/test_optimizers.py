@@ -9,6 +9,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from ostinato.cli import composition
 from ostinato.cli.mistakes import find_problems
+from ostinato.comparison.groups import group_by_configuration
+from ostinato.comparison.runs import find_runs
 from ostinato.config import Device, Precision, Task, TrainingConfig
 from ostinato.data.collate import Batch, Collator
 from ostinato.errors import ResumeRefused
@@ -193,6 +195,19 @@ def test_moments_of_another_optimizer_are_refused(optimizer, tmp_path):
         resume(run, f"training/optimizer={other}", options[0])
     with pytest.raises(ResumeRefused, match="has moments of another optimizer"):
         resume(run, f"training/optimizer={other}", *options)
+
+
+@pytest.mark.slow
+def test_a_comparison_names_the_optimizers(tmp_path):
+    for optimizer in ("adamw", "adafactor"):
+        options = ("training.max_steps=4", f"training/optimizer={optimizer}")
+        train_in(tmp_path / optimizer, *options)
+    runs = find_runs([str(tmp_path / "adamw"), str(tmp_path / "adafactor")])
+    names = list(group_by_configuration(runs))
+    assert names == [
+        "training.optimizer.name=adamw",
+        "training.optimizer.name=adafactor",
+    ]
 
 
 @pytest.mark.slow

@@ -224,5 +224,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     training = dict(identity.get("training", {}))
     training.pop("seed", None)
     training.pop("seeds", None)
+    # Earlier versions did not name it, and `without_observers` leaves it out.
+    training.setdefault("optimizer", {"name": "adamw"})
     identity["training"] = training
     return identity
