@@ -62,11 +62,35 @@ def tokenise(
     if how.mode is not LongText.truncate:
         is_pair = "text_pair" in split.rows.column_names
         how.room(tokenizer, max_length, is_pair)  # Report a mistake in this process.
+    table = _cached(split, tokenizer, max_length, how, num_workers)
+    input_ids = table.data.column("input_ids")
+    lengths = pc.list_value_length(input_ids).to_numpy()
+    windows = None
+    if WINDOW_LENGTHS in table.column_names:
+        counts = pc.list_value_length(table.data.column(WINDOW_LENGTHS))
+        windows = counts.to_numpy().astype(np.int32)
+    return TokenisedSplit(
+        name=split.name,
+        rows=table.remove_columns("truncated"),
+        lengths=lengths.astype(np.int32),
+        labels=split.targets,
+        truncated=pc.mean(table.data.column("truncated")).as_py(),
+        weights=split.weights,
+        distributions=split.distributions,
+        windows=windows,
+    )
+
+
+def _cached(
+    split: Split,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    how: LongTexts,
+    num_workers: int,
+) -> Dataset:
+    """Reads the tokens from the cache, or encodes the rows and writes them to it."""
     key = _key(split, tokenizer, max_length, how)
-    with (
-        cache_folder("tokens") as folder,
-        FileLock(folder / f"{key}.lock"),
-    ):
+    with cache_folder("tokens") as folder, FileLock(folder / f"{key}.lock"):
         is_cached = token_cache.is_complete(folder, key)
         if not is_cached:
             token_cache.remove(folder, key)
@@ -74,24 +98,7 @@ def tokenise(
         table = _map_texts(split.rows, tokenizer, max_length, how, num_workers, file)
         if not is_cached:
             token_cache.write_record(folder, key, table)
-    input_ids = table.data.column("input_ids")
-    lengths = pc.list_value_length(input_ids).to_numpy()
-    windows = None
-    if WINDOW_LENGTHS in table.column_names:
-        counts = pc.list_value_length(table.data.column(WINDOW_LENGTHS))
-        windows = counts.to_numpy().astype(np.int32)
-    is_truncated = table.data.column("truncated")
-    truncated = pc.mean(is_truncated).as_py()
-    return TokenisedSplit(
-        name=split.name,
-        rows=table.remove_columns("truncated"),
-        lengths=lengths.astype(np.int32),
-        labels=split.targets,
-        truncated=truncated,
-        weights=split.weights,
-        distributions=split.distributions,
-        windows=windows,
-    )
+    return table
 
 
 def _map_texts(
@@ -169,10 +176,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _key(
-    split: Split,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    how: LongTexts,
+    split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, how: LongTexts
 ) -> str:
     """Name of the tokenised texts in the cache."""
     versions = [tokenizers.__version__, transformers.__version__]
