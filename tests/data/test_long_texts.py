@@ -19,7 +19,7 @@ from ostinato.config.data import DataConfig
 from ostinato.data.batching import plan_evaluation
 from ostinato.data.long_texts import LongTexts, encode_long
 from ostinato.data.tokenise import tokenise, tokenizer_digest
-from ostinato.data.windows import describe_windows, split_windows
+from ostinato.data.windows import split_windows
 from ostinato.errors import ConfigError
 
 WORDS = list("abcdefgh")
@@ -163,7 +163,7 @@ def test_a_limit_keeps_the_first_windows_and_counts_the_rows_that_lose_text():
     assert made.windows.tolist() == [2, 2, 1]
     assert made.lengths.tolist() == [8, 8, 3]
     assert made.input_lengths.tolist() == [4, 4, 4, 4, 3]
-    assert describe_windows(made.windows, made.truncated, 4) == (
+    assert made.describe(LongText.windows, 4) == (
         "66.7 % of rows have several windows of 4 tokens "
         "(mean 1.67, at most 2 per row); 1 rows lost text"
     )
