@@ -122,8 +122,7 @@ def prepare(config: RunConfig) -> Prepared:
     masks = Masks()
     replace_dropout(model, masks)
     for split in filter(None, (train, val, test)):
-        ids, lengths = split.input_ids(), split.input_lengths
-        check_rows(model, ids, lengths, split.name, split.windows)
+        _check_inputs(model, split)
 
     (sample, _), autocast = split_windows(train.rows[:64]), compute.autocast
     configure_batching(model, tokenizer, training.batching, masks, sample, autocast)
@@ -171,6 +170,11 @@ def _build_model(
     base = adapt(model, config.model, seeds.derive("adapter"))
     LongTexts.of(config.data).write(model.config)
     return model.to(compute.device), base
+
+
+def _check_inputs(model: PreTrainedModel, split: TokenisedSplit) -> None:
+    ids, lengths = split.input_ids(), split.input_lengths
+    check_rows(model, ids, lengths, split.name, split.windows)
 
 
 def _set_up_libraries(config: RunConfig) -> None:
