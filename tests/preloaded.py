@@ -129,16 +129,20 @@ def serve(listener: socket.socket) -> None:
 
     Returns only in a forked process that must run a script.
     """
+    before = dict(os.environ)
     for library in LIBRARIES:
         importlib.import_module(library)
     _fill_caches()
+    set_by_imports = {
+        name: value for name, value in os.environ.items() if name not in before
+    }
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the scripts.
     while _wait_for_connection(listener):
         connection, _ = listener.accept()
         is_server = os.fork() != 0
         if not is_server:
             listener.close()
-            _watch(connection)
+            _watch(connection, set_by_imports)
             return
         connection.close()
         _collect_ended()
@@ -178,7 +182,7 @@ def _collect_ended() -> None:
         pass  # there are none
 
 
-def _watch(connection: socket.socket) -> None:
+def _watch(connection: socket.socket, set_by_imports: dict[str, str]) -> None:
     """Forks the script's process, waits for it and sends its exit code.
 
     Kills the script if the requesting process has ended. Returns only in the script's
@@ -190,6 +194,7 @@ def _watch(connection: socket.socket) -> None:
     script = os.fork()
     if script == 0:
         connection.close()
+        request["environment"] = set_by_imports | request["environment"]
         _become(request, files)
         return
     for file in files:

@@ -22,9 +22,16 @@ TASKS = {
     "few_rows": "my/train.csv",
     "imbalanced": "my/train.csv",
     "noisy_labels": "my/train.csv",
+    "long_documents": "my/train.csv",
+    "decoder_lora": "my/train.csv",
 }
+DECODER = (
+    *("model.name=tiny", "model.pretrained=false"),
+    "model.architecture={model_type:llama,hidden_size:32,num_hidden_layers:2,"
+    "num_attention_heads:2,num_key_value_heads:1,intermediate_size:64,vocab_size:512}",
+)
 SMALL = (
-    *("model=tiny", "training.max_steps=6", "training.eval_every=3"),
+    *("training.max_steps=6", "training.eval_every=3", "model.max_length=48"),
     *("training.device=cpu", "training.threads=1", "tracker=jsonl"),
 )
 
@@ -59,7 +66,11 @@ def test_a_preset_trains_with_the_command_in_its_comment(preset, tmp_path, monke
     (tmp_path / "my").mkdir()
     write(tmp_path, TASKS[preset], rows_for(preset))
     monkeypatch.chdir(tmp_path)
-    config, resolved = runs.compose(*command_in(preset), *SMALL)
+    model = ["model=tiny"]
+    if preset == "decoder_lora":
+        pytest.importorskip("peft", reason="needs the extra peft")
+        model = DECODER
+    config, resolved = runs.compose(*command_in(preset), *SMALL, *model)
     run = RunDir(tmp_path / "run")
     run.path.mkdir()
     with runs.without_report():

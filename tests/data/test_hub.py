@@ -31,6 +31,7 @@ PRESETS = [
     "llama3_2_1b",
     "smollm2_135m",
 ]
+SHORT = ["bert_base", "modernbert_base", "deberta_v3_base", "qwen3_0_6b"]
 QUICK = (
     "training.epochs=1",
     "training.threads=1",
@@ -116,18 +117,18 @@ for argument in sys.argv[4:]:
 """
 
 
-@pytest.mark.slow
-def test_every_hub_preset_is_downloaded_and_gets_a_head(hub, tmp_path):
+@pytest.mark.parametrize(
+    "names", [SHORT, pytest.param(PRESETS, marks=pytest.mark.proof)], ids=len
+)
+def test_every_hub_preset_is_downloaded_and_gets_a_head(names, hub, tmp_path):
     presets = [
         f"{name} {preset(name)['name']} {preset(name).get('attention', 'sdpa')}"
-        for name in PRESETS
+        for name in names
     ]
     script = tmp_path / "load.py"
     script.write_text(LOAD)
     done = run_python(script, COMMIT, *TEXTS, *presets, environment=hub, cwd=tmp_path)
-    assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in PRESETS], (
-        done.stderr
-    )
+    assert done.stdout.splitlines() == [f"{name} (2, 3)" for name in names], done.stderr
     # For weights that are not safetensors, transformers can ask a third party to
     # convert them, and looks for its pull request. The program must prevent this.
     for request in Hub.requests:
