@@ -120,6 +120,8 @@ def test_the_merged_model_predicts_the_same(finished, tmp_path):
     plain = AutoModelForSequenceClassification.from_pretrained(folder)
     assert not hasattr(plain, "peft_config")
     assert not (folder / "adapter_config.json").exists()
+    tokenizers = [path / "tokenizer.json" for path in (folder, run.best)]
+    assert tokenizers[0].read_text() == tokenizers[1].read_text()
     expected = TextClassifier.load(run.path, "cpu").predict(TEXTS)
     found = TextClassifier.load(folder, "cpu").predict(TEXTS)
     for one, other in zip(found, expected, strict=True):
@@ -382,6 +384,15 @@ def test_the_code_of_the_model_card_opens_the_adapter(finished):
     expected = TextClassifier.load(run.path, "cpu").predict(TEXTS[:1])[0]
     assert found["label"] == expected["label"]
     assert found["score"] == pytest.approx(expected["score"], rel=1e-4)
+
+
+def test_the_card_does_not_send_peft_to_a_base_model_that_it_cannot_load(tmp_path):
+    run = train_in(tmp_path / "run", "model/adapter=lora", "training.max_steps=2")
+    card = run.model_card.read_text()
+    assert "AutoPeftModel" not in card
+    assert "format=merged" in card
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+    exec(code.replace("path/to/the/run", str(run.path)), {})
 
 
 def assert_evaluated_again(run):

@@ -260,7 +260,7 @@ def test_what_has_no_distribution_is_refused(overrides, problem):
 
 
 @pytest.mark.parametrize(
-    "value", ["{}", "[]", "[a]", "[a,a]", "{a:x}", "x", "{a:1,b:2}"]
+    "value", ["{}", "[]", "[a]", "[a,a]", "{a:x}", "x", "{a:1,b:2}", "{a:x,b:x}"]
 )
 def test_other_values_are_refused_in_one_line(value):
     with pytest.raises(ConfigError) as error:

@@ -142,6 +142,29 @@ def test_a_row_of_weight_0_is_left_out_before_validation_is_cut(tmp_path):
     assert note in data.report["notes"]
 
 
+def classes_of_weights(folder, weights):
+    labels = ["a", "a", "b", "b", "c", "c", "a", "b", "a", "b"]
+    rows = [
+        {"text": f"text {number}", "label": label, "weight": weights[label]}
+        for number, label in enumerate(labels)
+    ]
+    path = write(folder, "train.jsonl", rows)
+    return load(train_path=path, weight_column="weight", val_fraction=0.3)
+
+
+def test_a_class_whose_rows_all_have_weight_0_is_named(tmp_path):
+    data = classes_of_weights(tmp_path, {"a": 1, "b": 2, "c": 0})
+    assert data.labels == ("a", "b", "c")
+    line = "train: only rows of weight 0 have the labels 'c'"
+    assert line in data.report["notes"]
+
+
+def test_one_class_without_the_rows_of_weight_0_is_refused(tmp_path):
+    problem = r"train has one class only without the rows of weight 0"
+    with pytest.raises(DataError, match=problem):
+        classes_of_weights(tmp_path, {"a": 1, "b": 0, "c": 0})
+
+
 def test_weights_that_are_all_0_are_refused(tmp_path):
     with pytest.raises(DataError, match="all train rows have the weight 0"):
         load_weighted(tmp_path, [0, -0.0, 0])

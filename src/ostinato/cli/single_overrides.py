@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 
-from ostinato.cli.schemas import groups, keys_of
+from ostinato.cli.schemas import groups, keys_of, options_of
 from ostinato.cli.variations import values_of
 from ostinato.cli.wording import did_you_mean
 from ostinato.config import missing_plugin
@@ -40,9 +40,10 @@ def problem_of_override(
     if is_sweep and not multirun:
         return f"{text}: several values need a sweep; add -m"
 
-    group, value = key.replace(".", "/"), text.partition("=")[2]
-    if group != key and group in groups() and not value.startswith("{"):
-        return f"{text}: {group} is a group of options; use {group}={value}"
+    group = key.replace(".", "/")
+    if group != key and group in groups():
+        listed = ", ".join(f"{group}={option}" for option in options_of(group))
+        return f"{text}: {group} is a group of options; use one of {listed}"
     options = _options_of(key)
     if is_sweep and "glob(" in text and not (options and values_of(override)):
         return f"{text}: glob(...) must match options of a group, and matches none"

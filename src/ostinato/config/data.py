@@ -54,11 +54,12 @@ class DataConfig:
     """Probabilities in place of one label per row (single_label): {label: column}, the
     column of each label; or [label, ...], their order in the list in `label_column`.
     The loss, kl and brier compare with them, other metrics with the most probable label
-    (of equally probable ones, the first in natural order).
+    (of equally probable ones, the first in natural order). Every split needs them.
     """
     weight_column: str | None = None
     """Column with the weight of each training row in the loss: 0, which leaves the row
-    out, or from 1e-10 to 1e10; null weighs all rows equally. No metric is weighted.
+    out (but not its label), or from 1e-10 to 1e10; null weighs all rows equally. No
+    metric is weighted.
     """
     label_separator: str = "|"
     """Separator between the labels of a row in one string (multi_label)."""

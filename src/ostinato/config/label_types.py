@@ -59,7 +59,8 @@ def _check_distribution(value: Any) -> dict[str, str] | list[str] | None:
         if isinstance(value, list):
             return names
         columns = list(value.values())
-        if all(isinstance(column, str) and column for column in columns):
+        are_names = all(isinstance(column, str) and column for column in columns)
+        if are_names and len(set(columns)) == len(columns):
             return dict(zip(names, columns, strict=True))
     problem = "must be {label: column} or [label, ...] with at least two labels"
     raise PydanticCustomError("label_distribution", "{problem}", {"problem": problem})

@@ -73,7 +73,8 @@ class OptimizerConfig:
     name: OptimizerName = OptimizerName.adamw
     """adamw, with `training.betas` and `training.eps`; or adafactor, which keeps one
     number per row and per column of a matrix in place of two per weight, and multiplies
-    `training.lr` by the RMS of each matrix or vector.
+    `training.lr` by the RMS of each matrix or vector. In step t, Adafactor's rate is at
+    most 1/sqrt(t).
     """
     beta2_decay: Annotated[float, Field(le=0)] = -0.8
     """Step t moves Adafactor's mean of squared gradients by the share t^beta2_decay."""

@@ -20,6 +20,7 @@ from ostinato.data.checks import (
     leaks_record,
     warnings_about,
 )
+from ostinato.data.classes import check_classes, lost_classes
 from ostinato.data.cuts import (
     cut_validation,
     subset,
@@ -30,8 +31,6 @@ from ostinato.data.files import open_files
 from ostinato.data.rows import TEXT_NORMALISATION, Rows
 from ostinato.data.scanning import scan
 from ostinato.data.sources import columns_of, has_pair, label_format_of, open_split
-from ostinato.data.texts import shown
-from ostinato.errors import DataError
 from ostinato.seeding import Seeds
 
 
@@ -176,23 +175,11 @@ def _read(cfg: DataConfig) -> dict[str, Rows]:
             with_weights=split == "train" and cfg.weight_column is not None,
         )
         if split == "train":
-            _check_classes(rows, cfg)
+            check_classes(rows, cfg)
         if labels is None:
             labels = rows.labels
         read[split] = rows
     return read
-
-
-def _check_classes(train: Rows, cfg: DataConfig) -> None:
-    question = f"is data.label_column={cfg.label_column} correct?"
-    if cfg.task is Task.single_label and len(train.labels) < 2:
-        only_class = shown(train.labels[0])
-        raise DataError(
-            f"train has one class only ({only_class}), so there is nothing to learn; "
-            f"{question}"
-        )
-    if cfg.task is Task.multi_label and not train.labels:
-        raise DataError(f"train has no label at all; {question}")
 
 
 def _cut(
@@ -221,6 +208,7 @@ def _cut(
             f"train: {num_before - len(train):,} rows of weight 0 were left out "
             f"(data.weight_column={cfg.weight_column})"
         )
+        notes += lost_classes(train, cfg)
     val = read.get("val")
     if val is None:
         seed = seeds.derive("split")

@@ -17,7 +17,7 @@ from ostinato.model.agreement import probe_rows
 from ostinato.model.collators import collator_of, configure_batching
 from ostinato.model.device import set_threads
 from ostinato.model.dropout import Masks
-from ostinato.model.trained import digest_classifier, load_trained
+from ostinato.model.trained import digest_classifier, load_trained, save_tokenizer
 from ostinato.record.digests import digest_file
 from ostinato.run_dir import RunDir
 from ostinato.storage.atomic import atomic_folder, storage_errors, write_json
@@ -59,7 +59,7 @@ def export_merged(cfg: ExportConfig, run: RunDir, config: RunConfig) -> Path:
     remedy = "free some space, or give another output"
     with storage_errors(target, remedy), atomic_folder(target) as folder:
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
         files = digest_classifier(folder)
         record = {"weights": adapter, "files": files, "difference": difference}
         write_json(folder / _RECORD, record)

@@ -40,19 +40,23 @@ def save_classifier(
     Returns:
         SHA-256 of each file by name; see `digest_classifier`.
     """
-    # The file would contain the truncation and padding of the tokenizer's last call.
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
     with atomic_folder(folder) as temporary:
         if has_adapter(model):
             save_adapter(model, temporary)
         else:
             model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+        save_tokenizer(tokenizer, temporary)
         if weights is not None:
             name = ADAPTER_WEIGHTS if has_adapter(model) else SAFE_WEIGHTS_NAME
             shutil.copyfile(weights, temporary / name)
         return digest_classifier(temporary)
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Writes a tokenizer without the truncation and padding of its last call."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
 
 
 def save_adapter(model: PreTrainedModel, folder: Path) -> None:

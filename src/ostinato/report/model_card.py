@@ -94,6 +94,7 @@ def model_card(
         provenance=provenance,
         fingerprint=fingerprint,
         weights=run.best_weights.name,
+        needs_run=_needs_run(config),
         splits=[name for name in ("val", "test") if name in results],
         baseline=BASELINES[config.data.task],
         packages=", ".join(packages),
@@ -103,6 +104,14 @@ def model_card(
         title=title,
     )
     return str(ModelCard(plain(content)))
+
+
+def _needs_run(config: RunConfig) -> bool:
+    """Whether only the run folder leads to the base model of an adapter."""
+    found_by_peft = config.model.pretrained and not config.model.name.startswith(
+        "asset:"
+    )
+    return config.model.adapter is not None and not found_by_peft
 
 
 def _metadata(config: RunConfig, results: Mapping[str, Any]) -> ModelCardData:
