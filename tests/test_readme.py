@@ -103,8 +103,8 @@ def workplace(tmp_path_factory):
     (place / "my").mkdir()
     for name in ("my/train.csv", "my/test.csv", "new.csv"):
         (place / name).write_text(rows)
-    votes = "text,p_no,p_yes\n" + "rain,0.2,0.8\ngoal,1,0\n" * 20
-    (place / "my" / "votes.csv").write_text(votes)
+    votes = [f"rain {number},0.2,0.8\ngoal {number},1,0\n" for number in range(20)]
+    (place / "my" / "votes.csv").write_text("text,p_no,p_yes\n" + "".join(votes))
     (place / "other.csv").write_text("text,label\nIt will rain tomorrow.,weather\n")
     options = f"{shlex.join(DEBUG)} {NO_PLOTS} hydra.run.dir=outputs/run"
     finished = run(f"python scripts/train.py {options}", place)
