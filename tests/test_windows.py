@@ -49,7 +49,10 @@ def test_a_run_resumes_with_the_same_bits(run, tmp_path):
     "overrides",
     [
         ["training.accumulate=3"],
-        ["training.accumulate=3", "training.tokens_per_batch=100"],
+        pytest.param(
+            ["training.accumulate=3", "training.tokens_per_batch=100"],
+            marks=pytest.mark.proof,
+        ),
     ],
 )
 @pytest.mark.slow
@@ -120,7 +123,7 @@ def test_the_report_shows_metrics_by_windows(run):
     assert "windows" in run.model_card.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_an_exported_model_pools_windows_like_torch(run):
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     from ostinato.config import ExportConfig

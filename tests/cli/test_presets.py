@@ -141,7 +141,14 @@ def test_the_resets_are_printed(capsys):
     assert configure()[0].training.head_lr is None
 
 
-@pytest.mark.parametrize("name", ["qwen3_0_6b", "llama3_2_1b", "smollm2_135m"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "smollm2_135m",
+        pytest.param("qwen3_0_6b", marks=pytest.mark.proof),
+        pytest.param("llama3_2_1b", marks=pytest.mark.proof),
+    ],
+)
 def test_a_decoder_trains_an_adapter_unless_another_choice_is_typed(name):
     preset = f"model={name}"
     adapter = composed(preset, group="model").adapter

@@ -182,6 +182,7 @@ def test_an_adapter_on_the_hub_is_refused_before_its_base_is_loaded(hub, tmp_pat
     assert not [request for request in Hub.requests if base in request]
 
 
+@pytest.mark.proof
 def test_a_decoder_preset_trains_an_adapter_and_records_the_commit(hub, tmp_path):
     pytest.importorskip("peft", reason="needs the extra peft")
     folder = ("hydra.run.dir=run", "data=sst2", "tracker=jsonl")

@@ -157,7 +157,11 @@ def test_training_again_gives_the_same_bits(finished, tmp_path):
     assert verdict.identical, verdict.lines
 
 
-@pytest.mark.parametrize("method", [LORA, DORA], ids=["lora", "dora"])
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(LORA, marks=pytest.mark.proof), DORA],
+    ids=["lora", "dora"],
+)
 def test_a_killed_run_resumes_to_the_same_bits(method, tmp_path, monkeypatch):
     options = (*method, "training.ema_decay=0.5", "training.checkpoint_every=2")
     options += ("training.head_lr=1e-2", "training.layer_lr_decay=0.5")
@@ -308,6 +312,7 @@ def test_an_adapter_of_a_model_of_110_million_weights_takes_megabytes(tmp_path):
     assert size_of(own.path) < 0.02 * size_of(other.path)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("method", [LORA, DORA], ids=["lora", "dora"])
 def test_an_exported_model_is_merged(method, tmp_path):
     pytest.importorskip("onnxscript", reason="needs the extra onnx")

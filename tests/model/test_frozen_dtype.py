@@ -44,7 +44,14 @@ def matrices(model):
     }
 
 
-@pytest.mark.parametrize("name", ["bert", "llama", "gpt2", "modernbert"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llama",
+        *(pytest.param(n, marks=pytest.mark.proof) for n in ("bert", "gpt2")),
+        pytest.param("modernbert", marks=pytest.mark.proof),
+    ],
+)
 def test_a_base_of_bf16_values_computes_the_same_bits(name, tmp_path):
     base = base_in_bf16(tmp_path / "base", name)
     options = (*overrides(base, name), *BF16)

@@ -273,7 +273,8 @@ def test_other_values_are_refused_in_one_line(value):
 # --- runs
 
 
-@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.usefixtures("preloaded_fork_server")
 def test_a_soft_run_survives_a_kill_and_three_processes_compute_it(
     tmp_path, monkeypatch, preloaded_fork_server
 ):

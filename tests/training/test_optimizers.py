@@ -175,7 +175,8 @@ def test_a_kill_does_not_change_the_result(whole, step, tmp_path, monkeypatch):
     assert fingerprint(resume(run, *OPTIONS)) == fingerprint(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.usefixtures("preloaded_fork_server")
 def test_three_processes_compute_what_one_computes_and_resume(
     whole, tmp_path, preloaded_fork_server
 ):

@@ -215,7 +215,8 @@ def test_a_source_without_further_columns_is_refused(data):
 # --- runs
 
 
-@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.usefixtures("preloaded_fork_server")
 @pytest.mark.parametrize(
     ("task", "options"),
     [

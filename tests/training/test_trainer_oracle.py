@@ -88,7 +88,7 @@ CASES = {
         1,
     ),
 }
-SHORT = ("Llama", "4 micro-batches")
+SHORT = ("4 micro-batches",)
 
 
 class InOrder(Trainer):
