@@ -1,6 +1,10 @@
 """Tiny configs of the architectures that people fine-tune."""
 
-from transformers import AutoConfig
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    BertForSequenceClassification,
+)
 
 SIZES = {
     "hidden_size": 32,
@@ -63,3 +67,16 @@ def family(name, **changes):
         **changes,
     }
     return AutoConfig.for_model(name, **values)
+
+
+def tiny_bert(**changes):
+    """A BERT that computes a step in milliseconds, in training mode."""
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "num_labels": 3,
+    }
+    return BertForSequenceClassification(BertConfig(**sizes | changes)).train()

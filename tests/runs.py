@@ -107,6 +107,23 @@ def resume(run: RunDir, *overrides: str) -> RunDir:
     return train_in(run.path, *overrides, f"resume.run={run.path}")
 
 
+def assert_exact(monkeypatch, folder: Path, *overrides: str) -> tuple[RunDir, RunDir]:
+    """Trains without a break, with a kill after step 3, and in three processes.
+
+    Returns:
+        The first and the last run, which computed the same.
+    """
+    overrides = (*overrides, "training.checkpoint_every=1")
+    whole = train_in(folder / "whole", *overrides)
+    killed = RunDir(folder / "killed")
+    train_until_killed(monkeypatch, 3, killed.path, *overrides)
+    assert fingerprint(resume(killed, *overrides)) == fingerprint(whole)
+    three = train_in(folder / "three", "training.processes=3", *overrides)
+    assert fingerprint(three) == fingerprint(whole)
+    assert three.best_weights.read_bytes() == whole.best_weights.read_bytes()
+    return whole, three
+
+
 def fingerprint(run: RunDir) -> dict:
     """What the run computed."""
     return read_json(run.fingerprint)

@@ -10,7 +10,7 @@ from closeness import assert_close
 from model_folders import overrides, write_model
 from runs import configure, fingerprint, resume, train_in, train_until_killed
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from ostinato import TextClassifier
 from ostinato.cli import composition
@@ -109,44 +109,6 @@ def test_evaluate_gives_the_metrics_of_the_run(finished):
         found = evaluate(EvaluateConfig(run=str(run.path), split=split), run, config)
         expected = read_json(run.results)[split]
         assert json.loads(json.dumps(found)) == expected
-
-
-def test_the_merged_model_predicts_the_same(finished, tmp_path):
-    run, _ = finished
-    _, config = load_run(str(run.path))
-    cfg = ExportConfig(format="merged", output=str(tmp_path / "merged"))
-    for _ in range(2):  # the second export replaces the first one
-        folder = export_merged(cfg, run, config)
-    plain = AutoModelForSequenceClassification.from_pretrained(folder)
-    assert not hasattr(plain, "peft_config")
-    assert not (folder / "adapter_config.json").exists()
-    tokenizers = [path / "tokenizer.json" for path in (folder, run.best)]
-    assert tokenizers[0].read_text() == tokenizers[1].read_text()
-    expected = TextClassifier.load(run.path, "cpu").predict(TEXTS)
-    found = TextClassifier.load(folder, "cpu").predict(TEXTS)
-    for one, other in zip(found, expected, strict=True):
-        assert one["scores"] == pytest.approx(other["scores"], rel=1e-5)
-
-
-def test_a_merged_model_replaces_no_other_folder(finished, tmp_path):
-    run, base = finished
-    _, config = load_run(str(run.path))
-    before = sorted(base.iterdir())
-    for output in (base, tmp_path):
-        with pytest.raises(ConfigError, match="not an earlier merged model"):
-            export_merged(
-                ExportConfig(format="merged", output=str(output)), run, config
-            )
-    assert sorted(base.iterdir()) == before
-
-
-def test_a_run_without_an_adapter_has_nothing_to_merge(tmp_path):
-    run = train_in(tmp_path / "run", "training.max_steps=1")
-    config, _ = configure()
-    with pytest.raises(ConfigError, match=r"^format=merged: run=.* has no adapter"):
-        export_merged(ExportConfig(format="merged"), run, config)
-    assert "base" not in read_json(run.provenance)
-    assert "base" not in read_json(run.fingerprint)
 
 
 def test_training_again_gives_the_same_bits(finished, tmp_path):
@@ -310,22 +272,6 @@ def test_an_adapter_of_a_model_of_110_million_weights_takes_megabytes(tmp_path):
     assert size_of(adapted.best) < 0.02 * size_of(whole.best)
     (own,), (other,) = adapted.all_checkpoints(), whole.all_checkpoints()
     assert size_of(own.path) < 0.02 * size_of(other.path)
-
-
-@pytest.mark.proof
-@pytest.mark.parametrize("method", [LORA, DORA], ids=["lora", "dora"])
-def test_an_exported_model_is_merged(method, tmp_path):
-    pytest.importorskip("onnxscript", reason="needs the extra onnx")
-    from ostinato.inference.onnx_classifier import OnnxClassifier
-    from ostinato.inference.onnx_export import export_onnx
-
-    run = train_in(tmp_path / "run", *method, "training.max_steps=3")
-    config, _ = configure(*method, "training.max_steps=3")
-    export_onnx(ExportConfig(run=str(run.path)), run, config)
-    found = OnnxClassifier.load(run.path).predict(TEXTS)
-    expected = TextClassifier.load(run.path, "cpu").predict(TEXTS)
-    for one, other in zip(found, expected, strict=True):
-        assert one["scores"] == pytest.approx(other["scores"], rel=1e-4)
 
 
 def test_calibrated_predictions_belong_to_the_adapter(finished):

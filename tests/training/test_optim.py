@@ -2,25 +2,18 @@
 
 import pytest
 import torch
+from families import tiny_bert
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, get_scheduler
+from transformers import get_scheduler
 
 from ostinato.config import Schedule, TrainingConfig
 from ostinato.training.optim import build_optimizer, lr_factor, set_lr
 
 
 def tiny():
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=32,
-        num_labels=3,
-    )
-    return BertForSequenceClassification(config)
+    return tiny_bert(num_hidden_layers=3)
 
 
 def rates_by_name(model, optimizer, key):

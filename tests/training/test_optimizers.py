@@ -3,9 +3,9 @@
 import pytest
 import torch
 from closeness import assert_all_close
+from families import tiny_bert
 from runs import configure, fingerprint, resume, train_in, train_until_killed
 from torch.optim import Adafactor
-from transformers import BertConfig, BertForSequenceClassification
 
 from ostinato.cli import composition
 from ostinato.cli.mistakes import find_problems
@@ -28,17 +28,7 @@ OWN = {"name": "adafactor", "beta2_decay": -0.6, "d": 2.0, "eps1": 1e-6, "eps2":
 
 def tiny():
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        num_labels=3,
-        hidden_dropout_prob=0,
-        attention_probs_dropout_prob=0,
-    )
-    return BertForSequenceClassification(config).train()
+    return tiny_bert(hidden_dropout_prob=0, attention_probs_dropout_prob=0)
 
 
 def batch(number):
@@ -177,9 +167,7 @@ def test_a_kill_does_not_change_the_result(whole, step, tmp_path, monkeypatch):
 
 @pytest.mark.proof
 @pytest.mark.usefixtures("preloaded_fork_server")
-def test_three_processes_compute_what_one_computes_and_resume(
-    whole, tmp_path, preloaded_fork_server
-):
+def test_three_processes_compute_what_one_computes_and_resume(whole, tmp_path):
     run = train_in(tmp_path, "training.processes=3", *OPTIONS, until_step=3)
     run = resume(run, "training.processes=3", *OPTIONS)
     assert fingerprint(run) == fingerprint(whole)

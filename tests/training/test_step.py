@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from closeness import assert_all_close, assert_close
-from transformers import BertConfig, BertForSequenceClassification
+from families import tiny_bert
 
 from ostinato.config import LossName, Precision, Task, TrainingConfig
 from ostinato.data.collate import Batch, Collator
@@ -32,18 +32,12 @@ PROBLEM = {
 
 def tiny(task, dropout=0.0):
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
+    return tiny_bert(
         num_labels=1 if task is Task.regression else 3,
         problem_type=PROBLEM[task],
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
     )
-    return BertForSequenceClassification(config).train()
 
 
 def random_labels(task, rng, num_rows):

@@ -20,7 +20,7 @@ from ostinato.data.checks import (
     leaks_record,
     warnings_about,
 )
-from ostinato.data.classes import check_classes, lost_classes
+from ostinato.data.classes import check_classes, classes_in
 from ostinato.data.cuts import (
     cut_validation,
     subset,
@@ -31,6 +31,7 @@ from ostinato.data.files import open_files
 from ostinato.data.rows import TEXT_NORMALISATION, Rows
 from ostinato.data.scanning import scan
 from ostinato.data.sources import columns_of, has_pair, label_format_of, open_split
+from ostinato.data.texts import shown
 from ostinato.seeding import Seeds
 
 
@@ -175,7 +176,7 @@ def _read(cfg: DataConfig) -> dict[str, Rows]:
             with_weights=split == "train" and cfg.weight_column is not None,
         )
         if split == "train":
-            check_classes(rows, cfg)
+            check_classes(rows.labels, cfg)
         if labels is None:
             labels = rows.labels
         read[split] = rows
@@ -208,7 +209,11 @@ def _cut(
             f"train: {num_before - len(train):,} rows of weight 0 were left out "
             f"(data.weight_column={cfg.weight_column})"
         )
-        notes += lost_classes(train, cfg)
+        left = classes_in(train, cfg.task)
+        check_classes(left, cfg, "train without the rows of weight 0")
+        lost = [shown(name) for name in train.labels if name not in left]
+        if lost:
+            notes.append(f"train: only rows of weight 0 have {', '.join(lost)}")
     val = read.get("val")
     if val is None:
         seed = seeds.derive("split")

@@ -74,6 +74,28 @@ def _products(q: Tensor, k: Tensor, softcap: float | None) -> Tensor:
     return products
 
 
+def mix_values(
+    weights: Tensor, v: Tensor, options: Options, output: Tensor
+) -> Tensor | None:
+    """Adds up values by their weights, after dropout, but without its division.
+
+    Args:
+        weights: attention weights, [N * H, Q, L].
+        v: values, [N * H, L, D].
+        options: see `attention.attend`.
+        output: gets the sums, [N * H, Q, D].
+
+    Returns:
+        The int8 mask of the weights; None without dropout.
+    """
+    kept_weights = weights
+    mask = options.keep(weights)
+    if mask is not None:
+        kept_weights = mask.to(weights.dtype).mul_(weights)
+    torch.bmm(kept_weights, v, out=output)
+    return mask
+
+
 def through_weights(
     gradient: Tensor, v: Tensor, weights: Tensor, mask: Tensor | None, to_value: Tensor
 ) -> Tensor:

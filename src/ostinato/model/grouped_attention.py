@@ -13,6 +13,7 @@ from ostinato.data.collate import Segments
 from ostinato.model.attention_weights import (
     Options,
     attention_weights,
+    mix_values,
     through_softcap,
     through_weights,
 )
@@ -84,11 +85,7 @@ class _GroupedAttention(torch.autograd.Function):
         with torch.autocast(query.device.type, enabled=False):
             for padding, q, k, v, output in groups:
                 weights = attention_weights(q, k, padding, options, one_query)
-                kept_weights = weights
-                mask = options.keep(weights)
-                if mask is not None:
-                    kept_weights = mask.to(weights.dtype).mul_(weights)
-                torch.bmm(kept_weights, v, out=output)
+                mask = mix_values(weights, v, options, output)
                 if needs_gradient:
                     all_weights.append(weights)
                 if needs_gradient and mask is not None:

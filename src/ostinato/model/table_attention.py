@@ -13,7 +13,12 @@ import torch
 from torch import Tensor
 
 from ostinato.data.collate import Segments
-from ostinato.model.attention_weights import Options, hide_empty_slots, through_weights
+from ostinato.model.attention_weights import (
+    Options,
+    hide_empty_slots,
+    mix_values,
+    through_weights,
+)
 from ostinato.model.dropout import Masks
 from ostinato.model.layout import Layout, layout_of
 from ostinato.model.position_tables import (
@@ -116,11 +121,7 @@ class _TableAttention(torch.autograd.Function):
         with torch.autocast(query.device.type, enabled=False):
             for padding, q, k, v, output in groups:
                 weights = _weights(q, k, tables, padding)
-                kept_weights = weights
-                mask = options.keep(weights)
-                if mask is not None:
-                    kept_weights = mask.to(weights.dtype).mul_(weights)
-                torch.bmm(kept_weights, v, out=output)
+                mask = mix_values(weights, v, options, output)
                 if needs_gradient:
                     all_weights.append(weights)
                 if needs_gradient and mask is not None:
