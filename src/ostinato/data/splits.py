@@ -183,6 +183,14 @@ def _read(cfg: DataConfig) -> dict[str, Rows]:
     return read
 
 
+def _lost_classes(train: Rows, cfg: DataConfig) -> list[str]:
+    """Names the classes that only rows of weight 0 have, in a note."""
+    left = classes_in(train, cfg.task)
+    check_classes(left, cfg, "train without the rows of weight 0")
+    lost = [shown(name) for name in train.labels if name not in left]
+    return [f"train: only rows of weight 0 have {', '.join(lost)}"] if lost else []
+
+
 def _cut(
     cfg: DataConfig,
     seeds: Seeds,
@@ -209,11 +217,7 @@ def _cut(
             f"train: {num_before - len(train):,} rows of weight 0 were left out "
             f"(data.weight_column={cfg.weight_column})"
         )
-        left = classes_in(train, cfg.task)
-        check_classes(left, cfg, "train without the rows of weight 0")
-        lost = [shown(name) for name in train.labels if name not in left]
-        if lost:
-            notes.append(f"train: only rows of weight 0 have {', '.join(lost)}")
+        notes += _lost_classes(train, cfg)
     val = read.get("val")
     if val is None:
         seed = seeds.derive("split")
